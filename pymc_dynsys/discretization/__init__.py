@@ -1,0 +1,19 @@
+"""From an SDE over a gap between two visits to a transition: one scheme a file."""
+
+from pymc_dynsys.discretization.base import Discretization, LinearTransition
+from pymc_dynsys.discretization.euler_maruyama import EulerMaruyama
+from pymc_dynsys.discretization.exact import Exact
+from pymc_dynsys.discretization.grid import TimeGrid, build_grid
+from pymc_dynsys.discretization.local_linearization import LocalLinearization
+from pymc_dynsys.discretization.moment_ode import MomentODE
+
+__all__ = [
+    "Discretization",
+    "EulerMaruyama",
+    "Exact",
+    "LinearTransition",
+    "LocalLinearization",
+    "MomentODE",
+    "TimeGrid",
+    "build_grid",
+]

@@ -1,0 +1,88 @@
+"""What every discretization offers to the filters and the simulator."""
+
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from pymc_dynsys.linalg import matvec, psd_factor
+from pymc_dynsys.systems.bound import BoundSystem, Params
+
+
+class LinearTransition(NamedTuple):
+    """``x' = F x + G c + N(0, Q)`` for ``dx = (A x + c) dt + L dB`` over one gap."""
+
+    F: Float[Array, "*gap state state"]
+    G: Float[Array, "*gap state state"]
+    Q: Float[Array, "*gap state state"]
+
+
+class Transition(NamedTuple):
+    """Mean, its Jacobian in the state the step leaves, and noise covariance of one step."""
+
+    mean: Float[Array, " state"]
+    F: Float[Array, "state state"]
+    Q: Float[Array, "state state"]
+
+
+class Discretization:
+    """Base of the schemes: a frozen dataclass with one step of mathematics per method."""
+
+    dt: ClassVar[float | None] = None
+
+    def check(self, system: BoundSystem) -> None:
+        """Raise ValueError if the scheme does not apply to the system."""
+
+    def substeps(self, gaps: Any) -> Any:
+        """Number of equal steps each gap is cut into, shape of `gaps`, at least one."""
+        xp = np if isinstance(gaps, np.ndarray) else jnp
+        if self.dt is None:
+            return xp.ones(gaps.shape, int)
+        # A gap of 3 dt written as 0.30000000000000004 is three steps, not four.
+        return xp.maximum(xp.ceil(gaps / self.dt * (1 - 1e-12)), 1).astype(int)
+
+    def linear_step(
+        self, A: Float[Array, "state state"], S: Float[Array, "state state"], h: Any
+    ) -> LinearTransition:
+        """Transition over one step of length `h` for drift ``A x + c`` and noise rate ``S``."""
+        raise NotImplementedError
+
+    def step(self, system: BoundSystem, x: Any, t: Any, h: Any, params: Params) -> Transition:
+        """Transition over one step from state `x` at time `t`."""
+        raise NotImplementedError
+
+    def noise_size(self, system: BoundSystem, params: Params) -> int:
+        """Number of standard normals one step of :meth:`propagate` consumes."""
+        return system.n_states
+
+    def propagate(
+        self, system: BoundSystem, x: Any, t: Any, h: Any, params: Params, noise: Any
+    ) -> Float[Array, " state"]:
+        """Draw the state after one step, given standard normal `noise`."""
+        mean, _, Q = self.step(system, x, t, h, params)
+        return mean + matvec(psd_factor(Q), noise)
+
+
+def check_step(dt: Any) -> None:
+    """Refuse a step that is not a positive number."""
+    if dt is not None and not (np.ndim(dt) == 0 and np.isfinite(dt) and dt > 0):
+        raise ValueError(f"dt: expected a positive number or None (one step a gap), got {dt!r}")
+
+
+def require_linear_dynamics(scheme: str, system: BoundSystem) -> None:
+    """Refuse systems whose drift is not affine and autonomous or whose noise varies."""
+    dynamics = [r for r in system.structure.reasons if r.startswith(("drift", "diffusion"))]
+    if dynamics:
+        raise ValueError(
+            f"{scheme} needs linear dynamics, but {' and '.join(dynamics)}; use "
+            "LocalLinearization(), EulerMaruyama(dt=...) or MomentODE()"
+        )
+
+
+def linearize(function: Any, x: Float[Array, " state"]) -> tuple[Array, Array]:
+    """Value of `function` at `x` and its Jacobian there, shape ``(out, state)``."""
+    return jax.vmap(
+        lambda direction: jax.jvp(function, (x,), (direction,)), out_axes=(None, 1)
+    )(jnp.eye(x.shape[0], dtype=x.dtype))

@@ -1,0 +1,90 @@
+"""Euler-Maruyama: strong order 1/2, weak order 1."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from pymc_dynsys.discretization.base import (
+    Discretization,
+    LinearTransition,
+    Transition,
+    check_step,
+    linearize,
+)
+from pymc_dynsys.linalg import matvec
+from pymc_dynsys.systems.bound import BoundSystem, Params
+
+
+@dataclass(frozen=True)
+class EulerMaruyama(Discretization):
+    r"""Steps :math:`x' = x + f(x, t)\,h + L(x, t)\sqrt{h}\,\xi`.
+
+    The cheapest scheme and the roughest: the error of a mean or variance is proportional to
+    the step. Unstable when the step exceeds twice the shortest time scale.
+
+    Parameters
+    ----------
+    dt : float, optional
+        Longest step, in the user's time unit: each gap is cut into ``ceil(gap / dt)`` equal
+        steps. None takes one step a gap, which is right only when gaps are short.
+
+    Raises
+    ------
+    ValueError
+        If `dt` is not positive.
+
+    See Also
+    --------
+    LocalLinearization : exact for linear systems, one order better otherwise.
+
+    References
+    ----------
+    Kloeden and Platen (1992), *Numerical Solution of Stochastic Differential Equations*,
+    eq. 10.2.4.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pymc_dynsys as pds
+    >>> pds.EulerMaruyama(dt=0.05).substeps(np.array([0.1, 0.12]))
+    array([2, 3])
+    """
+
+    dt: float | None = None
+
+    def __post_init__(self) -> None:
+        check_step(self.dt)
+
+    def linear_step(
+        self, A: Float[Array, "state state"], S: Float[Array, "state state"], h: Any
+    ) -> LinearTransition:
+        """Transition of one Euler step of a linear system."""
+        identity = jnp.eye(A.shape[0])
+        return LinearTransition(F=identity + A * h, G=identity * h, Q=S * h)
+
+    def step(self, system: BoundSystem, x: Any, t: Any, h: Any, params: Params) -> Transition:
+        """Euler step of the mean, its Jacobian and its noise."""
+        f, J = linearize(lambda x: system.drift(x, t, params), x)
+        S = system.noise_covariance(x, t, params)
+        return Transition(mean=x + f * h, F=jnp.eye(x.shape[0]) + J * h, Q=S * h)
+
+    def noise_size(self, system: BoundSystem, params: Params) -> int:
+        """One normal a column of the loading."""
+        return system.diffusion(jnp.zeros(system.n_states), jnp.zeros(()), params).shape[-1]
+
+    def propagate(
+        self, system: BoundSystem, x: Any, t: Any, h: Any, params: Params, noise: Any
+    ) -> Float[Array, " state"]:
+        """One Euler-Maruyama step with the given normals."""
+        L = system.diffusion(x, t, params)
+        kick = L * noise if L.ndim == 1 else matvec(L, noise)
+        return x + system.drift(x, t, params) * h + kick * safe_sqrt(h)
+
+
+def safe_sqrt(h: Any) -> Array:
+    """Square root of a step length that may be zero, with a finite derivative there."""
+    positive = h > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, h, 1.0)), 0.0)
+

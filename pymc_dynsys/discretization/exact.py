@@ -1,0 +1,151 @@
+r"""Exact transition of a linear SDE over a gap.
+
+For :math:`dx = (A x + c)\,dt + L\,dB` and a gap :math:`h`
+
+.. math:: F = e^{A h}, \quad G = \int_0^h e^{A s} ds, \quad
+          Q = \int_0^h e^{A s} S e^{A' s} ds, \qquad S = L L'
+
+(Särkkä and Solin 2019, eq. 6.20-6.21). One state has a closed form. Otherwise a Taylor
+series on a short step followed by doublings, F <- F F, G <- G + F G, Q <- Q + F Q F': every
+term of Q is positive semi-definite, and no inverse and no exp(-A h) appears, so gaps may be
+as long as they like. The number of doublings is the same for all gaps (those not needed are
+masked), which keeps the program small and reverse-differentiable.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from pymc_dynsys.discretization.base import (
+    Discretization,
+    LinearTransition,
+    Transition,
+    linearize,
+    require_linear_dynamics,
+)
+from pymc_dynsys.linalg import congruence, matmul, matvec, symmetrize
+from pymc_dynsys.systems.bound import BoundSystem, Params
+
+TAYLOR_TERMS = 18
+"""Terms that leave an error below 1e-17 for a short step with |A| h <= 1/2."""
+
+DOUBLINGS = 24
+"""Most doublings: gaps up to |A| h = 2^23, some eight million time constants."""
+
+
+@dataclass(frozen=True)
+class Exact(Discretization):
+    """The exact Gaussian transition of a linear SDE; no step size, no error.
+
+    Needs an affine drift that does not depend on time and a diffusion that depends on
+    neither state nor time, as proved when the model is built.
+
+    Raises
+    ------
+    ValueError
+        When the model is built, if the dynamics are not linear; it says which function.
+
+    See Also
+    --------
+    LocalLinearization : the same formula along a nonlinear path.
+
+    References
+    ----------
+    Särkkä and Solin (2019), *Applied Stochastic Differential Equations*, sec. 6.2.
+
+    Examples
+    --------
+    >>> import pymc_dynsys as pds
+    >>> pds.Kalman(discretization=pds.Exact())
+    Kalman(discretization=Exact())
+    """
+
+    def check(self, system: BoundSystem) -> None:
+        """Refuse systems without a closed-form transition."""
+        require_linear_dynamics("Exact()", system)
+
+    def linear_step(
+        self, A: Float[Array, "state state"], S: Float[Array, "state state"], h: Any
+    ) -> LinearTransition:
+        """Exact transition over a gap `h`."""
+        return exact_transition(A, S, h)
+
+    def step(self, system: BoundSystem, x: Any, t: Any, h: Any, params: Params) -> Transition:
+        """Exact transition, linearized where the drift already is linear."""
+        return linearized_step(system, x, t, h, params)
+
+
+def linearized_step(
+    system: BoundSystem, x: Any, t: Any, h: Any, params: Params
+) -> Transition:
+    """Transition of the SDE linearized at `x`: mean ``x + G f(x)``, noise at `x`."""
+    f, J = linearize(lambda x: system.drift(x, t, params), x)
+    F, G, Q = exact_transition(J, system.noise_covariance(x, t, params), h)
+    return Transition(mean=x + matvec(G, f), F=F, Q=Q)
+
+
+def exact_transition(
+    A: Float[Array, "state state"], S: Float[Array, "state state"], h: Any
+) -> LinearTransition:
+    """``(F, G, Q)`` over a gap `h`; NaN for undecayed dynamics beyond the longest gap."""
+    if A.shape == (1, 1):
+        return LinearTransition(
+            F=jnp.exp(A * h), G=h * relative_expm1(A * h), Q=S * h * relative_expm1(2 * A * h)
+        )
+    return _doubled(A, S, jnp.asarray(h))
+
+
+def relative_expm1(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """``(exp(z) - 1) / z``, with accurate derivatives at and around zero."""
+    small = jnp.abs(z) < 1e-2
+    far = jnp.where(small, 1.0, z)
+    near = jnp.where(small, z, 0.0)
+    series = 1 + near / 2 * (1 + near / 3 * (1 + near / 4 * (1 + near / 5 * (1 + near / 6))))
+    return jnp.where(small, series, jnp.expm1(far) / far)
+
+
+def _doubled(A: Array, S: Array, h: Array) -> LinearTransition:
+    rate = jnp.max(jnp.abs(A).sum(axis=1))
+    wanted = jnp.ceil(jnp.log2(jnp.maximum(2 * rate * h, 1.0)))
+    doublings = jax.lax.stop_gradient(jnp.minimum(wanted, DOUBLINGS))
+    # Beyond the longest gap the transition no longer changes if everything has decayed.
+    longest = jax.lax.stop_gradient(jnp.where(wanted > DOUBLINGS, 2.0**DOUBLINGS / 2 / rate, h))
+    short = jnp.where(wanted > DOUBLINGS, longest, h) * 0.5**doublings
+    F, G, Q = _taylor(A, S, short)
+
+    def double(carry: Any, i: Any) -> Any:
+        F, G, Q = carry
+        needed = i < doublings
+        doubled = (matmul(F, F), G + matmul(F, G), Q + congruence(F, Q))
+        return tuple(jnp.where(needed, new, old) for new, old in zip(doubled, carry, strict=True)), None
+
+    (F, G, Q), _ = jax.lax.scan(double, (F, G, Q), jnp.arange(DOUBLINGS))
+    undecayed = (wanted > DOUBLINGS) & (jnp.max(jnp.abs(F)) > 1e-17)
+    F, G, Q = (jnp.where(undecayed, jnp.nan, M) for M in (F, G, Q))
+    return LinearTransition(F, G, symmetrize(Q))
+
+
+def _taylor(A: Array, S: Array, h: Array) -> tuple[Array, Array, Array]:
+    """Series of F, G and Q on a step with ``|A| h <= 1/2``.
+
+    With Phi_k = (A h)^k / k! and T_{k+1} = h (A T_k + T_k A') / (k + 2), T_0 = S h:
+    F = sum Phi_k, G = h sum Phi_k / (k + 1), Q = sum T_k.
+    """
+    identity = jnp.eye(A.shape[0])
+    Ah = A * h
+
+    def term(carry: Any, k: Any) -> Any:
+        power, T, F, G, Q = carry
+        power = matmul(Ah, power) / k
+        AT = matmul(Ah, T)
+        T = (AT + AT.T) / (k + 1)
+        return (power, T, F + power, G + power / (k + 1), Q + T), None
+
+    start = (identity, S * h, identity, identity, S * h)
+    orders = np.arange(1.0, TAYLOR_TERMS + 1)
+    (_, _, F, G, Q), _ = jax.lax.scan(term, start, orders)
+    return F, G * h, Q

@@ -1,0 +1,106 @@
+"""Observation times turned into gaps, steps and a table of distinct gaps."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pymc_dynsys.discretization.base import Discretization
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("times", "gaps", "steps", "distinct_gaps", "distinct_steps", "index"),
+    meta_fields=("max_steps",),
+)
+@dataclass(frozen=True)
+class TimeGrid:
+    """The gaps a filter crosses. Leaves carry leading batch axes where times vary.
+
+    The gap with index k leads into visit k; the first one comes from ``t0`` and is mostly
+    zero. A NaN time is no visit: its gap is zero.
+
+    Attributes
+    ----------
+    times : array, (*batch, time)
+        Time of each visit.
+    gaps : array, (*batch, time)
+        Time since the visit before.
+    steps : array of int, (*batch, time)
+        Substeps of each gap.
+    distinct_gaps, distinct_steps : array, (*batch, distinct)
+        The table of gaps: those that differ, or all of them when most differ.
+    index : array of int, (*batch, time)
+        Row of the table for each visit.
+    max_steps : int
+        Most substeps of any gap.
+    """
+
+    times: Any
+    gaps: Any
+    steps: Any
+    distinct_gaps: Any
+    distinct_steps: Any
+    index: Any
+    max_steps: int
+
+    @property
+    def starts(self) -> Any:
+        """Time each gap leaves."""
+        return self.times - self.gaps
+
+
+def build_grid(times: Any, t0: Any, discretization: Discretization) -> TimeGrid:
+    """Grid for times ``(*batch, time)`` and starts ``t0`` (NaN: the first visit).
+
+    Known times are prepared once with numpy. Times that a surrounding program traces are
+    accepted as long as no gap is cut into steps, whose number must be known.
+    """
+    if isinstance(times, jax.core.Tracer) or isinstance(t0, jax.core.Tracer):
+        return _traced_grid(times, t0, discretization)
+    times, gaps = _gaps(np, np.asarray(times, float), np.asarray(t0, float))
+    steps = discretization.substeps(gaps)
+    # Gaps that differ by the rounding of the times they come from are the same gap.
+    unit = 8 * np.finfo(float).eps * max(np.abs(times).max(initial=0.0), 1e-300)
+    _, first, index = np.unique(np.round(gaps / unit), return_index=True, return_inverse=True)
+    distinct = gaps.reshape(-1)[first]
+    if distinct.size <= gaps.shape[-1]:
+        table, table_steps = distinct, steps.reshape(-1)[first]
+        index = index.reshape(gaps.shape)
+    else:
+        table, table_steps, index = gaps, steps, np.arange(gaps.shape[-1])
+    return TimeGrid(times, gaps, steps, table, table_steps, index, int(steps.max(initial=1)))
+
+
+def _traced_grid(times: Any, t0: Any, discretization: Discretization) -> TimeGrid:
+    if discretization.dt is not None:
+        raise ValueError(
+            f"{discretization!r} cuts gaps into steps, so the times must be known when the "
+            "model is compiled by JAX; freeze the data with "
+            "pymc.model.transform.optimization.freeze_dims_and_data(model), or use dt=None"
+        )
+    times, gaps = _gaps(jnp, jnp.asarray(times), jnp.asarray(t0))
+    steps = discretization.substeps(gaps)
+    return TimeGrid(times, gaps, steps, gaps, steps, np.arange(gaps.shape[-1]), 1)
+
+
+def _gaps(xp: Any, times: Any, t0: Any) -> tuple[Any, Any]:
+    """Filled times and gaps; NaN times repeat the visit before them."""
+    visit = xp.isfinite(times)
+    first = xp.min(xp.where(visit, times, xp.inf), axis=-1)
+    first = xp.where(xp.isfinite(first), first, 0.0)
+    lowest = xp.where(visit, times, -xp.inf)
+    running = np.maximum.accumulate(lowest, axis=-1) if xp is np else jax.lax.cummax(
+        lowest, axis=lowest.ndim - 1
+    )
+    filled = xp.where(xp.isfinite(running), running, first[..., None])
+    start = xp.where(xp.isnan(t0), first, t0)
+    shape = np.broadcast_shapes(start.shape, filled.shape[:-1])
+    start = xp.broadcast_to(start, shape)[..., None]
+    filled = xp.broadcast_to(filled, (*shape, filled.shape[-1]))
+    gaps = xp.diff(filled, axis=-1, prepend=start)
+    # Before the first visit of a ragged row there is nothing to cross.
+    return filled, xp.where(xp.isfinite(gaps), gaps, 0.0)

@@ -1,0 +1,86 @@
+"""What a likelihood is, and which one a system gets when the user names none."""
+
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from pymc_dynsys.discretization import Discretization, TimeGrid
+from pymc_dynsys.systems.bound import BoundSystem, Params
+
+
+class Data(NamedTuple):
+    """One trajectory's data: ``y`` is ``(time, component)``, NaN-free where `seen` is False.
+
+    ``seen`` is None when every value is known to be there, which spares every later step
+    from carrying a mask that varies by trajectory.
+    """
+
+    y: Float[Array, "time component"]
+    seen: Bool[Array, "time component"] | None
+
+
+class Likelihood:
+    """Base of the likelihoods: a frozen dataclass of options.
+
+    A subclass computes the log-density of each visit's datum given the earlier ones, for one
+    trajectory; batching, missing data at the door and gradients are the caller's business.
+    """
+
+    forward_scalars: ClassVar[int] = 0
+    """Differentiate forwards when at most this many scalars a trajectory need a gradient."""
+
+    @property
+    def scheme(self) -> Discretization:
+        """The discretization that cuts the gaps."""
+        raise NotImplementedError
+
+    def check(self, system: BoundSystem) -> None:
+        """Raise ValueError, naming the function at fault, if the system does not suit."""
+
+    def settle(self, system: BoundSystem, gaps: np.ndarray) -> tuple["Likelihood", str]:
+        """Fill in options that depend on the data; returns the likelihood and what to announce."""
+        return self, ""
+
+    def constants(self, system: BoundSystem, params: Params, batch: Any, grid: TimeGrid) -> Any:
+        """Arrays ``(time, *batch, ...)`` fixed for all evaluations, such as an ensemble's noise."""
+        return None
+
+    def log_likelihood(
+        self, system: BoundSystem, params: Params, data: Data, grid: TimeGrid, constants: Any
+    ) -> Float[Array, " time"]:
+        """Log-density of each visit's datum given the earlier ones; zero where all is missing."""
+        raise NotImplementedError
+
+
+def require_gaussian(name: str, system: BoundSystem) -> None:
+    """Refuse observation or initial laws that a Gaussian filter cannot use."""
+    if not system.structure.gaussian_observation:
+        raise ValueError(
+            f"{name} needs a Gaussian observation (dist.Normal, dist.MultivariateNormal, "
+            "pds.Gaussian), and observation() returns another law; an ODE with a known initial "
+            "state takes any law with ODESolve(); otherwise transform the data or approximate "
+            "the law by its mean and variance in a dist.Normal"
+        )
+    if not system.structure.gaussian_initial:
+        raise ValueError(
+            f"{name} needs a Gaussian or exactly known initial state (dist.Normal, "
+            "dist.MultivariateNormal, pds.Gaussian, dist.Delta); initial is another law"
+        )
+
+
+def choose_likelihood(system: BoundSystem) -> tuple[Likelihood, str]:
+    """The likelihood an expert would choose, and why in a few words."""
+    from pymc_dynsys.filters.ekf import EKF
+    from pymc_dynsys.filters.kalman import Kalman
+    from pymc_dynsys.filters.ode_solve import ODESolve
+
+    structure = system.structure
+    if system.is_deterministic and structure.known_initial:
+        return ODESolve(), "the state of an ODE is known given its parameters"
+    if structure.linear_gaussian:
+        return Kalman(), "the system is linear and Gaussian, so this is exact"
+    why = " and ".join(structure.reasons)
+    chosen = EKF()
+    chosen.check(system)
+    return chosen, f"{why}, so this is an approximation"

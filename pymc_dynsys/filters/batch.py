@@ -1,0 +1,239 @@
+"""A likelihood over a batch of trajectories, and its gradient.
+
+The filters describe one trajectory. Here they are mapped over the batch axes, and only over
+the axes along which an input really varies: a length-one batch axis is dropped, not
+broadcast, so whatever all trajectories share (times, noise covariances, common parameters
+and, through them, whole covariance recursions) is computed once.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Array
+
+from pymc_dynsys.discretization import TimeGrid, build_grid
+from pymc_dynsys.filters.base import Data, Likelihood
+from pymc_dynsys.systems.bound import BoundSystem
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is fixed when a likelihood is compiled.
+
+    Attributes
+    ----------
+    system : BoundSystem
+        The dynamics of one trajectory.
+    likelihood : Likelihood
+        The filter.
+    complete : bool
+        Whether the data are known to have no missing value.
+    """
+
+    system: BoundSystem
+    likelihood: Likelihood
+    complete: bool
+
+    def prepare(self, times: Any, t0: Any) -> TimeGrid:
+        """Grid of gaps; done once, outside compiled code, when the times are known."""
+        return build_grid(times, t0, self.likelihood.scheme)
+
+
+def log_likelihood(
+    program: Program, y: Any, params: Mapping[str, Any], grid: TimeGrid
+) -> Array:
+    """Log-likelihood of each trajectory, shape ``(*batch,)``; minus infinity where undefined.
+
+    `y` is ``(*batch, time)`` or ``(*batch, time, component)``; parameters carry as many batch
+    axes, of length one where they do not vary, before their own axes.
+    """
+    constants = _constants(program, y, params, grid)
+    return _guarded(program, y, dict(params), grid, constants)
+
+
+def _constants(program: Program, y: Any, params: Mapping[str, Any], grid: TimeGrid) -> Any:
+    batch = y.shape[: y.ndim - _core_ndim(program)]
+    one = {name: jnp.zeros(shape) for name, shape in program.system.param_shapes.items()}
+    return program.likelihood.constants(program.system, one, batch, grid)
+
+
+def _core_ndim(program: Program) -> int:
+    return 1 if program.system.n_observed is None else 2
+
+
+def visit_log_likelihoods(
+    program: Program, y: Any, params: Mapping[str, Any], grid: TimeGrid, constants: Any
+) -> Array:
+    """Log-density of each visit given the earlier ones, shape ``(*batch, time)``."""
+    system = program.system
+    y = jnp.asarray(y)
+    if system.n_observed is None:
+        y = y[..., None]
+    if program.complete:
+        data = Data(y, None)
+    else:
+        seen = ~jnp.isnan(y)
+        # A value that was seen lies in the support of any law, which zero may not.
+        fill = jnp.max(jnp.where(seen, y, -jnp.inf), axis=tuple(range(y.ndim - 1)), keepdims=True)
+        data = Data(jnp.where(seen, y, jnp.where(jnp.isfinite(fill), fill, 0.0)), seen)
+
+    def one(params: Any, data: Data, grid: TimeGrid, constants: Any) -> Array:
+        return program.likelihood.log_likelihood(system, params, data, grid, constants)
+
+    core = {name: len(shape) for name, shape in system.param_shapes.items()}
+    return map_batch(
+        one,
+        (params, data, grid, constants),
+        (core, jax.tree.map(lambda _: 2, data), jax.tree.map(lambda _: 1, grid), None),
+        y.ndim - 2,
+    )
+
+
+def map_batch(
+    function: Callable[..., Any], operands: tuple[Any, ...], core: tuple[Any, ...], rank: int
+) -> Any:
+    """Map ``function`` over `rank` batch axes, skipping those of length one.
+
+    ``core`` gives, per leaf, the number of axes that belong to one trajectory; batch axes
+    lead. An operand whose entry is None instead has its batch axes after its first axis
+    (time first, so that a scan over it moves nothing).
+    """
+    leaves, tree = jax.tree.flatten(operands)
+    cores = []
+    for operand, ndims in zip(operands, core, strict=True):
+        n = len(jax.tree.leaves(operand))
+        cores += [None] * n if ndims is None else jax.tree.leaves(ndims)
+    axes: list[list[int | None]] = [[] for _ in range(rank)]
+    arrays = []
+    for leaf, ndim in zip(leaves, cores, strict=True):
+        leaf = jnp.asarray(leaf)
+        first = 0 if ndim is not None else 1
+        if ndim is not None:
+            missing = rank - (leaf.ndim - ndim)
+            leaf = leaf.reshape((1,) * missing + leaf.shape)
+        lengths = leaf.shape[first : first + rank]
+        for axis, length in enumerate(lengths):
+            axes[axis].append(first if length > 1 else None)
+        arrays.append(leaf.squeeze(tuple(first + i for i, n in enumerate(lengths) if n == 1)))
+
+    def flat(*leaves: Any) -> Any:
+        return function(*jax.tree.unflatten(tree, leaves))
+
+    for along in reversed(axes):
+        if any(axis is not None for axis in along):
+            flat = jax.vmap(flat, in_axes=tuple(along))
+    out = flat(*arrays)
+    alone = tuple(i for i, along in enumerate(axes) if all(axis is None for axis in along))
+    return jax.tree.map(lambda leaf: jnp.expand_dims(leaf, alone), out)
+
+
+def _raw(program: Program, y: Any, params: Any, grid: TimeGrid, constants: Any) -> Array:
+    return visit_log_likelihoods(program, y, params, grid, constants).sum(-1)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _guarded(program: Program, y: Any, params: Any, grid: TimeGrid, constants: Any) -> Array:
+    """Log-likelihood with minus infinity, and a zero gradient, where it is not a number."""
+    total = _raw(program, y, params, grid, constants)
+    return jnp.where(jnp.isfinite(total), total, -jnp.inf)
+
+
+def _forward(program: Program, y: Any, params: Any, grid: Any, constants: Any) -> Any:
+    values = jax.tree.map(lambda leaf: leaf.value, (y, params, grid, constants), is_leaf=_is_primal)
+    varied = {name: leaf.perturbed for name, leaf in params.items()}
+    inputs = {name: values[1][name] for name, flag in varied.items() if flag}
+    if y.perturbed:
+        inputs["(y)"] = values[0]
+    fixed_y, fixed_params, grid, constants = values
+
+    def total(inputs: dict[str, Any]) -> Array:
+        y = inputs.get("(y)", fixed_y)
+        params = {name: inputs.get(name, value) for name, value in fixed_params.items()}
+        return _raw(program, y, params, grid, constants)
+
+    if _few_scalars(program, inputs):
+        value, slopes = _tangents(total, inputs)
+        pull = None
+    else:
+        value, pull = jax.vjp(total, inputs)
+        slopes = None
+    valid = jnp.isfinite(value)
+    shapes = {name: _Shape(jnp.shape(value)) for name, value in inputs.items()}
+    return jnp.where(valid, value, -jnp.inf), (valid, pull, slopes, shapes)
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class _Shape:
+    """A shape that travels with residuals as static data."""
+
+    shape: tuple[int, ...]
+
+
+def _is_primal(leaf: Any) -> bool:
+    return hasattr(leaf, "perturbed")
+
+
+def _few_scalars(program: Program, inputs: Mapping[str, Any]) -> bool:
+    """Whether forward mode, one pass a scalar, is cheaper than one reverse pass."""
+    limit = program.likelihood.forward_scalars
+    shapes = program.system.param_shapes
+    return 0 < len(inputs) <= limit and all(shapes.get(name) == () for name in inputs)
+
+
+def _tangents(total: Callable[..., Any], inputs: dict[str, Any]) -> tuple[Array, dict[str, Array]]:
+    """Value and, per scalar parameter, the slope of every trajectory's value."""
+    slopes = {}
+    value = None
+    for name in inputs:
+        direction = {
+            other: (jnp.ones_like if other == name else jnp.zeros_like)(array)
+            for other, array in inputs.items()
+        }
+        value, slopes[name] = jax.jvp(total, (inputs,), (direction,))
+    assert value is not None
+    return value, slopes
+
+
+def _backward(program: Program, residuals: Any, cotangent: Any) -> Any:
+    valid, pull, slopes, shapes = residuals
+    if isinstance(cotangent, SymbolicZero):
+        cotangent = jnp.zeros(valid.shape)
+    weight = jnp.where(valid, cotangent, 0.0)
+    if pull is not None:
+        (gradients,) = pull(weight)
+    else:
+        gradients = {
+            name: _sum_to(weight * slope, shapes[name].shape) for name, slope in slopes.items()
+        }
+    # Zero times NaN is NaN: gradients that an undefined trajectory spoilt are cleared, those of
+    # defined ones are left as they are, so that a NaN there is seen and can be mended.
+    broken = ~valid.all()
+    gradients = {
+        name: jnp.where(broken & ~jnp.isfinite(g), 0.0, g) for name, g in gradients.items()
+    }
+    of_y = gradients.pop("(y)", None)
+    names = program.system.param_shapes
+    return of_y, {name: gradients.get(name) for name in names}, None, None
+
+
+def _sum_to(array: Array, shape: tuple[int, ...]) -> Array:
+    """Sum over the axes that a gradient's own array does not have or has once."""
+    padded = (1,) * (array.ndim - len(shape)) + shape
+    axes = tuple(i for i, (n, k) in enumerate(zip(array.shape, padded, strict=True)) if n != k)
+    return array.sum(axes, keepdims=True).reshape(shape)
+
+
+_guarded.defvjp(_forward, _backward, symbolic_zeros=True)
+
+
+
+@partial(jax.jit, static_argnums=0)
+def compiled_log_likelihood(program: Program, y: Any, params: Any, grid: TimeGrid) -> Array:
+    """:func:`log_likelihood`, compiled once per program and shapes."""
+    return log_likelihood(program, y, params, grid)

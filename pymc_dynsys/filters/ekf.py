@@ -1,0 +1,148 @@
+r"""Extended Kalman filter for nonlinear SDEs with Gaussian observation noise.
+
+Legend as in ``kalman.py``. Prediction linearizes the dynamics at the current mean, step by
+step; update linearizes the observation at the predicted mean. Särkkä (2013), *Bayesian
+Filtering and Smoothing*, algorithm 5.4 (first order); Jazwinski (1970), theorem 8.1.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from pymc_dynsys.discretization import Discretization, LocalLinearization, MomentODE, TimeGrid
+from pymc_dynsys.discretization.base import linearize
+from pymc_dynsys.filters.base import Data, Likelihood, require_gaussian
+from pymc_dynsys.filters.kalman import Belief, Sensor, Visit, gap_table, predict, update
+from pymc_dynsys.linalg import congruence, matvec
+from pymc_dynsys.systems.bound import BoundSystem, Params
+
+
+@dataclass(frozen=True)
+class EKF(Likelihood):
+    r"""Gaussian approximation by linearization along the filtered path.
+
+    Exact for linear-Gaussian systems when the discretization is. Good while the state's
+    spread is small beside the curvature of drift and observation; misses several modes and
+    skewness. Deterministic and smooth, so gradients are as good as the likelihood.
+
+    Parameters
+    ----------
+    discretization : Discretization
+        How a gap is crossed: ``LocalLinearization(dt=None)`` by default, one step a gap;
+        ``EulerMaruyama(dt)``, ``MomentODE()`` or, for linear dynamics, ``Exact()``.
+
+    Raises
+    ------
+    ValueError
+        When the model is built, if the observation or the initial law is not Gaussian.
+
+    See Also
+    --------
+    Kalman : exact, for linear systems.
+    EnKF : an ensemble instead of a linearization.
+
+    References
+    ----------
+    Särkkä (2013), *Bayesian Filtering and Smoothing*, sec. 5.2.
+
+    Examples
+    --------
+    >>> import pymc_dynsys as pds
+    >>> pds.EKF()
+    EKF(discretization=LocalLinearization(dt=None))
+    """
+
+    discretization: Discretization = field(default_factory=LocalLinearization)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.discretization, Discretization):
+            raise TypeError(
+                f"EKF: discretization must be a discretization such as LocalLinearization(), "
+                f"got {self.discretization!r}"
+            )
+
+    @property
+    def scheme(self) -> Discretization:
+        """The discretization that cuts the gaps."""
+        return self.discretization
+
+    def check(self, system: BoundSystem) -> None:
+        """Refuse systems without Gaussian observations and initial law."""
+        require_gaussian("EKF", system)
+        self.discretization.check(system)
+
+    def log_likelihood(
+        self, system: BoundSystem, params: Params, data: Data, grid: TimeGrid, constants: Any
+    ) -> Float[Array, " time"]:
+        """Approximate log-density of each visit's datum given the earlier ones."""
+        return filter_extended(system, self.discretization, params, data, grid).log_likelihood
+
+
+def filter_extended(
+    system: BoundSystem,
+    discretization: Discretization,
+    params: Params,
+    data: Data,
+    grid: TimeGrid,
+) -> Visit:
+    """Run the filter over all visits of one trajectory; leaves gain a leading time axis."""
+    cross = crossing(system, discretization, params, grid)
+
+    def visit(belief: Belief, k: Any) -> tuple[Belief, Visit]:
+        y, seen, t, gap, steps, row = k
+        predicted = cross(belief, t - gap, gap, steps, row)
+        H, d, R = linear_sensor(system, predicted.m, t, params)
+        filtered, loglik = update(predicted, y - d, seen, H, R)
+        return filtered, Visit(loglik, predicted, filtered)
+
+    start = Belief(*system.initial_moments(params))
+    visits = (data.y, data.seen, grid.times, grid.gaps, grid.steps, grid.index)
+    return jax.lax.scan(visit, start, visits)[1]
+
+
+def crossing(
+    system: BoundSystem, discretization: Discretization, params: Params, grid: TimeGrid
+) -> Any:
+    """Function that carries a belief over a gap; a table of transitions if dynamics are linear."""
+    structure = system.structure
+    tabulated = (
+        structure.affine_drift
+        and structure.autonomous_drift
+        and structure.constant_diffusion
+        and not isinstance(discretization, MomentODE)
+    )
+    if tabulated:
+        c, transitions = gap_table(system, discretization, params, grid)
+
+        def look_up(belief: Belief, t: Any, gap: Any, steps: Any, row: Any) -> Belief:
+            F, G, Q = (M[row] for M in transitions)
+            return predict(belief, F, matvec(G, c), Q)
+
+        return look_up
+
+    def cross(belief: Belief, t: Any, gap: Any, steps: Any, row: Any) -> Belief:
+        h = gap / steps
+
+        def step(belief: Belief, i: Any) -> tuple[Belief, None]:
+            mean, F, Q = discretization.step(system, belief.m, t + i * h, h, params)
+            after = Belief(mean, congruence(F, belief.P) + Q)
+            return jax.tree.map(lambda a, b: jnp.where(i < steps, a, b), after, belief), None
+
+        if grid.max_steps == 1:
+            mean, F, Q = discretization.step(system, belief.m, t, h, params)
+            return Belief(mean, congruence(F, belief.P) + Q)
+        return jax.lax.scan(step, belief, jnp.arange(grid.max_steps))[0]
+
+    return cross
+
+
+def linear_sensor(
+    system: BoundSystem, m: Float[Array, " state"], t: Any, params: Params
+) -> Sensor:
+    """Observation linearized at `m`, with the noise found there."""
+    mean, H = linearize(lambda x: system.observation_moments(x, t, params)[0], m)
+    R: Array = system.observation_moments(m, t, params)[1]
+    return Sensor(H, mean - matvec(H, m), R)

@@ -1,0 +1,316 @@
+r"""Ensemble Kalman filter for nonlinear SDEs with Gaussian observation noise.
+
+Legend: X ensemble (member, state); Y its predicted data (member, component); a anomalies of
+one component; s innovation variance; K gain; r noise variance. Components are assimilated
+one at a time, the predicted data along with the states, so no matrix is inverted. Square-root
+analysis: Whitaker and Hamill (2002), eq. 10-13; perturbed observations: Burgers, van
+Leeuwen and Evensen (1998), eq. 9-13.
+"""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from pymc_dynsys.discretization import (
+    Discretization,
+    EulerMaruyama,
+    Exact,
+    MomentODE,
+    TimeGrid,
+)
+from pymc_dynsys.discretization.euler_maruyama import safe_sqrt
+from pymc_dynsys.filters.base import Data, Likelihood, require_gaussian
+from pymc_dynsys.linalg import ldl, psd_factor, unit_lower_solve
+from pymc_dynsys.systems.bound import BoundSystem, Params
+from pymc_dynsys.systems.gaussian import LOG_2PI
+
+STEPS_PER_GAP = 4
+"""Euler steps in the median gap when the user states none."""
+
+
+class Noise(NamedTuple):
+    """Standard normals fixed once, time first, then batch, then one trajectory's axes."""
+
+    initial: Any
+    process: Any
+    observation: Any
+
+
+@dataclass(frozen=True)
+class EnKF(Likelihood):
+    r"""Likelihood from an ensemble carried through the nonlinear dynamics.
+
+    .. math:: \log p(y_k \mid y_{1:k-1}) \approx \log N(y_k; \bar y_k, S_k + R)
+
+    with mean and covariance of the ensemble's predicted data. The noise is drawn once from
+    `seed`, independently for each trajectory, so the likelihood is a fixed smooth function
+    of the parameters and its gradient is exact for that function. It differs from the true
+    likelihood by an error of order :math:`1/\sqrt{M}` for `M` members and a bias of order
+    :math:`1/M`, per trajectory; on the Ornstein-Uhlenbeck panel of the examples 100 members
+    shift a subject's posterior mean by a fraction of its sd and about 400 are needed to
+    stay within 0.15 sd for every subject.
+
+    The normals of each step are centred and whitened over the ensemble (second-order exact
+    sampling), which removes the largest part of the sampling error.
+
+    Parameters
+    ----------
+    ensemble_size : int
+        Number of members, at least 2; use several times the number of states.
+    discretization : Discretization, optional
+        How members cross a gap. None chooses ``Exact()`` for linear dynamics, else
+        ``EulerMaruyama`` with a quarter of the median gap, and says so.
+    seed : int
+        Seed of the fixed noise. Compare seeds to see the error.
+    variant : {"square_root", "perturbed"}
+        Deterministic analysis (smaller error), or the original one with perturbed data.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For an ensemble of fewer than two, when the likelihood is made; when the model is
+        built, if the observation or the initial law is not Gaussian.
+
+    See Also
+    --------
+    EKF : cheaper and without sampling error; Kalman : exact for linear systems.
+
+    References
+    ----------
+    Evensen (2009), *Data Assimilation: The Ensemble Kalman Filter*, ch. 4.
+    Pham (2001), *Monthly Weather Review* 129, 1194-1207 (second-order exact sampling).
+
+    Examples
+    --------
+    >>> import pymc_dynsys as pds
+    >>> pds.EnKF(ensemble_size=400, seed=1).variant
+    'square_root'
+    """
+
+    ensemble_size: int = 100
+    discretization: Discretization | None = None
+    seed: int = 0
+    variant: Literal["square_root", "perturbed"] = "square_root"
+
+    forward_scalars = 2
+
+    def __post_init__(self) -> None:
+        size = self.ensemble_size
+        if isinstance(size, bool) or not isinstance(size, int | np.integer):
+            raise TypeError(f"EnKF: ensemble_size must be an integer, got {size!r}")
+        if size < 2:
+            raise ValueError(f"EnKF: ensemble_size must be at least 2, got {size}")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int | np.integer):
+            raise TypeError(f"EnKF: seed must be a non-negative integer, got {self.seed!r}")
+        if self.seed < 0:
+            raise ValueError(f"EnKF: seed must be a non-negative integer, got {self.seed}")
+        if self.variant not in ("square_root", "perturbed"):
+            raise ValueError(
+                f"EnKF: variant must be 'square_root' or 'perturbed', got {self.variant!r}"
+            )
+        scheme = self.discretization
+        if isinstance(scheme, MomentODE) or not (
+            scheme is None or isinstance(scheme, Discretization)
+        ):
+            raise ValueError(
+                "EnKF: discretization must be EulerMaruyama(dt=...), LocalLinearization(dt=...), "
+                f"Exact() or None, got {scheme!r}"
+            )
+
+    @property
+    def scheme(self) -> Discretization:
+        """The discretization that cuts the gaps."""
+        assert self.discretization is not None, "settled when the trajectory was built"
+        return self.discretization
+
+    def check(self, system: BoundSystem) -> None:
+        """Refuse systems without Gaussian observations and initial law."""
+        require_gaussian("EnKF", system)
+        if self.discretization is not None:
+            self.discretization.check(system)
+
+    def settle(self, system: BoundSystem, gaps: np.ndarray) -> tuple["EnKF", str]:
+        """Choose a discretization where the user stated none."""
+        if self.discretization is not None:
+            return self, ""
+        scheme, why = default_scheme(system, gaps, STEPS_PER_GAP)
+        return replace(self, discretization=scheme), f"EnKF crosses gaps with {scheme!r} ({why})"
+
+    def constants(self, system: BoundSystem, params: Params, batch: Any, grid: TimeGrid) -> Noise:
+        """The fixed normals of all trajectories."""
+        n_noise = self.scheme.noise_size(system, params)
+        return draw_noise(
+            self.seed,
+            tuple(batch),
+            grid.times.shape[-1],
+            grid.max_steps,
+            int(self.ensemble_size),
+            system.n_states,
+            n_noise,
+            0 if self.variant == "square_root" else (system.n_observed or 1),
+        )
+
+    def log_likelihood(
+        self, system: BoundSystem, params: Params, data: Data, grid: TimeGrid, constants: Any
+    ) -> Float[Array, " time"]:
+        """Approximate log-density of each visit's datum given the earlier ones."""
+        noise: Noise = constants
+        m, P = system.initial_moments(params)
+        start = m[None, :] + jnp.asarray(noise.initial)[0] @ psd_factor(P).T
+
+        def visit(X: Array, k: Any) -> tuple[Array, Array]:
+            y, seen, t, gap, steps, process, perturbation = k
+            X = self.forecast(system, params, X, t - gap, gap, steps, process)
+            # Without the barrier XLA repeats the propagation in every reduction below.
+            X = jax.lax.optimization_barrier(X)
+            mean = X.mean(0)
+            Y = jax.vmap(lambda x: system.observation_moments(x, t, params)[0])(X)
+            R = system.observation_moments(mean, t, params)[1]
+            return self.analyse(X, Y, y, seen, R, perturbation)
+
+        visits = (
+            data.y,
+            data.seen,
+            jnp.asarray(grid.times),
+            jnp.asarray(grid.gaps),
+            jnp.asarray(grid.steps),
+            jnp.asarray(noise.process),
+            None if noise.observation is None else jnp.asarray(noise.observation),
+        )
+        return jax.lax.scan(visit, start, visits)[1]
+
+    def forecast(
+        self,
+        system: BoundSystem,
+        params: Params,
+        X: Float[Array, "member state"],
+        t: Any,
+        gap: Any,
+        steps: Any,
+        noise: Float[Array, "step member noise"],
+    ) -> Float[Array, "member state"]:
+        """Carry every member over a gap."""
+        h = gap / steps
+
+        def step(X: Array, k: Any) -> tuple[Array, None]:
+            i, normals = k
+            moved = jax.vmap(
+                lambda x, z: self.scheme.propagate(system, x, t + i * h, h, params, z)
+            )(X, normals)
+            return jnp.where(i < steps, moved, X), None
+
+        if noise.shape[0] == 1:
+            return step(X, (0, noise[0]))[0]
+        return jax.lax.scan(step, X, (jnp.arange(noise.shape[0]), noise))[0]
+
+    def analyse(
+        self,
+        X: Float[Array, "member state"],
+        Y: Float[Array, "member component"],
+        y: Float[Array, " component"],
+        seen: Bool[Array, " component"] | None,
+        R: Array,
+        perturbation: Float[Array, "member component"] | None,
+    ) -> tuple[Float[Array, "member state"], Float[Array, ""]]:
+        """Condition the ensemble on one datum; returns it with the log-density of the datum."""
+        everything = seen is None
+        flags = jnp.ones(y.shape, bool) if everything else seen
+        if R.ndim == 2:
+            if not everything:
+                R = jnp.where(seen[:, None] & seen[None, :], R, jnp.eye(R.shape[0]))
+                y, Y = jnp.where(seen, y, 0.0), jnp.where(seen[None, :], Y, 0.0)
+            L, R = ldl(R)
+            y, Y = unit_lower_solve(L, y), unit_lower_solve(L, Y.T).T
+        d, members = X.shape[1], X.shape[0]
+
+        def assimilate(carry: Any, component: Any) -> Any:
+            Z, total = carry
+            j, y, flag, r, normals = component
+            predicted = Z[:, d + j]
+            centre = predicted.mean()
+            a = predicted - centre
+            s = (a * a).sum() / (members - 1) + r
+            positive = s > 0
+            safe = jnp.where(positive, s, 1.0)
+            v = y - centre
+            loglik = -0.5 * (LOG_2PI + jnp.log(safe) + v * v / safe)
+            loglik = jnp.where(positive, loglik, -jnp.inf)
+            mean = Z.mean(0)
+            anomalies = Z - mean[None, :]
+            K = (anomalies * a[:, None]).sum(0) / ((members - 1) * safe)
+            if normals is None:
+                shrink = 1 / (1 + safe_sqrt(r / safe))
+                weights = v - shrink * a
+            else:
+                weights = v - a + safe_sqrt(r) * normals
+            if not everything:
+                weights = jnp.where(flag, weights, 0.0)
+                loglik = jnp.where(flag, loglik, 0.0)
+            return (Z + weights[:, None] * K[None, :], total + loglik), None
+
+        carry = (jnp.concatenate([X, Y], axis=1), jnp.zeros(()))
+        m = y.shape[0]
+        normals = None if perturbation is None else perturbation.T
+        components = (jnp.arange(m), y, flags, R, normals)
+        if m == 1:
+            carry, _ = assimilate(carry, jax.tree.map(lambda part: part[0], components))
+        else:
+            carry, _ = jax.lax.scan(assimilate, carry, components)
+        Z, total = carry
+        return Z[:, :d], total
+
+
+def default_scheme(
+    system: BoundSystem, gaps: np.ndarray, steps_per_gap: int
+) -> tuple[Discretization, str]:
+    """``Exact`` for linear dynamics, else Euler steps well below the median gap."""
+    try:
+        Exact().check(system)
+    except ValueError:
+        positive = gaps[gaps > 0]
+        if positive.size == 0:
+            return EulerMaruyama(dt=None), "there is no gap to cross"
+        dt = float(f"{np.median(positive) / steps_per_gap:.3g}")
+        return EulerMaruyama(dt=dt), f"the median gap is {np.median(positive):.3g}"
+    return Exact(), "the dynamics are linear"
+
+
+@lru_cache(maxsize=16)
+def draw_noise(
+    seed: int,
+    batch: tuple[int, ...],
+    n_times: int,
+    n_steps: int,
+    members: int,
+    n_states: int,
+    n_noise: int,
+    n_perturbed: int,
+) -> Noise:
+    """Whitened normals, one stream a trajectory, so that each does not depend on the others."""
+    streams = [np.random.default_rng([seed, i]) for i in range(int(np.prod(batch)))]
+
+    def draw(n_times: int, *shape: int) -> np.ndarray:
+        normals = np.stack([g.standard_normal((n_times, *shape)) for g in streams], axis=1)
+        return whiten(normals).reshape(n_times, *batch, *shape)
+
+    return Noise(
+        initial=draw(1, members, n_states),
+        process=draw(n_times, n_steps, members, n_noise),
+        observation=draw(n_times, members, n_perturbed) if n_perturbed else None,
+    )
+
+
+def whiten(normals: np.ndarray) -> np.ndarray:
+    """Give ``(..., member, dimension)`` normals mean zero and identity covariance over members."""
+    members, dimension = normals.shape[-2:]
+    normals = normals - normals.mean(-2, keepdims=True)
+    if members <= dimension:
+        return normals
+    covariance = np.swapaxes(normals, -1, -2) @ normals / (members - 1)
+    factor = np.linalg.inv(np.linalg.cholesky(covariance))
+    return normals @ np.swapaxes(factor, -1, -2)

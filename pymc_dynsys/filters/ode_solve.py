@@ -1,0 +1,141 @@
+"""Direct likelihood of an ODE: solve, then evaluate the law of each datum."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from numpyro import distributions as dist
+
+from pymc_dynsys.discretization import Discretization, EulerMaruyama, TimeGrid
+from pymc_dynsys.filters.base import Data, Likelihood
+from pymc_dynsys.filters.kalman import Belief, update
+from pymc_dynsys.systems.bound import BoundSystem, Params
+
+
+@dataclass(frozen=True)
+class ODESolve(Likelihood):
+    r"""Likelihood :math:`\prod_k p(y_k \mid x(t_k))` along the solution of an ODE.
+
+    Uses diffrax with adaptive steps; gradients go through the steps taken. Any numpyro
+    distribution serves as observation.
+
+    Parameters
+    ----------
+    rtol, atol : float
+        Relative and absolute tolerance of the solver, the latter in units of the state.
+        Loose tolerances make the likelihood rough in the parameters, which NUTS notices.
+    stiff : bool
+        False: Tsitouras 5(4), explicit. True: Kvaerno 5(4), implicit, for time scales that
+        differ by orders of magnitude.
+    max_steps : int
+        Steps allowed over a whole trajectory; one that needs more gives minus infinity.
+
+    Raises
+    ------
+    ValueError
+        When the model is built, if the system is an SDE, or an ODE whose initial state is
+        uncertain.
+
+    See Also
+    --------
+    Kalman : exact and faster for a linear ODE with Gaussian noise.
+
+    References
+    ----------
+    Kidger (2021), *On Neural Differential Equations*, sec. 5.1 (the solvers of diffrax).
+
+    Examples
+    --------
+    >>> import pymc_dynsys as pds
+    >>> pds.ODESolve(stiff=True).rtol
+    1e-08
+    """
+
+    rtol: float = 1e-8
+    atol: float = 1e-8
+    stiff: bool = False
+    max_steps: int = 4096
+
+    def __post_init__(self) -> None:
+        for name in ("rtol", "atol", "max_steps"):
+            value = getattr(self, name)
+            if not (np.ndim(value) == 0 and np.isfinite(value) and value > 0):
+                raise ValueError(f"ODESolve: {name} must be a positive number, got {value!r}")
+
+    @property
+    def scheme(self) -> Discretization:
+        """One solve for all gaps: no gap is cut beforehand."""
+        return EulerMaruyama(dt=None)
+
+    def check(self, system: BoundSystem) -> None:
+        """Refuse systems with noise in the dynamics or in the initial state."""
+        if not system.is_deterministic:
+            raise ValueError(
+                "ODESolve() is the likelihood of an ODE; an SDE needs a filter: Kalman() if it is "
+                "linear, else EKF() or EnKF()"
+            )
+        if not system.structure.known_initial:
+            raise ValueError(
+                "ODESolve() needs a known initial state (dist.Delta, an array or a tuple, possibly "
+                "a function of parameters), and initial is a law; make the initial state a PyMC "
+                "variable in params, or use Kalman() or EKF()"
+            )
+
+    def log_likelihood(
+        self, system: BoundSystem, params: Params, data: Data, grid: TimeGrid, constants: Any
+    ) -> Float[Array, " time"]:
+        """Log-density of each datum along the solution."""
+        states = self.solve(system, params, grid)
+        return jax.vmap(lambda x, t, y, seen: log_density(system, params, x, t, y, seen))(
+            states, jnp.asarray(grid.times), data.y, data.seen
+        )
+
+    def solve(
+        self, system: BoundSystem, params: Params, grid: TimeGrid
+    ) -> Float[Array, "time state"]:
+        """States at the visits; NaN if the solver gave up."""
+        times = jnp.asarray(grid.times)
+        start = times[0] - grid.gaps[0]
+        (state, _) = system.initial_moments(params)
+        solver: Any = diffrax.Kvaerno5() if self.stiff else diffrax.Tsit5()
+        solution = diffrax.diffeqsolve(
+            diffrax.ODETerm(lambda t, x, params: system.drift(x, t, params)),
+            solver,
+            t0=start,
+            t1=times[-1],
+            dt0=None,
+            y0=state,
+            args=params,
+            saveat=diffrax.SaveAt(ts=times),
+            stepsize_controller=diffrax.PIDController(rtol=self.rtol, atol=self.atol),
+            max_steps=self.max_steps,
+            throw=False,
+        )
+        failed = solution.result != diffrax.RESULTS.successful
+        return jnp.where(failed, jnp.nan, solution.ys)
+
+
+def log_density(
+    system: BoundSystem, params: Params, x: Array, t: Any, y: Array, seen: Any
+) -> Float[Array, ""]:
+    """Log-density of the components of one datum that are there."""
+    if system.structure.gaussian_observation:
+        mean, R = system.observation_moments(x, t, params)
+        known = Belief(x, jnp.zeros((x.shape[0], x.shape[0])))
+        nothing = jnp.zeros((y.shape[0], x.shape[0]))
+        return update(known, y - mean, seen, nothing, R)[1]
+    law = system.observation(x, t, params)
+    while isinstance(law, dist.Independent):
+        law = law.base_dist
+    density = law.log_prob(y if system.n_observed is not None else y[0])
+    if seen is None:
+        return density.sum()
+    if not law.event_dim:
+        return jnp.where(seen if density.ndim else seen[0], density, 0.0).sum()
+    # A joint law has no marginal to offer for part of a datum: no number is better than a wrong one.
+    partly = seen.any() & ~seen.all()
+    return jnp.where(partly, jnp.nan, jnp.where(seen.all(), density, 0.0))

@@ -1,0 +1,17 @@
+"""What a system is: dynamics, noise, observation and initial law of one trajectory."""
+
+from pymc_dynsys.systems.bound import BoundSystem, bind_system
+from pymc_dynsys.systems.gaussian import Gaussian, gaussian_moments
+from pymc_dynsys.systems.ode import ODE
+from pymc_dynsys.systems.sde import SDE
+from pymc_dynsys.systems.structure import Structure
+
+__all__ = [
+    "ODE",
+    "SDE",
+    "BoundSystem",
+    "Gaussian",
+    "Structure",
+    "bind_system",
+    "gaussian_moments",
+]

@@ -1,0 +1,161 @@
+"""Arguments by name: a user's function of one trajectory becomes ``f(x, t, params)``."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+RESERVED = ("x", "t")
+
+
+def check_states(states: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Validate the names of the states; one name may be given as a plain string."""
+    if states is None:
+        return None
+    names = (states,) if isinstance(states, str) else tuple(states)
+    if not names:
+        raise ValueError("states is empty: name at least one state, or leave it out")
+    for name in names:
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ValueError(f"states: {name!r} is not a name a Python function can take")
+        if name in RESERVED:
+            raise ValueError(
+                f"states: {name!r} is reserved ('x' is the whole state vector, 't' the time); "
+                "choose another name"
+            )
+    if len(set(names)) < len(names):
+        raise ValueError(f"states: {names} has a name twice")
+    return names
+
+
+@dataclass(frozen=True, eq=False)
+class BoundFunction:
+    """A function whose arguments were found among state, time and parameters.
+
+    Called as ``bound(x, t, params)``, it passes on what the user's signature asks for.
+    """
+
+    role: str
+    function: Callable[..., Any]
+    arguments: tuple[tuple[str, bool], ...]
+    states: tuple[str, ...]
+
+    def __call__(self, x: Any, t: Any, params: Mapping[str, Any]) -> Any:
+        """Value of the user's function."""
+        positional, named = [], {}
+        for name, by_keyword in self.arguments:
+            if name == "x":
+                value = x
+            elif name == "t":
+                value = t
+            elif name in self.states:
+                value = x[self.states.index(name)]
+            else:
+                value = params[name]
+            if by_keyword:
+                named[name] = value
+            else:
+                positional.append(value)
+        return self.function(*positional, **named)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names taken from ``params``."""
+        known = (*RESERVED, *self.states)
+        return tuple(name for name, _ in self.arguments if name not in known)
+
+
+def bind(
+    role: str,
+    function: Any,
+    states: tuple[str, ...] | None,
+    params: Iterable[str],
+    *,
+    of_state: bool = True,
+) -> BoundFunction:
+    """Resolve the arguments of ``function``, the system's ``role``, against the known names.
+
+    A constant becomes a function without arguments. Arguments with a default that is not
+    among `params` keep the default. ``of_state=False`` is for ``initial``, which may use
+    parameters only.
+    """
+    names = states or ()
+    params = tuple(params)
+    if not callable(function) or _is_distribution(function):
+        value = function
+        return BoundFunction(role, lambda: value, (), names)
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{role}: the arguments of {function!r} cannot be read; wrap it in a lambda that "
+            "names them"
+        ) from error
+    available = (*(RESERVED if of_state else ()), *(names if of_state else ()), *params)
+    arguments = []
+    for name, parameter in signature.parameters.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise TypeError(
+                f"{role}() takes *{name}: arguments are bound by name, so name each one"
+            )
+        if name in available:
+            arguments.append((name, parameter.kind is not parameter.POSITIONAL_ONLY))
+        elif parameter.default is parameter.empty:
+            raise ValueError(_missing(role, name, names, params, of_state))
+    return BoundFunction(role, function, tuple(arguments), names)
+
+
+def _is_distribution(value: Any) -> bool:
+    return hasattr(value, "log_prob") and hasattr(value, "sample")
+
+
+def _missing(
+    role: str, name: str, states: Sequence[str], params: Sequence[str], of_state: bool
+) -> str:
+    if not of_state and (name in states or name in RESERVED):
+        return (
+            f"{role}() asks for {name!r}, but the initial law may depend on parameters only; "
+            f"params has {_listing(params)}"
+        )
+    close = difflib.get_close_matches(name, [*states, *params], n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    if not states and of_state and not close:
+        hint = "; if it is a state, name the states with states=(...)"
+    return (
+        f"{role}() asks for {name!r}; params has {_listing(params)}, states has "
+        f"{_listing(states)}{hint}"
+    )
+
+
+def _listing(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names) if names else "nothing"
+
+
+def check_names(states: tuple[str, ...] | None, params: Iterable[str]) -> None:
+    """Refuse parameter names that already mean something else."""
+    for name in params:
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ValueError(f"params: {name!r} is not a name a Python function can take")
+        if name in RESERVED:
+            raise ValueError(
+                f"params: {name!r} is reserved ('x' is the state vector, 't' the time); rename it"
+            )
+        if states and name in states:
+            raise ValueError(f"params: {name!r} is also a state; rename one of them")
+
+
+def check_all_used(functions: Iterable[BoundFunction], params: Iterable[str]) -> None:
+    """Refuse parameters that no function asks for: they are most often misspelt."""
+    functions = tuple(functions)
+    used = {name for function in functions for name in function.parameters}
+    for name in params:
+        if name not in used:
+            asked = sorted(used)
+            close = difflib.get_close_matches(name, asked, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            roles = ", ".join(function.role for function in functions)
+            raise ValueError(
+                f"params has {name!r}, which none of {roles} asks for (they ask for "
+                f"{_listing(asked)}){hint}"
+            )

@@ -1,0 +1,173 @@
+"""What a user's function may return: shapes are checked, never broadcast."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+from numpyro import distributions as dist
+
+from pymc_dynsys.systems.binding import BoundFunction
+
+
+class FunctionFailed(ValueError):
+    """A user's function raised on arguments of the shapes it will be given."""
+
+
+def evaluate(
+    function: BoundFunction, x: Any, t: Any, params: Mapping[str, Any], convert: Callable
+) -> Any:
+    """Shape of ``convert(function(x, t, params))``; a failure names the function and shapes."""
+
+    def call(x: Any, t: Any, params: Any) -> Any:
+        try:
+            value = function(x, t, params)
+        except Exception as error:
+            raise FunctionFailed(
+                f"{function.role}() failed on one trajectory, called with "
+                f"{_shapes(function, x, params)}: {type(error).__name__}: {error}"
+            ) from error
+        return convert(value)
+
+    return jax.eval_shape(call, x, t, params)
+
+
+def _shapes(function: BoundFunction, x: Any, params: Mapping[str, Any]) -> str:
+    """Describe the arguments of a function by shape."""
+    parts = []
+    for name, _ in function.arguments:
+        if name == "x":
+            parts.append(f"x of shape {x.shape}")
+        elif name == "t" or name in function.states:
+            parts.append(f"{name} a scalar")
+        else:
+            shape = jnp.shape(params[name])
+            parts.append(f"{name} of shape {shape}" if shape else f"{name} a scalar")
+    listing = ", ".join(parts) if parts else "no arguments"
+    return listing + (f" ({x.shape[0]} states)" if x is not None else "")
+
+
+def stack(role: str, value: Any) -> Array:
+    """Stack tuples and lists of scalars (or of rows of scalars); pass arrays on."""
+    if isinstance(value, tuple | list):
+        parts = [stack(role, part) for part in value]
+        shapes = {part.shape for part in parts}
+        if len(shapes) > 1:
+            raise ValueError(
+                f"{role}() returned a {type(value).__name__} whose entries have different "
+                f"shapes: {[part.shape for part in parts]}"
+            )
+        return jnp.stack(parts)
+    try:
+        array = jnp.asarray(value)
+    except TypeError as error:
+        raise TypeError(
+            f"{role}() must return an array, a scalar or a tuple of scalars, got "
+            f"{type(value).__name__}"
+        ) from error
+    if not jnp.issubdtype(array.dtype, jnp.number) or jnp.iscomplexobj(array):
+        raise TypeError(f"{role}() must return real numbers, got dtype {array.dtype}")
+    return array.astype(jnp.zeros(()).dtype)
+
+
+def as_vector(role: str, value: Any, states: Sequence[str]) -> Array:
+    """A ``(state,)`` vector from what ``drift`` may return."""
+    array = stack(role, value)
+    expected = (len(states),)
+    if array.shape == expected:
+        return array
+    if array.ndim == 0 and expected == (1,):
+        return array[None]
+    one_each = f"or a tuple of {len(states)} scalars, one each for {', '.join(states)}"
+    if expected == (1,):
+        one_each = "or a scalar"
+    raise ValueError(f"{role}() returned shape {array.shape}, expected {expected} {one_each}")
+
+
+def as_loading(value: Any, states: Sequence[str]) -> Array:
+    """A ``(state,)`` or ``(state, noise)`` loading from what ``diffusion`` may return."""
+    array = stack("diffusion", value)
+    n = len(states)
+    if array.ndim == 0:
+        return jnp.full(n, array)
+    if array.ndim in (1, 2) and array.shape[0] == n:
+        return array
+    raise ValueError(
+        f"diffusion() returned shape {array.shape}; expected a scalar, ({n},) for independent "
+        f"noises or ({n}, noises) for a loading matrix ({n} states: {', '.join(states)})"
+    )
+
+
+def is_known(law: Any) -> bool:
+    """Whether an initial law is a known state."""
+    return isinstance(law, dist.Delta)
+
+
+def as_initial(value: Any, states: Sequence[str]) -> Any:
+    """An initial law from a distribution, an array or a tuple; arrays are known states."""
+    law = _initial_law(value)
+    n = len(states)
+    if law.shape() == (n,) or (law.shape() == () and n == 1):
+        return law
+    mend = (
+        f"give {n} entries, in the order {', '.join(states)}"
+        if n > 1
+        else "give a scalar or one entry"
+    )
+    raise ValueError(
+        f"initial has shape {law.shape()}, but the system has {n} state"
+        f"{'s' if n > 1 else ''} ({', '.join(states)}); {mend}"
+    )
+
+
+def _initial_law(value: Any) -> Any:
+    if hasattr(value, "log_prob"):
+        return value
+    known = stack("initial", value)
+    return dist.Delta(known, event_dim=known.ndim)
+
+
+def count_states(
+    initial: BoundFunction, params: Mapping[str, Any], states: tuple[str, ...] | None
+) -> int:
+    """Number of states, from the names or from the initial law; the two must agree."""
+    found: list[int] = []
+
+    def read(value: Any) -> Any:
+        if states is not None:
+            as_initial(value, states)
+            found.append(len(states))
+        else:
+            shape = _initial_law(value).shape()
+            if len(shape) > 1:
+                raise ValueError(f"initial has shape {shape}; a state is a scalar or a vector")
+            found.append(shape[0] if shape else 1)
+        return jnp.zeros(())
+
+    evaluate(initial, None, None, params, read)
+    return found[0]
+
+
+def count_components(
+    observation: BoundFunction, x: Any, t: Any, params: Mapping[str, Any]
+) -> int | None:
+    """Number of observed components; None when the law is scalar."""
+    found: list[int | None] = []
+
+    def read(law: Any) -> Any:
+        if not hasattr(law, "log_prob"):
+            raise TypeError(
+                f"observation() must return a numpyro distribution, got {type(law).__name__}; "
+                "for noise of standard deviation s write dist.Normal(mean, s)"
+            )
+        shape = law.shape()
+        if len(shape) > 1:
+            raise ValueError(
+                f"observation() returned a law of shape {shape}; one datum is a scalar or a vector"
+            )
+        found.append(shape[0] if shape else None)
+        return jnp.zeros(())
+
+    evaluate(observation, x, t, params, read)
+    return found[0]

@@ -1,0 +1,62 @@
+"""Ordinary differential equations with noisy observations."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pymc_dynsys.systems.binding import check_states
+
+
+@dataclass(frozen=True, eq=False)
+class ODE:
+    r"""Deterministic dynamics of one trajectory, observed with noise at discrete times.
+
+    .. math:: dx/dt = f(x, t), \qquad y_k \sim p(y \mid x(t_k)).
+
+    Arguments are bound by name as in :class:`~pymc_dynsys.SDE`. Any numpyro distribution
+    serves as observation. The likelihood is direct (:class:`~pymc_dynsys.ODESolve`) when
+    `initial` is a known state; with an uncertain initial state of a linear system use
+    :class:`~pymc_dynsys.Kalman`, else :class:`~pymc_dynsys.EKF`.
+
+    Parameters
+    ----------
+    drift : callable or array
+        ``f``; returns shape ``(state,)`` or a tuple with one scalar a state.
+    observation : callable
+        The law of the datum given the state: any numpyro distribution.
+    initial : distribution, callable or array
+        The state at ``t0``: an array or tuple, ``dist.Delta``, a function of parameters that
+        returns one of these, or a law.
+    states : sequence of str, optional
+        Names of the states.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :class:`~pymc_dynsys.SDE`.
+
+    Examples
+    --------
+    Exponential decay from a known dose:
+
+    >>> import pymc_dynsys as pds
+    >>> from numpyro import distributions as dist
+    >>> decay = pds.ODE(
+    ...     states=("amount",),
+    ...     drift=lambda amount, rate: -rate * amount,
+    ...     initial=lambda dose: dose,
+    ...     observation=lambda amount: dist.LogNormal(amount, 0.1),
+    ... )
+    """
+
+    drift: Callable[..., Any] | Any
+    observation: Callable[..., Any]
+    initial: Callable[..., Any] | Any
+    states: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "states", check_states(self.states))
+
+    def __repr__(self) -> str:
+        """Short form for model printing."""
+        return f"ODE({', '.join(self.states)})" if self.states else "ODE"

@@ -1,0 +1,82 @@
+"""Stochastic differential equations with noisy observations."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pymc_dynsys.systems.binding import check_states
+
+
+@dataclass(frozen=True, eq=False)
+class SDE:
+    r"""Itô diffusion of one trajectory, observed at discrete times.
+
+    .. math:: dx = f(x, t)\,dt + L(x, t)\,dB, \qquad y_k \sim p(y \mid x(t_k)).
+
+    Every function describes one trajectory at one instant. Arguments are bound by name:
+    ``x`` is the state vector of shape ``(state,)``, ``t`` the time, a name in `states` that
+    component as a scalar, any other name an entry of the ``params`` of the
+    :class:`~pymc_dynsys.Trajectory`. Any function may be replaced by a constant.
+
+    Parameters
+    ----------
+    drift : callable or array
+        ``f``; returns shape ``(state,)`` or a tuple with one scalar a state (one scalar when
+        there is one state). Units of the state per unit of time.
+    diffusion : callable or array
+        ``L``; a scalar (the same for every state, independent noises), ``(state,)``
+        (independent noises) or ``(state, noise)``. A standard deviation per square root of
+        time, never a variance. May be singular.
+    observation : callable
+        The law of the datum: a numpyro distribution or :class:`~pymc_dynsys.Gaussian`. A
+        scalar law has data dims ``(..., time)``, a vector one ``(..., time, component)``.
+    initial : distribution, callable or array
+        The law of the state at ``t0``: a numpyro distribution, a function of parameters that
+        returns one, or an exactly known state (``dist.Delta``, an array or a tuple).
+    states : sequence of str, optional
+        Names of the states. Without them functions use ``x`` and the number of states is
+        that of `initial`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For names that cannot be bound and functions of the wrong kind, here; for shapes,
+        when the trajectory is built and the parameters are known.
+
+    See Also
+    --------
+    ODE : the same without noise in the dynamics.
+
+    References
+    ----------
+    Särkkä and Solin (2019), *Applied Stochastic Differential Equations*, ch. 3 and 10.
+
+    Examples
+    --------
+    An Ornstein-Uhlenbeck process seen through noise:
+
+    >>> import pymc_dynsys as pds
+    >>> from numpyro import distributions as dist
+    >>> ou = pds.SDE(
+    ...     states=("level",),
+    ...     drift=lambda level, mu: -0.5 * (level - mu),
+    ...     diffusion=0.1,
+    ...     initial=dist.Normal(0.0, 1.0),
+    ...     observation=lambda level: dist.Normal(level, 0.1),
+    ... )
+    >>> ou.states
+    ('level',)
+    """
+
+    drift: Callable[..., Any] | Any
+    diffusion: Callable[..., Any] | Any
+    observation: Callable[..., Any]
+    initial: Callable[..., Any] | Any
+    states: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "states", check_states(self.states))
+
+    def __repr__(self) -> str:
+        """Short form for model printing."""
+        return f"SDE({', '.join(self.states)})" if self.states else "SDE"
