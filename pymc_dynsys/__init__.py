@@ -1,1 +1,28 @@
-"""x."""
+"""Hierarchical dynamical systems inside PyMC models."""
+
+# PyMC's JAX module first: it turns on 64-bit floats and asks XLA for as many CPU devices as
+# there may be chains, both of which must happen before JAX starts.
+import pymc.sampling.jax  # noqa: F401  isort: skip
+
+from pymc_dynsys.bridge import Trajectory, data
+from pymc_dynsys.discretization import EulerMaruyama, Exact, LocalLinearization, MomentODE
+from pymc_dynsys.filters import EKF, EnKF, Kalman, ODESolve
+from pymc_dynsys.inference import simulate
+from pymc_dynsys.systems import ODE, SDE, Gaussian
+
+__all__ = [
+    "EKF",
+    "ODE",
+    "SDE",
+    "EnKF",
+    "EulerMaruyama",
+    "Exact",
+    "Gaussian",
+    "Kalman",
+    "LocalLinearization",
+    "MomentODE",
+    "ODESolve",
+    "Trajectory",
+    "data",
+    "simulate",
+]

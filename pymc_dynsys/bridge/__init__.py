@@ -1,0 +1,6 @@
+"""The only room that touches PyTensor and PyMC internals."""
+
+from pymc_dynsys.bridge.data import data
+from pymc_dynsys.bridge.trajectory import Trajectory
+
+__all__ = ["Trajectory", "data"]

@@ -1,0 +1,216 @@
+"""From what the user wrote to what is computed: system, batch axes, times, likelihood."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from pytensor.graph.basic import Variable
+
+from pymc_dynsys.bridge.data import check_times, current_value
+from pymc_dynsys.bridge.dims import Placed, array_hint, dim_length, labels_of, place
+from pymc_dynsys.bridge.times import as_times, find_times
+from pymc_dynsys.discretization.grid import build_grid
+from pymc_dynsys.discretization import Exact
+from pymc_dynsys.filters.base import Likelihood, choose_likelihood
+from pymc_dynsys.simulation.paths import Simulator, check_simulator, default_simulator
+from pymc_dynsys.systems.bound import BoundSystem, bind_system
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A trajectory ready to become a random variable."""
+
+    system: BoundSystem
+    params: dict[str, Placed]
+    likelihood: Likelihood
+    simulator: Simulator
+    batch_dims: tuple[str, ...]
+    dims: tuple[str, ...]
+    lengths: dict[str, int]
+    labels: list[Any]
+    times: Variable
+    t0: Variable
+    times_now: np.ndarray
+    t0_now: np.ndarray
+    announcements: tuple[str, ...] = field(default=())
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the data: batch, time and perhaps component."""
+        batch = tuple(self.lengths[dim] for dim in self.batch_dims)
+        n = self.system.n_observed
+        return (*batch, self.times_now.shape[-1], *(() if n is None else (n,)))
+
+
+def assemble(
+    source: Any,
+    params: Mapping[str, Any],
+    *,
+    times: Any,
+    unit: str | None,
+    t0: Any,
+    observed: Any,
+    numbers: np.ndarray | None,
+    dims: tuple[str, ...],
+    likelihood: Likelihood | None,
+    simulator: Simulator | None,
+    model: Any,
+) -> Assembled:
+    """Resolve names, dims, times and defaults; everything wrong is an error here."""
+    if not isinstance(params, Mapping):
+        raise TypeError(f"params: expected a mapping of names, got {type(params).__name__}")
+    if likelihood is not None and not isinstance(likelihood, Likelihood):
+        raise TypeError(
+            f"likelihood: expected Kalman(), EKF(), EnKF() or ODESolve(), got {likelihood!r}"
+        )
+    system, placed, n_batch = _bind(source, params, dims, numbers, model)
+    batch_dims = dims[:n_batch]
+    time_dim = dims[n_batch] if dims else "time"
+    lengths = {dim: _length(model, dim, params, times) for dim in batch_dims}
+    found = find_times(times, observed, batch_dims, time_dim if dims else None, model)
+    counts = [lengths[dim] for dim in batch_dims]
+    tensor, origin = as_times("times", found, batch_dims, counts, time_dim, model, unit)
+    start = np.nan if t0 is None else t0
+    t0_tensor, _ = as_times("t0", start, batch_dims, counts, None, model, unit, origin) if (
+        t0 is not None
+    ) else as_times("t0", np.nan, batch_dims, counts, None, model, unit)
+    times_now, t0_now = current_value(tensor), current_value(t0_tensor)
+    assert times_now is not None and t0_now is not None
+    labels = labels_of(model, dims) if model is not None and dims else [
+        np.arange(n) for n in counts
+    ]
+    _check_time_dim(model, dims, n_batch, times_now)
+    check_times(times_now, t0_now, labels, batch_dims)
+    gaps = build_grid(times_now, t0_now, Exact()).gaps
+
+    announcements = []
+    if likelihood is None:
+        likelihood, why = choose_likelihood(system)
+        announcements.append(f"likelihood {likelihood!r}: {why}")
+    likelihood.check(system)
+    likelihood, message = likelihood.settle(system, gaps)
+    if message:
+        announcements.append(message)
+    if simulator is None:
+        simulator, _ = default_simulator(system, gaps)
+    check_simulator(simulator, system)
+    return Assembled(
+        system=system,
+        params=placed,
+        likelihood=likelihood,
+        simulator=simulator,
+        batch_dims=batch_dims,
+        dims=dims,
+        lengths=lengths,
+        labels=labels,
+        times=tensor,
+        t0=t0_tensor,
+        times_now=times_now,
+        t0_now=t0_now,
+        announcements=tuple(announcements),
+    )
+
+
+def _bind(
+    source: Any,
+    params: Mapping[str, Any],
+    dims: tuple[str, ...],
+    numbers: np.ndarray | None,
+    model: Any,
+) -> tuple[BoundSystem, dict[str, Placed], int]:
+    """Bind the system; whether the last dim is time or component is the observation's to say."""
+    if not dims:
+        if numbers is not None and numbers.ndim > 2:
+            raise ValueError(
+                f"dims: data of shape {numbers.shape} need names, such as dims=('subject', 'time')"
+            )
+        system, placed = _try_bind(source, params, (), (), model)
+        _check_ndim(system, numbers, dims)
+        return system, placed, 0
+    attempts = []
+    for n_own in (1, 2):
+        if len(dims) < n_own:
+            continue
+        batch, own = dims[: len(dims) - n_own], dims[len(dims) - n_own :]
+        try:
+            system, placed = _try_bind(source, params, batch, own[:1], model)
+        except (ValueError, TypeError) as error:
+            attempts.append(error)
+            continue
+        if (system.n_observed is None) == (n_own == 1) and not _time_is_elsewhere(dims, own[0]):
+            return system, placed, len(batch)
+        attempts.append(_wrong_rank(system, dims))
+    raise attempts[0]
+
+
+def _time_is_elsewhere(dims: tuple[str, ...], time_dim: str) -> bool:
+    return "time" in dims and time_dim != "time"
+
+
+def _wrong_rank(system: BoundSystem, dims: tuple[str, ...]) -> ValueError:
+    if system.n_observed is None:
+        return ValueError(
+            f"dims: observation() gives a scalar law, so the last dim must be time; got {dims}"
+        )
+    n = system.n_observed
+    first = system.states[0]
+    scalar = "x[0]" if system.source.states is None else first
+    return ValueError(
+        f"dims: observation() gives a vector law of shape ({n},), so dims must be (*batch, time, "
+        f"component); got {dims}. For a scalar datum let the law be scalar: dist.Normal({scalar}, "
+        f"...) with {scalar} instead of x"
+    )
+
+
+def _check_ndim(system: BoundSystem, numbers: np.ndarray | None, dims: tuple[str, ...]) -> None:
+    if numbers is None:
+        return
+    expected = 1 if system.n_observed is None else 2
+    if numbers.ndim == 1 and expected == 2:
+        raise _wrong_rank(system, dims or ("time",))
+    if numbers.ndim != expected:
+        raise ValueError(
+            f"dims: data of shape {numbers.shape} have more axes than one trajectory; name them, "
+            "such as dims=('subject', 'time')"
+        )
+
+
+def _try_bind(
+    source: Any,
+    params: Mapping[str, Any],
+    batch: Sequence[str],
+    time: Sequence[str],
+    model: Any,
+) -> tuple[BoundSystem, dict[str, Placed]]:
+    placed = {name: place(name, value, batch, time, model) for name, value in params.items()}
+    try:
+        system = bind_system(source, {name: p.core_shape for name, p in placed.items()})
+    except ValueError as error:
+        lengths = {dim: dim_length(model, dim) for dim in batch} if model is not None else {}
+        hint = array_hint(params, placed, lengths)
+        raise ValueError(f"{error}{hint}") from error.__cause__
+    return system, placed
+
+
+def _length(model: Any, dim: str, params: Mapping[str, Any], times: Any) -> int:
+    """Length of a batch dim, from the model or else from a labelled value."""
+    if model is not None and dim in model.dim_lengths:
+        return dim_length(model, dim)
+    for value in (*params.values(), times):
+        if isinstance(value, xr.DataArray) and dim in value.dims:
+            return int(value.sizes[dim])
+    raise ValueError(f"dims: nothing says how long {dim!r} is; no parameter or time has it")
+
+
+def _check_time_dim(model: Any, dims: tuple[str, ...], n_batch: int, times: np.ndarray) -> None:
+    if model is None or not dims:
+        return
+    time_dim = dims[n_batch]
+    expected = dim_length(model, time_dim)
+    if times.shape[-1] != expected:
+        raise ValueError(
+            f"times: {times.shape[-1]} times, but the dim {time_dim!r} has length {expected} in the "
+            "model"
+        )

@@ -1,0 +1,185 @@
+"""Named dims become batch axes: never an axis position, never a guess from a shape."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+import xarray as xr
+from pytensor.graph.basic import Constant, Variable
+from pytensor.xtensor.type import XTensorVariable
+
+from pymc_dynsys.bridge.data import aligned, as_float, current_value
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A value with one axis per batch dim (length one where it does not vary), then its own.
+
+    Attributes
+    ----------
+    tensor : Variable
+        The padded tensor, float64.
+    core_shape : tuple of int
+        Shape that one trajectory sees.
+    named : bool
+        Whether its dims were named; a plain array's are not.
+    """
+
+    tensor: Variable
+    core_shape: tuple[int, ...]
+    named: bool
+
+
+def named_dims(name: str, value: Any, model: pm.Model | None) -> tuple[Any, tuple[str | None, ...]]:
+    """Split a value into a tensor (or array) and the names of its axes, None for own axes."""
+    if isinstance(value, xr.DataArray):
+        coords = {} if model is None else dict(model.coords)
+        array = aligned(name, value, coords)
+        return as_float(name, array.values), tuple(str(dim) for dim in array.dims)
+    if isinstance(value, XTensorVariable):
+        return value.values, tuple(value.type.dims)
+    if not isinstance(value, Variable):
+        array = as_float(name, value)
+        return array, (None,) * array.ndim
+    if model is not None and model.named_vars.get(value.name) is value:
+        dims = model.named_vars_to_dims.get(value.name) or (None,) * value.type.ndim
+        return value, tuple(dims)
+    if value.type.ndim == 0 or isinstance(value, Constant):
+        return value, (None,) * value.type.ndim
+    raise ValueError(
+        f"params: {name!r} is an expression with {value.type.ndim} axes and no names for them; name "
+        f"them with  {name} = pm.Deterministic({name!r}, ..., dims=...)  or a pymc.dims expression"
+    )
+
+
+def suggest_dims(error: ValueError, name: str, batch_dims: Sequence[str]) -> ValueError:
+    """Fill the likely dims into the mend for an unnamed expression."""
+    dims = repr(batch_dims[0]) if len(batch_dims) == 1 else repr(tuple(batch_dims))
+    return ValueError(str(error).replace("dims=...)", f"dims={dims})", 1))
+
+
+def place(
+    name: str,
+    value: Any,
+    batch_dims: Sequence[str],
+    other_dims: Sequence[str],
+    model: pm.Model | None,
+) -> Placed:
+    """Order the axes of a parameter: batch dims first, as the trajectory has them, then its own.
+
+    `other_dims` are the trajectory's time dim, which a parameter cannot carry.
+    """
+    try:
+        tensor, dims = named_dims(name, value, model)
+    except ValueError as error:
+        if batch_dims and "no names for them" in str(error):
+            raise suggest_dims(error, name, batch_dims) from None
+        raise
+    for dim in dims:
+        if dim is not None and dim in other_dims:
+            raise ValueError(
+                f"params: {name!r} varies along the time dim {dim!r}; parameters are constant in "
+                "time, use the argument t or a function of it instead"
+            )
+    named = [dim for dim in dims if dim is not None]
+    if len(set(named)) < len(named):
+        raise ValueError(f"params: {name!r} has a dim twice in {dims}")
+    order: list[int | str] = [
+        dims.index(dim) if dim in dims else "x" for dim in batch_dims
+    ]
+    own = [axis for axis, dim in enumerate(dims) if dim is None or dim not in batch_dims]
+    check_lengths(name, value, dims, batch_dims, model)
+    tensor = pt.as_tensor(tensor).astype("float64")
+    shape = static_shape(tensor)
+    return Placed(
+        tensor=tensor.dimshuffle(*order, *own),
+        core_shape=tuple(shape[axis] for axis in own),
+        named=any(dim is not None for dim in dims) or isinstance(value, xr.DataArray),
+    )
+
+
+def check_lengths(
+    name: str,
+    value: Any,
+    dims: Sequence[str | None],
+    batch_dims: Sequence[str],
+    model: pm.Model | None,
+) -> None:
+    """Refuse a labelled constant whose length along a batch dim is not the model's."""
+    if model is None or not isinstance(value, xr.DataArray):
+        return
+    for dim in batch_dims:
+        if dim in dims:
+            expected = dim_length(model, dim)
+            if value.sizes[dim] != expected:
+                raise ValueError(
+                    f"params: {name!r} has length {value.sizes[dim]} along {dim!r}, which has length "
+                    f"{expected} in the model"
+                )
+
+
+def static_shape(tensor: Variable) -> tuple[int, ...]:
+    """Shape as numbers; computed when the type does not say."""
+    if None not in tensor.type.shape:
+        return tuple(tensor.type.shape)
+    lengths = current_value(tensor.shape)
+    if lengths is None:
+        raise ValueError(f"params: the shape of {tensor} depends on a random variable")
+    return tuple(int(n) for n in lengths)
+
+
+def dim_length(model: pm.Model, dim: str) -> int:
+    """Current length of a dim of the model."""
+    return int(current_value(model.dim_lengths[dim]))
+
+
+def require_dims(model: pm.Model, dims: Sequence[str], observed: Any) -> None:
+    """Add dims that a labelled array brings along; refuse others the model does not have."""
+    for dim in dims:
+        if dim in model.dim_lengths:
+            continue
+        if isinstance(observed, xr.DataArray) and dim in observed.dims:
+            labels = observed.indexes[dim].values if dim in observed.indexes else None
+            model.add_coord(dim, labels, length=observed.sizes[dim])
+            continue
+        raise ValueError(
+            f"dims: the model has no dim {dim!r}; its coords have "
+            f"{', '.join(map(repr, model.dim_lengths)) or 'nothing'}. Add it with "
+            f"pm.Model(coords={{{dim!r}: ...}})"
+        )
+
+
+def array_hint(
+    params: Mapping[str, Any], placed: Mapping[str, Placed], lengths: Mapping[str, int]
+) -> str:
+    """Suggest dims for unnamed arrays that are as long as a batch dim, after a shape error."""
+    hints = []
+    for name, value in placed.items():
+        if value.named or not value.core_shape:
+            continue
+        for dim, length in lengths.items():
+            if value.core_shape[0] == length:
+                how = (
+                    f"dims={dim!r} where {name!r} is defined"
+                    if isinstance(params[name], Variable)
+                    else f"xr.DataArray({name}, dims={dim!r})"
+                )
+                hints.append(
+                    f"{name!r} has no named dims, so every trajectory sees all of it; if it varies "
+                    f"by {dim}, write {how}"
+                )
+    return "".join(f". {hint}" for hint in hints)
+
+
+def labels_of(model: pm.Model, dims: Sequence[str]) -> list[np.ndarray]:
+    """Labels along each dim, positions where there are none."""
+    labels = []
+    for dim in dims:
+        values = model.coords.get(dim)
+        labels.append(
+            np.arange(dim_length(model, dim)) if values is None else np.asarray(values, object)
+        )
+    return labels

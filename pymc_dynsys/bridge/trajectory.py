@@ -1,0 +1,250 @@
+"""``Trajectory``: a dynamical system as a random variable of a PyMC model."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import xarray as xr
+from pymc.distributions.distribution import Distribution
+from pytensor.graph.basic import Constant, Variable
+from pytensor.tensor.random.variable import shared_rng
+
+from pymc_dynsys.bridge.assemble import Assembled, assemble
+from pymc_dynsys.bridge.data import (
+    aligned,
+    as_float,
+    check_times,
+    constant,
+    place,
+    refuse_infinite,
+    warn_unobserved,
+)
+from pymc_dynsys.bridge.dims import require_dims
+from pymc_dynsys.bridge.probe import probe
+from pymc_dynsys.bridge.random_variable import Specification, TrajectoryRV
+from pymc_dynsys.filters.base import Likelihood
+from pymc_dynsys.simulation.paths import Simulator
+from pymc_dynsys.systems.ode import ODE
+from pymc_dynsys.systems.sde import SDE
+
+logger = logging.getLogger("pymc_dynsys")
+
+
+class Trajectory(Distribution):
+    r"""Observed trajectories of a dynamical system, the latent paths integrated out.
+
+    One random variable for a whole panel. Its log-probability is one number per trajectory,
+    :math:`\log p(y_{1:K} \mid \theta)`, computed by `likelihood`; its random method simulates
+    with `simulator`.
+
+    Parameters
+    ----------
+    name : str
+        Name of the variable in the model.
+    system : SDE or ODE
+        Dynamics of one trajectory.
+    params : mapping of str to value
+        What the system's functions ask for by name: PyMC variables, ``pymc.dims`` variables,
+        numbers, arrays, xarray objects. Dims shared with the batch dims of the trajectory are
+        batch axes; all others reach the function. Plain arrays have no batch axes.
+    times : array, optional
+        Observation times, ascending, in the user's unit: ``(time,)`` for all, or one row per
+        trajectory with NaN where a ragged panel has no visit. Default: the time coordinate of
+        `observed`, else the model's coord of the time dim.
+    unit : str, optional
+        Unit into which dates are converted: ``"D"``, ``"h"``, ``"m"``, ``"s"``.
+    t0 : float or array, optional
+        Time of the initial law, at or before the first observation; default the first
+        observation of each trajectory.
+    observed : array, DataArray or data variable, optional
+        Data, NaN where missing. Dims and times of a DataArray are taken from it, and its
+        labels are matched to the model's.
+    dims : tuple of str, optional
+        ``(*batch, time)`` for a scalar observation, ``(*batch, time, component)`` for a vector.
+    likelihood : Likelihood, optional
+        Default: exact where that exists, else the extended Kalman filter; what was chosen is
+        logged and stands on ``rv.owner.op.spec.likelihood``.
+    simulator : Discretization or ODESolve, optional
+        How paths are drawn; default the exact law of a linear system, else Euler-Maruyama with
+        a twentieth of the median gap.
+
+    Returns
+    -------
+    TensorVariable
+        The random variable, of shape ``(*batch, time[, component])``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        When the model is built, for names that cannot be bound, shapes and dims that do not
+        fit, times out of order, infinite data, and likelihoods that do not suit the system.
+
+    Examples
+    --------
+    >>> import numpy as np, pymc as pm
+    >>> import pymc_dynsys as pds
+    >>> from numpyro import distributions as dist
+    >>> ou = pds.SDE(
+    ...     states=("level",),
+    ...     drift=lambda level, mu: -0.5 * (level - mu),
+    ...     diffusion=0.1,
+    ...     initial=dist.Normal(0.0, 1.0),
+    ...     observation=lambda level: dist.Normal(level, 0.1),
+    ... )
+    >>> y = np.zeros((3, 4))
+    >>> with pm.Model(coords={"subject": list("abc"), "time": np.arange(4.0)}) as model:
+    ...     mu = pm.Normal("mu", 0, 1, dims="subject")
+    ...     rv = pds.Trajectory("y", ou, params={"mu": mu}, observed=y, dims=("subject", "time"))
+    >>> rv.eval().shape
+    (3, 4)
+    """
+
+    rv_type = TrajectoryRV
+
+    def __new__(
+        cls,
+        name: str,
+        system: SDE | ODE,
+        *,
+        params: Mapping[str, Any] | None = None,
+        times: Any = None,
+        unit: str | None = None,
+        t0: Any = None,
+        observed: Any = None,
+        dims: str | Sequence[str] | None = None,
+        likelihood: Likelihood | None = None,
+        simulator: Simulator | None = None,
+    ) -> Variable:
+        """Add the trajectory to the model on the context stack."""
+        model = pm.modelcontext(None)
+        names = _dims_tuple(dims, observed)
+        if names:
+            require_dims(model, names, observed)
+        values, numbers = _observed(name, observed, names, model)
+        built = assemble(
+            system,
+            params or {},
+            times=times,
+            unit=unit,
+            t0=t0,
+            observed=observed,
+            numbers=numbers,
+            dims=names,
+            likelihood=likelihood,
+            simulator=simulator,
+            model=model,
+        )
+        if numbers is not None:
+            _check_observed(name, numbers, built)
+        rv = _random_variable(built, [model.dim_lengths[dim] for dim in built.batch_dims])
+        probe(name, built, model)
+        for message in built.announcements:
+            logger.info("%s: %s", name, message)
+        return model.register_rv(rv, name, observed=values, dims=names or None)
+
+    @classmethod
+    def dist(  # type: ignore[override]
+        cls,
+        system: SDE | ODE,
+        *,
+        params: Mapping[str, Any] | None = None,
+        times: Any,
+        unit: str | None = None,
+        t0: Any = None,
+        dims: str | Sequence[str] | None = None,
+        likelihood: Likelihood | None = None,
+        simulator: Simulator | None = None,
+        **kwargs: Any,
+    ) -> Variable:
+        """Create the variable without registering it; batch dims come from labelled parameters.
+
+        Parameters are as in the constructor; without a model the batch axes are those dims in
+        `dims` that labelled parameters or times have.
+        """
+        model = pm.modelcontext(None) if pm.Model.get_context(error_if_none=False) else None
+        built = assemble(
+            system,
+            params or {},
+            times=times,
+            unit=unit,
+            t0=t0,
+            observed=None,
+            numbers=None,
+            dims=_dims_tuple(dims, None),
+            likelihood=likelihood,
+            simulator=simulator,
+            model=model,
+        )
+        lengths = [built.lengths[dim] for dim in built.batch_dims]
+        return _random_variable(built, kwargs.pop("size", lengths))
+
+
+def _dims_tuple(dims: Any, observed: Any) -> tuple[str, ...]:
+    if dims is None:
+        return tuple(map(str, observed.dims)) if isinstance(observed, xr.DataArray) else ()
+    names = (dims,) if isinstance(dims, str) else tuple(dims)
+    if not all(isinstance(dim, str) for dim in names):
+        raise TypeError(f"dims: expected names, got {names}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"dims: {names} has a name twice")
+    return names
+
+
+def _observed(
+    name: str, observed: Any, dims: tuple[str, ...], model: pm.Model
+) -> tuple[Any, np.ndarray | None]:
+    """What PyMC is to observe, and the current numbers."""
+    if observed is None:
+        return None, None
+    if isinstance(observed, Variable):
+        if isinstance(observed, Constant):
+            return observed, as_float(name, observed.data)
+        value = getattr(observed, "get_value", lambda: None)()
+        return observed, None if value is None else np.asarray(value, float)
+    if isinstance(observed, xr.DataArray):
+        if set(map(str, observed.dims)) != set(dims):
+            raise ValueError(
+                f"observed: its dims are {tuple(observed.dims)}, but dims={dims}"
+            )
+        observed = aligned("observed", observed, dict(model.coords)).transpose(*dims).values
+    numbers = as_float("observed", observed)
+    return constant(numbers), numbers
+
+
+def _check_observed(name: str, y: np.ndarray, built: Assembled) -> None:
+    """Raise for data that do not fit the dims or the times, or are infinite."""
+    labels, dims = built.labels, built.dims or None
+    expected = built.shape
+    if y.shape != expected:
+        words = ", ".join(f"{d}={n}" for d, n in zip(built.dims, expected, strict=False))
+        raise ValueError(
+            f"observed: shape {y.shape}, expected {expected}"
+            + (f" ({words})" if words else "")
+            + ("; is it transposed?" if y.shape == expected[::-1] and y.ndim > 1 else "")
+        )
+    refuse_infinite("observed", y, labels, dims)
+    rank = len(built.batch_dims)
+    no_visit = np.isnan(np.broadcast_to(built.times_now, y.shape[: rank + 1]))
+    if y.ndim > rank + 1:
+        no_visit = no_visit[..., None]
+    astray = np.argwhere(no_visit & ~np.isnan(y))
+    if len(astray):
+        raise ValueError(
+            f"observed: {y[tuple(astray[0])]:g} at {place(astray[0], labels, dims)}, where the time "
+            "is NaN; without a time there is no visit"
+        )
+    warn_unobserved(name, y, rank, labels, dims)
+
+
+def _random_variable(built: Assembled, size: Any) -> Variable:
+    spec = Specification(built.system, built.likelihood, built.simulator)
+    op = TrajectoryRV(spec)
+    rng = shared_rng(seed=None)
+    check_times(built.times_now, built.t0_now, built.labels, built.batch_dims)
+    params = [placed.tensor for placed in built.params.values()]
+    _, rv = op(
+        built.times, built.t0, *params, size=size or None, rng=rng, return_next_rng=True
+    )
+    return rv

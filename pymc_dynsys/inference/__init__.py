@@ -1,0 +1,5 @@
+"""Labelled results: xarray in, xarray out."""
+
+from pymc_dynsys.inference.simulate import simulate
+
+__all__ = ["simulate"]

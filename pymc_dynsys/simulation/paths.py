@@ -1,0 +1,150 @@
+"""Paths of states and observations, drawn forwards in time.
+
+One key a trajectory; the program does not grow with trajectories, visits or steps. A gap is
+crossed by as many steps as it needs, with a loop whose length is data.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from pymc_dynsys.discretization import Discretization, Exact, LocalLinearization, MomentODE
+from pymc_dynsys.discretization.grid import TimeGrid, build_grid
+from pymc_dynsys.filters.batch import map_batch
+from pymc_dynsys.filters.enkf import default_scheme
+from pymc_dynsys.filters.kalman import gap_table
+from pymc_dynsys.filters.ode_solve import ODESolve
+from pymc_dynsys.linalg import matvec, psd_factor
+from pymc_dynsys.systems.bound import BoundSystem, Params
+
+STEPS_PER_GAP = 20
+"""Euler steps in the median gap when the user states none."""
+
+Simulator = Discretization | ODESolve
+
+
+def default_simulator(system: BoundSystem, gaps: np.ndarray) -> tuple[Simulator, str]:
+    """The exact law where there is one, else Euler steps well below the gaps; and why."""
+    if system.is_deterministic:
+        return ODESolve(), "the system is an ODE"
+    return default_scheme(system, gaps, STEPS_PER_GAP)
+
+
+def check_simulator(simulator: Any, system: BoundSystem) -> None:
+    """Refuse simulators that do not apply to the system."""
+    if isinstance(simulator, ODESolve):
+        if not system.is_deterministic:
+            raise ValueError("simulator: ODESolve() solves ODEs; an SDE needs EulerMaruyama(dt=...)")
+        return
+    if not isinstance(simulator, Discretization) or isinstance(simulator, MomentODE):
+        raise TypeError(
+            "simulator: expected EulerMaruyama(dt=...), LocalLinearization(dt=...) or Exact(), "
+            f"got {simulator!r}"
+        )
+    simulator.check(system)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def simulate_paths(
+    system: BoundSystem,
+    simulator: Simulator,
+    keys: Any,
+    times: Any,
+    t0: Any,
+    params: Mapping[str, Any],
+) -> tuple[Array, Array]:
+    """States ``(*batch, time, state)`` and data ``(*batch, time[, component])``.
+
+    ``keys`` is uint32 ``(*batch, 2)`` and sets the batch; other operands have length-one axes
+    where they do not vary. Where a time is NaN there is no visit, and both outputs are NaN.
+    """
+    rank = keys.ndim - 1
+    times, t0 = jnp.asarray(times), jnp.asarray(t0)
+    grid = path_grid(times, t0, simulator)
+    core = {name: len(shape) for name, shape in system.param_shapes.items()}
+    states, y = map_batch(
+        lambda key, params, grid: simulate_one(system, simulator, key, params, grid),
+        (keys, dict(params), grid),
+        (1, core, jax.tree.map(lambda _: 1, grid)),
+        rank,
+    )
+    no_visit = jnp.isnan(times)
+    no_visit = no_visit.reshape((1,) * (rank + 1 - times.ndim) + times.shape)[..., None]
+    if system.n_observed is None:
+        y = y[..., None]
+    states, y = jnp.where(no_visit, jnp.nan, states), jnp.where(no_visit, jnp.nan, y)
+    return states, (y[..., 0] if system.n_observed is None else y)
+
+
+def path_grid(times: Any, t0: Any, simulator: Simulator) -> TimeGrid:
+    """Grid of traced times; the number of steps is data, bounded by nothing."""
+    whole = build_grid(times, t0, Exact())
+    steps = simulator.substeps(whole.gaps) if isinstance(simulator, Discretization) else whole.steps
+    return TimeGrid(
+        whole.times, whole.gaps, steps, whole.gaps, jnp.ones_like(steps), whole.index, 1
+    )
+
+
+def simulate_one(
+    system: BoundSystem, simulator: Simulator, key: Any, params: Params, grid: TimeGrid
+) -> tuple[Float[Array, "time state"], Array]:
+    """One trajectory: its states and its data at every visit."""
+    of_initial, of_path, of_data = jax.random.split(key, 3)
+    if isinstance(simulator, ODESolve):
+        states = simulator.solve(system, params, grid)
+    else:
+        start = jnp.asarray(system.initial(params).sample(of_initial), float)
+        cross = crossing(system, simulator, params, grid)
+
+        def visit(x: Array, k: Any) -> tuple[Array, Array]:
+            x = cross(x, *k)
+            return x, x
+
+        n = grid.times.shape[0]
+        keys = jax.random.split(of_path, n)
+        visits = (jnp.arange(n), grid.starts, grid.gaps, grid.steps, keys)
+        _, states = jax.lax.scan(visit, start.reshape(system.n_states), visits)
+
+    def datum(x: Array, t: Array, key: Array) -> Array:
+        return jnp.asarray(system.observation(x, t, params).sample(key), float)
+
+    return states, jax.vmap(datum)(states, grid.times, jax.random.split(of_data, len(states)))
+
+
+def crossing(
+    system: BoundSystem, simulator: Discretization, params: Params, grid: TimeGrid
+) -> Any:
+    """Function that carries a state over the gap into a visit."""
+    if isinstance(simulator, Exact | LocalLinearization) and _is_linear(system):
+        c, (F, G, Q) = gap_table(system, simulator, params, grid)
+        factors = jax.vmap(psd_factor)(Q)
+
+        def jump(x: Array, k: Any, t: Any, gap: Any, steps: Any, key: Any) -> Array:
+            noise = jax.random.normal(key, x.shape)
+            return matvec(F[k], x) + matvec(G[k], c) + matvec(factors[k], noise)
+
+        return jump
+    n_noise = simulator.noise_size(system, params)
+
+    def walk(x: Array, k: Any, t: Any, gap: Any, steps: Any, key: Any) -> Array:
+        h = gap / steps
+
+        def step(i: Any, x: Array) -> Array:
+            noise = jax.random.normal(jax.random.fold_in(key, i), (n_noise,))
+            return simulator.propagate(system, x, t + i * h, h, params, noise)
+
+        return jax.lax.fori_loop(0, steps, step, x)
+
+    return walk
+
+
+def _is_linear(system: BoundSystem) -> bool:
+    structure = system.structure
+    return (
+        structure.affine_drift and structure.autonomous_drift and structure.constant_diffusion
+    )
