@@ -6,6 +6,7 @@ with abstract values: what each function returns, and what structure can be prov
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -120,6 +121,13 @@ def bind_system(source: SDE | ODE, param_shapes: Mapping[str, tuple[int, ...]]) 
     """
     if not isinstance(source, SDE | ODE):
         raise TypeError(f"system: expected an SDE or ODE, got {type(source).__name__}")
+    return _bind(source, tuple((name, tuple(shape)) for name, shape in param_shapes.items()))
+
+
+@lru_cache(maxsize=256)
+def _bind(source: SDE | ODE, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> BoundSystem:
+    """Bind once per system and shapes, so that compiled code is found again."""
+    param_shapes = dict(shapes)
     names = tuple(param_shapes)
     named = source.states
     states = None if named is None else tuple(named)
