@@ -11,8 +11,8 @@ from pytensor.graph.basic import Variable
 from pymc_dynsys.bridge.data import check_times, current_value
 from pymc_dynsys.bridge.dims import Placed, array_hint, dim_length, labels_of, place
 from pymc_dynsys.bridge.times import as_times, find_times
-from pymc_dynsys.discretization.grid import build_grid
 from pymc_dynsys.discretization import Exact
+from pymc_dynsys.discretization.grid import build_grid
 from pymc_dynsys.filters.base import Likelihood, choose_likelihood
 from pymc_dynsys.simulation.paths import Simulator, check_simulator, default_simulator
 from pymc_dynsys.systems.bound import BoundSystem, bind_system
@@ -73,14 +73,16 @@ def assemble(
     counts = [lengths[dim] for dim in batch_dims]
     tensor, origin = as_times("times", found, batch_dims, counts, time_dim, model, unit)
     start = np.nan if t0 is None else t0
-    t0_tensor, _ = as_times("t0", start, batch_dims, counts, None, model, unit, origin) if (
-        t0 is not None
-    ) else as_times("t0", np.nan, batch_dims, counts, None, model, unit)
+    t0_tensor, _ = (
+        as_times("t0", start, batch_dims, counts, None, model, unit, origin)
+        if (t0 is not None)
+        else as_times("t0", np.nan, batch_dims, counts, None, model, unit)
+    )
     times_now, t0_now = current_value(tensor), current_value(t0_tensor)
     assert times_now is not None and t0_now is not None
-    labels = labels_of(model, dims) if model is not None and dims else [
-        np.arange(n) for n in counts
-    ]
+    labels = (
+        labels_of(model, dims) if model is not None and dims else [np.arange(n) for n in counts]
+    )
     _check_time_dim(model, dims, n_batch, times_now)
     check_times(times_now, t0_now, labels, batch_dims)
     gaps = build_grid(times_now, t0_now, Exact()).gaps
@@ -211,6 +213,6 @@ def _check_time_dim(model: Any, dims: tuple[str, ...], n_batch: int, times: np.n
     expected = dim_length(model, time_dim)
     if times.shape[-1] != expected:
         raise ValueError(
-            f"times: {times.shape[-1]} times, but the dim {time_dim!r} has length {expected} in the "
-            "model"
+            f"times: {times.shape[-1]} times, but the dim {time_dim!r} has length {expected} in "
+            "the model"
         )

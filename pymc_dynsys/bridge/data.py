@@ -12,6 +12,7 @@ import xarray as xr
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import graph_inputs
+from pytensor.tensor.random.type import RandomType
 
 
 def data(name: str, value: Any, dims: str | Sequence[str] | None = None) -> Variable:
@@ -53,7 +54,7 @@ def data(name: str, value: Any, dims: str | Sequence[str] | None = None) -> Vari
     for axis, dim in enumerate(names or ()):
         if dim not in model.dim_lengths:
             raise ValueError(f"{name}: dim {dim!r} is not in the model's coords")
-        length = int(current_value(model.dim_lengths[dim]))
+        length = int(np.asarray(current_value(model.dim_lengths[dim])))
         if length != values.shape[axis]:
             raise ValueError(
                 f"{name}: dim {dim!r} has length {length} in the model, but the values have "
@@ -73,17 +74,22 @@ def as_float(name: str, value: Any) -> np.ndarray:
     if array.dtype.kind in "mM":
         raise TypeError(f"{name}: dates must be converted to numbers in a stated unit")
     for index, item in np.ndenumerate(array):
-        try:
-            if item is not None and not isinstance(item, str):
-                float(item)
-                continue
-        except (TypeError, ValueError):
-            pass
-        if item is not None:
+        if item is not None and not _is_number(item):
             raise TypeError(
-                f"{name}: expected numbers, got {item!r} at index {index}; NaN means missing"
+                f"{name}: expected numbers, got {str(item)!r} at index {index}; NaN means missing"
             )
     return array.astype(float)
+
+
+def _is_number(item: Any) -> bool:
+    """Whether a Python object is a number; text that reads like one is not."""
+    if isinstance(item, str | bytes):
+        return False
+    try:
+        float(item)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def refuse_infinite(
@@ -93,8 +99,8 @@ def refuse_infinite(
     where = np.argwhere(np.isinf(values))
     if len(where):
         raise ValueError(
-            f"{name}: {values[tuple(where[0])]} at {place(where[0], labels, dims)}; a missing value "
-            "is NaN, and infinity is never data"
+            f"{name}: {values[tuple(where[0])]} at {place(where[0], labels, dims)}; a missing "
+            "value is NaN, and infinity is never data"
         )
 
 
@@ -121,8 +127,11 @@ def current_value(variable: Any) -> np.ndarray | None:
 
 
 def is_variable(v: Variable) -> bool:
-    """Whether `v` depends on anything but constants and shared data."""
-    return any(not isinstance(i, Constant | SharedVariable) for i in graph_inputs([v]))
+    """Whether `v` depends on anything but constants and shared data, random draws included."""
+    return any(
+        isinstance(i.type, RandomType) or not isinstance(i, Constant | SharedVariable)
+        for i in graph_inputs([v])
+    )
 
 
 def check_times(

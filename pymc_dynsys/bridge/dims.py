@@ -37,8 +37,8 @@ def named_dims(name: str, value: Any, model: pm.Model | None) -> tuple[Any, tupl
     """Split a value into a tensor (or array) and the names of its axes, None for own axes."""
     if isinstance(value, xr.DataArray):
         coords = {} if model is None else dict(model.coords)
-        array = aligned(name, value, coords)
-        return as_float(name, array.values), tuple(str(dim) for dim in array.dims)
+        labelled = aligned(name, value, coords)
+        return as_float(name, labelled.values), tuple(str(dim) for dim in labelled.dims)
     if isinstance(value, XTensorVariable):
         return value.values, tuple(value.type.dims)
     if not isinstance(value, Variable):
@@ -50,8 +50,8 @@ def named_dims(name: str, value: Any, model: pm.Model | None) -> tuple[Any, tupl
     if value.type.ndim == 0 or isinstance(value, Constant):
         return value, (None,) * value.type.ndim
     raise ValueError(
-        f"params: {name!r} is an expression with {value.type.ndim} axes and no names for them; name "
-        f"them with  {name} = pm.Deterministic({name!r}, ..., dims=...)  or a pymc.dims expression"
+        f"params: {name!r} is an expression with {value.type.ndim} axes and no names for them; "
+        f"name them with  {name} = pm.Deterministic({name!r}, ..., dims=...)  or a pymc.dims expression"
     )
 
 
@@ -87,13 +87,11 @@ def place(
     named = [dim for dim in dims if dim is not None]
     if len(set(named)) < len(named):
         raise ValueError(f"params: {name!r} has a dim twice in {dims}")
-    order: list[int | str] = [
-        dims.index(dim) if dim in dims else "x" for dim in batch_dims
-    ]
+    order: list[int | str] = [dims.index(dim) if dim in dims else "x" for dim in batch_dims]
     own = [axis for axis, dim in enumerate(dims) if dim is None or dim not in batch_dims]
     check_lengths(name, value, dims, batch_dims, model)
     tensor = pt.as_tensor(tensor).astype("float64")
-    shape = static_shape(tensor)
+    shape = static_shape(tensor, dims, model)
     return Placed(
         tensor=tensor.dimshuffle(*order, *own),
         core_shape=tuple(shape[axis] for axis in own),
@@ -116,24 +114,32 @@ def check_lengths(
             expected = dim_length(model, dim)
             if value.sizes[dim] != expected:
                 raise ValueError(
-                    f"params: {name!r} has length {value.sizes[dim]} along {dim!r}, which has length "
-                    f"{expected} in the model"
+                    f"params: {name!r} has length {value.sizes[dim]} along {dim!r}, which has "
+                    f"length {expected} in the model"
                 )
 
 
-def static_shape(tensor: Variable) -> tuple[int, ...]:
-    """Shape as numbers; computed when the type does not say."""
-    if None not in tensor.type.shape:
-        return tuple(tensor.type.shape)
-    lengths = current_value(tensor.shape)
-    if lengths is None:
-        raise ValueError(f"params: the shape of {tensor} depends on a random variable")
-    return tuple(int(n) for n in lengths)
+def static_shape(
+    tensor: Any, dims: Sequence[str | None], model: pm.Model | None
+) -> tuple[int, ...]:
+    """Shape as numbers, from the type, else from the named dims, else computed."""
+    known = [
+        dim_length(model, dim) if length is None and _is_dim(dim, model) else length
+        for length, dim in zip(tensor.type.shape, dims, strict=True)
+    ]
+    if None in known:
+        known = [int(length) for length in tensor.shape.eval(mode="FAST_COMPILE")]
+    return tuple(known)
 
 
-def dim_length(model: pm.Model, dim: str) -> int:
-    """Current length of a dim of the model."""
-    return int(current_value(model.dim_lengths[dim]))
+def _is_dim(dim: str | None, model: pm.Model | None) -> bool:
+    return model is not None and dim in model.dim_lengths
+
+
+def dim_length(model: Any, dim: str | None) -> int:
+    """Return the current length of a dim of the model."""
+    length: Any = current_value(model.dim_lengths[dim])
+    return int(length)
 
 
 def require_dims(model: pm.Model, dims: Sequence[str], observed: Any) -> None:

@@ -109,14 +109,12 @@ class TrajectoryOp(Op):
         self, inputs: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any]
     ) -> list[Any]:
         """Vector-Jacobian product, for the inputs on which something variable depends."""
-        wrt = tuple(
-            i for i, v in enumerate(inputs) if i not in (TIMES, T0) and is_variable(v)
-        )
+        wrt = tuple(i for i, v in enumerate(inputs) if i not in (TIMES, T0) and is_variable(v))
         given = [
             out.zeros_like() if isinstance(ct.type, DisconnectedType) else ct
             for out, ct in zip(outputs, cotangents, strict=True)
         ]
-        results = Pullback(self, wrt)(*inputs, *given, return_list=True)
+        results: Any = Pullback(self, wrt)(*inputs, *given, return_list=True)
         gradients = dict(zip(wrt, results[len(outputs) :], strict=True))
         return [
             disconnected_type() if i in (TIMES, T0) else gradients.get(i, v.zeros_like())
@@ -151,7 +149,7 @@ class LogLikelihood(TrajectoryOp):
         params = dict(zip(self.program.system.param_shapes, rest, strict=True))
         return (log_likelihood(self.program, y, params, grid),)
 
-    def infer_shape(self, fgraph: Any, node: Apply, shapes: Any) -> list[Any]:
+    def infer_shape(self, node: Apply, shapes: Any) -> list[Any]:
         """Batch shape of the inputs together."""
         rank = node.outputs[0].type.ndim
         parts = [
@@ -209,7 +207,7 @@ class Pullback(TrajectoryOp):
         (gradients,) = pull(shaped)
         return (*values, *(gradients[i] for i in self.wrt))
 
-    def infer_shape(self, fgraph: Any, node: Apply, shapes: Any) -> list[Any]:
+    def infer_shape(self, node: Apply, shapes: Any) -> list[Any]:
         """Shapes of the cotangents, then of the inputs differentiated."""
         n = len(self.op.cores())
         return [*shapes[n:], *(shapes[i] for i in self.wrt)]

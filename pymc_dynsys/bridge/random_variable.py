@@ -45,7 +45,7 @@ class TrajectoryRV(RandomVariable):
 
     name = "trajectory"
     dtype = "floatX"
-    __props__ = (*RandomVariable.__props__, "spec")
+    __props__ = (*RandomVariable.__props__, "spec")  # type: ignore[assignment]
 
     def __init__(self, spec: Specification, **kwargs: Any) -> None:
         self.spec = spec
@@ -107,7 +107,7 @@ def _jax_sample(op: TrajectoryRV, node: Any) -> Any:
 @_logprob.register(TrajectoryRV)
 def _log_likelihood(
     op: TrajectoryRV, values: Any, rng: Any, size: Any, *params: Variable, **kwargs: Any
-) -> Variable:
+) -> Any:
     """One number a trajectory; whether data are complete is known when they are constant."""
     (value,) = values
     complete = isinstance(value, Constant) and not np.isnan(value.data).any()
@@ -116,7 +116,6 @@ def _log_likelihood(
 
 
 @_support_point.register(TrajectoryRV)
-def _initial_value(op: TrajectoryRV, rv: Variable, rng: Any, size: Any, *params: Any) -> Variable:
+def _initial_value(op: TrajectoryRV, rv: Any, rng: Any, size: Any, *params: Any) -> Variable:
     """Zero everywhere: a datum-like start for the rare unobserved trajectory."""
     return pt.zeros(rv.shape, dtype=rv.dtype)
-

@@ -12,6 +12,9 @@ from pytensor.xtensor.type import XTensorVariable
 
 from pymc_dynsys.bridge.data import aligned, current_value
 
+UNITS = ("W", "D", "h", "m", "s", "ms")
+"""Units into which dates convert; months and years have no fixed length."""
+
 
 def find_times(
     times: Any, observed: Any, batch_dims: Sequence[str], time_dim: str | None, model: Any
@@ -56,14 +59,14 @@ def as_times(
         unknown = [str(dim) for dim in array.dims if dim not in (*batch_dims, time_dim)]
         if unknown:
             raise ValueError(
-                f"{role}: dims {tuple(array.dims)} have {unknown[0]!r}, which is neither a batch dim "
-                f"{tuple(batch_dims)} nor the time dim"
+                f"{role}: dims {tuple(array.dims)} have {unknown[0]!r}, which is neither a batch "
+                f"dim {tuple(batch_dims)} nor the time dim"
             )
         value, dims = array.values, tuple(str(dim) for dim in array.dims)
     else:
         named = _model_dims(value, model)
         ndim = value.type.ndim if isinstance(value, Variable) else np.ndim(value)
-        full = (*batch_dims, *([time_dim] if core else []))
+        full = (*batch_dims, *([time_dim] if time_dim is not None else []))
         if named is not None:
             dims = named
         elif ndim == core:
@@ -72,13 +75,16 @@ def as_times(
             dims = full
         else:
             raise ValueError(
-                f"{role}: expected {_axes(full[len(full) - core:])} for all trajectories or "
+                f"{role}: expected {_axes(full[len(full) - core :])} for all trajectories or "
                 f"{_axes(full)}, got {ndim} axes"
             )
+    tensor: Any
     if isinstance(value, Variable):
         if current_value(value) is None:
-            raise TypeError(f"{role}: must be data, not something that depends on a random variable")
-        tensor = value.astype("float64")
+            raise TypeError(
+                f"{role}: must be data, not something that depends on a random variable"
+            )
+        tensor = pt.as_tensor(value).astype("float64")
     else:
         numbers, origin = _numbers(role, value, unit, origin)
         _check_lengths(role, numbers, dims, dict(zip(batch_dims, lengths, strict=True)))
@@ -127,20 +133,23 @@ def _numbers(role: str, value: Any, unit: str | None, origin: Any) -> tuple[np.n
             )
         if origin is None:
             origin = np.nanmin(array)
-        try:
-            one = np.timedelta64(1, unit)
-        except TypeError as error:
-            raise ValueError(f"unit: {unit!r} is not one of 'W', 'D', 'h', 'm', 's', 'ms'") from error
-        return (array - origin) / one, origin
+        return (array - origin) / _one(unit), origin
     if array.dtype.kind == "m":
         if unit is None:
             raise ValueError(
                 f"{role}: durations need a unit; pass unit='D' (days), 'h', 'm' (minutes) or 's'"
             )
-        return array / np.timedelta64(1, unit), origin
+        return array / _one(unit), origin
     if array.dtype.kind not in "fiu":
         first = array.flat[0] if array.size else None
         raise TypeError(f"{role}: expected numbers or dates, got {first!r}")
     if origin is not None:
         raise TypeError(f"{role}: times are dates, so {role} must be a date too")
     return array.astype(float), None
+
+
+def _one(unit: Any) -> np.timedelta64:
+    """One unit of time."""
+    if unit not in UNITS:
+        raise ValueError(f"unit: {unit!r} is not one of {', '.join(map(repr, UNITS))}")
+    return np.timedelta64(1, unit)

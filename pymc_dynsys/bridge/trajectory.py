@@ -116,7 +116,7 @@ class Trajectory(Distribution):
         dims: str | Sequence[str] | None = None,
         likelihood: Likelihood | None = None,
         simulator: Simulator | None = None,
-    ) -> Variable:
+    ) -> Any:
         """Add the trajectory to the model on the context stack."""
         model = pm.modelcontext(None)
         names = _dims_tuple(dims, observed)
@@ -145,7 +145,7 @@ class Trajectory(Distribution):
         return model.register_rv(rv, name, observed=values, dims=names or None)
 
     @classmethod
-    def dist(  # type: ignore[override]
+    def dist(
         cls,
         system: SDE | ODE,
         *,
@@ -205,9 +205,7 @@ def _observed(
         return observed, None if value is None else np.asarray(value, float)
     if isinstance(observed, xr.DataArray):
         if set(map(str, observed.dims)) != set(dims):
-            raise ValueError(
-                f"observed: its dims are {tuple(observed.dims)}, but dims={dims}"
-            )
+            raise ValueError(f"observed: its dims are {tuple(observed.dims)}, but dims={dims}")
         observed = aligned("observed", observed, dict(model.coords)).transpose(*dims).values
     numbers = as_float("observed", observed)
     return constant(numbers), numbers
@@ -232,8 +230,8 @@ def _check_observed(name: str, y: np.ndarray, built: Assembled) -> None:
     astray = np.argwhere(no_visit & ~np.isnan(y))
     if len(astray):
         raise ValueError(
-            f"observed: {y[tuple(astray[0])]:g} at {place(astray[0], labels, dims)}, where the time "
-            "is NaN; without a time there is no visit"
+            f"observed: {y[tuple(astray[0])]:g} at {place(astray[0], labels, dims)}, where the "
+            "time is NaN; without a time there is no visit"
         )
     warn_unobserved(name, y, rank, labels, dims)
 
@@ -244,7 +242,5 @@ def _random_variable(built: Assembled, size: Any) -> Variable:
     rng = shared_rng(seed=None)
     check_times(built.times_now, built.t0_now, built.labels, built.batch_dims)
     params = [placed.tensor for placed in built.params.values()]
-    _, rv = op(
-        built.times, built.t0, *params, size=size or None, rng=rng, return_next_rng=True
-    )
+    _, rv = op(built.times, built.t0, *params, size=size or None, rng=rng, return_next_rng=True)
     return rv

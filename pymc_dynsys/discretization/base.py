@@ -1,6 +1,6 @@
 """What every discretization offers to the filters and the simulator."""
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,10 @@ class Transition(NamedTuple):
 class Discretization:
     """Base of the schemes: a frozen dataclass with one step of mathematics per method."""
 
-    dt: ClassVar[float | None] = None
+    @property
+    def longest_step(self) -> float | None:
+        """Longest step a gap may be crossed with; None: any."""
+        return getattr(self, "dt", None)
 
     def check(self, system: BoundSystem) -> None:
         """Raise ValueError if the scheme does not apply to the system."""
@@ -38,10 +41,10 @@ class Discretization:
     def substeps(self, gaps: Any) -> Any:
         """Number of equal steps each gap is cut into, shape of `gaps`, at least one."""
         xp = np if isinstance(gaps, np.ndarray) else jnp
-        if self.dt is None:
+        if self.longest_step is None:
             return xp.ones(gaps.shape, int)
         # A gap of 3 dt written as 0.30000000000000004 is three steps, not four.
-        return xp.maximum(xp.ceil(gaps / self.dt * (1 - 1e-12)), 1).astype(int)
+        return xp.maximum(xp.ceil(gaps / self.longest_step * (1 - 1e-12)), 1).astype(int)
 
     def linear_step(
         self, A: Float[Array, "state state"], S: Float[Array, "state state"], h: Any
@@ -83,6 +86,6 @@ def require_linear_dynamics(scheme: str, system: BoundSystem) -> None:
 
 def linearize(function: Any, x: Float[Array, " state"]) -> tuple[Array, Array]:
     """Value of `function` at `x` and its Jacobian there, shape ``(out, state)``."""
-    return jax.vmap(
-        lambda direction: jax.jvp(function, (x,), (direction,)), out_axes=(None, 1)
-    )(jnp.eye(x.shape[0], dtype=x.dtype))
+    return jax.vmap(lambda direction: jax.jvp(function, (x,), (direction,)), out_axes=(None, 1))(
+        jnp.eye(x.shape[0], dtype=x.dtype)
+    )

@@ -87,4 +87,3 @@ def safe_sqrt(h: Any) -> Array:
     """Square root of a step length that may be zero, with a finite derivative there."""
     positive = h > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, h, 1.0)), 0.0)
-

@@ -79,9 +79,7 @@ class Exact(Discretization):
         return linearized_step(system, x, t, h, params)
 
 
-def linearized_step(
-    system: BoundSystem, x: Any, t: Any, h: Any, params: Params
-) -> Transition:
+def linearized_step(system: BoundSystem, x: Any, t: Any, h: Any, params: Params) -> Transition:
     """Transition of the SDE linearized at `x`: mean ``x + G f(x)``, noise at `x`."""
     f, J = linearize(lambda x: system.drift(x, t, params), x)
     F, G, Q = exact_transition(J, system.noise_covariance(x, t, params), h)
@@ -121,7 +119,9 @@ def _doubled(A: Array, S: Array, h: Array) -> LinearTransition:
         F, G, Q = carry
         needed = i < doublings
         doubled = (matmul(F, F), G + matmul(F, G), Q + congruence(F, Q))
-        return tuple(jnp.where(needed, new, old) for new, old in zip(doubled, carry, strict=True)), None
+        return tuple(
+            jnp.where(needed, new, old) for new, old in zip(doubled, carry, strict=True)
+        ), None
 
     (F, G, Q), _ = jax.lax.scan(double, (F, G, Q), jnp.arange(DOUBLINGS))
     undecayed = (wanted > DOUBLINGS) & (jnp.max(jnp.abs(F)) > 1e-17)

@@ -76,7 +76,7 @@ def build_grid(times: Any, t0: Any, discretization: Discretization) -> TimeGrid:
 
 
 def _traced_grid(times: Any, t0: Any, discretization: Discretization) -> TimeGrid:
-    if discretization.dt is not None:
+    if discretization.longest_step is not None:
         raise ValueError(
             f"{discretization!r} cuts gaps into steps, so the times must be known when the "
             "model is compiled by JAX; freeze the data with "
@@ -93,8 +93,10 @@ def _gaps(xp: Any, times: Any, t0: Any) -> tuple[Any, Any]:
     first = xp.min(xp.where(visit, times, xp.inf), axis=-1)
     first = xp.where(xp.isfinite(first), first, 0.0)
     lowest = xp.where(visit, times, -xp.inf)
-    running = np.maximum.accumulate(lowest, axis=-1) if xp is np else jax.lax.cummax(
-        lowest, axis=lowest.ndim - 1
+    running = (
+        np.maximum.accumulate(lowest, axis=-1)
+        if xp is np
+        else jax.lax.cummax(lowest, axis=lowest.ndim - 1)
     )
     filled = xp.where(xp.isfinite(running), running, first[..., None])
     start = xp.where(xp.isnan(t0), first, t0)

@@ -44,9 +44,7 @@ class Program:
         return build_grid(times, t0, self.likelihood.scheme)
 
 
-def log_likelihood(
-    program: Program, y: Any, params: Mapping[str, Any], grid: TimeGrid
-) -> Array:
+def log_likelihood(program: Program, y: Any, params: Mapping[str, Any], grid: TimeGrid) -> Array:
     """Log-likelihood of each trajectory, shape ``(*batch,)``; minus infinity where undefined.
 
     `y` is ``(*batch, time)`` or ``(*batch, time, component)``; parameters carry as many batch
@@ -104,7 +102,7 @@ def map_batch(
     (time first, so that a scan over it moves nothing).
     """
     leaves, tree = jax.tree.flatten(operands)
-    cores = []
+    cores: list[int | None] = []
     for operand, ndims in zip(operands, core, strict=True):
         n = len(jax.tree.leaves(operand))
         cores += [None] * n if ndims is None else jax.tree.leaves(ndims)
@@ -230,7 +228,6 @@ def _sum_to(array: Array, shape: tuple[int, ...]) -> Array:
 
 
 _guarded.defvjp(_forward, _backward, symbolic_zeros=True)
-
 
 
 @partial(jax.jit, static_argnums=0)

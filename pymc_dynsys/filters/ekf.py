@@ -139,9 +139,7 @@ def crossing(
     return cross
 
 
-def linear_sensor(
-    system: BoundSystem, m: Float[Array, " state"], t: Any, params: Params
-) -> Sensor:
+def linear_sensor(system: BoundSystem, m: Float[Array, " state"], t: Any, params: Params) -> Sensor:
     """Observation linearized at `m`, with the noise found there."""
     mean, H = linearize(lambda x: system.observation_moments(x, t, params)[0], m)
     R: Array = system.observation_moments(m, t, params)[1]

@@ -218,10 +218,9 @@ class EnKF(Likelihood):
         perturbation: Float[Array, "member component"] | None,
     ) -> tuple[Float[Array, "member state"], Float[Array, ""]]:
         """Condition the ensemble on one datum; returns it with the log-density of the datum."""
-        everything = seen is None
-        flags = jnp.ones(y.shape, bool) if everything else seen
+        flags = jnp.ones(y.shape, bool) if seen is None else seen
         if R.ndim == 2:
-            if not everything:
+            if seen is not None:
                 R = jnp.where(seen[:, None] & seen[None, :], R, jnp.eye(R.shape[0]))
                 y, Y = jnp.where(seen, y, 0.0), jnp.where(seen[None, :], Y, 0.0)
             L, R = ldl(R)
@@ -248,7 +247,7 @@ class EnKF(Likelihood):
                 weights = v - shrink * a
             else:
                 weights = v - a + safe_sqrt(r) * normals
-            if not everything:
+            if seen is not None:
                 weights = jnp.where(flag, weights, 0.0)
                 loglik = jnp.where(flag, loglik, 0.0)
             return (Z + weights[:, None] * K[None, :], total + loglik), None

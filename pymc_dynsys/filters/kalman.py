@@ -216,8 +216,7 @@ def update(
     """
     if R.ndim == 2:
         y, H, R = decorrelate(y, seen, H, R)
-    everything = seen is None
-    flags = jnp.ones(y.shape, bool) if everything else seen
+    flags = jnp.ones(y.shape, bool) if seen is None else seen
 
     def assimilate(carry: Any, component: Any) -> Any:
         (m, P), total = carry
@@ -230,7 +229,7 @@ def update(
         gain = Ph / safe
         loglik = -0.5 * (LOG_2PI + jnp.log(safe) + v * v / safe)
         loglik = jnp.where(positive, loglik, -jnp.inf)
-        if not everything:
+        if seen is not None:
             gain = jnp.where(flag, gain, 0.0)
             v = jnp.where(flag, v, 0.0)
             loglik = jnp.where(flag, loglik, 0.0)

@@ -136,6 +136,6 @@ def log_density(
         return density.sum()
     if not law.event_dim:
         return jnp.where(seen if density.ndim else seen[0], density, 0.0).sum()
-    # A joint law has no marginal to offer for part of a datum: no number is better than a wrong one.
+    # A joint law has no marginal for part of a datum: no number is better than a wrong one.
     partly = seen.any() & ~seen.all()
     return jnp.where(partly, jnp.nan, jnp.where(seen.all(), density, 0.0))

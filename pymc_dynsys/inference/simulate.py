@@ -112,7 +112,12 @@ def simulate(
     seed = jnp.asarray(rng.integers(2**32, size=2, dtype=np.uint32))
     keys = jax.random.split(seed, int(np.prod(batch))).reshape(*batch, 2)
     states, y = simulate_paths(bound, scheme, keys, time_array, start, arrays)
-    dims_y = ("sample", *batch_dims, time_dim, *(() if bound.n_observed is None else ("component",)))
+    dims_y = (
+        "sample",
+        *batch_dims,
+        time_dim,
+        *(() if bound.n_observed is None else ("component",)),
+    )
     out = xr.Dataset(
         {
             "states": (("sample", *batch_dims, time_dim, "state"), np.array(states)),

@@ -6,6 +6,8 @@ derivatives where a Cholesky factor has none (known states, noise-free
 components). Golub and Van Loan (2013), algorithm 4.1.2, as a right-looking sweep.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -30,7 +32,7 @@ def ldl(P: Float[Array, "n n"]) -> tuple[Float[Array, "n n"], Float[Array, " n"]
     largest = jnp.max(jnp.abs(scale))
     rows = jnp.arange(n)
 
-    def sweep(rest, j):
+    def sweep(rest: Array, j: Any) -> tuple[Array, tuple[Array, Array]]:
         pivot = rest[j, j]
         positive = pivot > NULL_PIVOT * scale[j]
         safe = jnp.where(positive, pivot, 1.0)
@@ -48,8 +50,8 @@ def ldl(P: Float[Array, "n n"]) -> tuple[Float[Array, "n n"], Float[Array, " n"]
             columns.append(column)
             pivots.append(pivot)
         return jnp.stack(columns, axis=1), jnp.stack(pivots)
-    _, (columns, pivots) = jax.lax.scan(sweep, P, rows)
-    return columns.T, pivots
+    _, (rows_of_L, D) = jax.lax.scan(sweep, P, rows)
+    return rows_of_L.T, D
 
 
 def psd_factor(P: Float[Array, "n n"]) -> Float[Array, "n n"]:
@@ -66,7 +68,7 @@ def unit_lower_solve(L: Float[Array, "n n"], B: Float[Array, "n *k"]) -> Float[A
     n = L.shape[0]
     flat = B.reshape(n, -1)
 
-    def substitute(X, j):
+    def substitute(X: Array, j: Any) -> tuple[Array, None]:
         below = jnp.where(jnp.arange(n) > j, L[:, j], 0.0)
         return X - below[:, None] * X[j][None, :], None
 

@@ -1,6 +1,5 @@
 """Matrix products that compile to plain loops when the matrices are small."""
 
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 LARGE = 16

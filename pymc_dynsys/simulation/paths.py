@@ -39,7 +39,9 @@ def check_simulator(simulator: Any, system: BoundSystem) -> None:
     """Refuse simulators that do not apply to the system."""
     if isinstance(simulator, ODESolve):
         if not system.is_deterministic:
-            raise ValueError("simulator: ODESolve() solves ODEs; an SDE needs EulerMaruyama(dt=...)")
+            raise ValueError(
+                "simulator: ODESolve() solves ODEs; an SDE needs EulerMaruyama(dt=...)"
+            )
         return
     if not isinstance(simulator, Discretization) or isinstance(simulator, MomentODE):
         raise TypeError(
@@ -116,9 +118,7 @@ def simulate_one(
     return states, jax.vmap(datum)(states, grid.times, jax.random.split(of_data, len(states)))
 
 
-def crossing(
-    system: BoundSystem, simulator: Discretization, params: Params, grid: TimeGrid
-) -> Any:
+def crossing(system: BoundSystem, simulator: Discretization, params: Params, grid: TimeGrid) -> Any:
     """Function that carries a state over the gap into a visit."""
     if isinstance(simulator, Exact | LocalLinearization) and _is_linear(system):
         c, (F, G, Q) = gap_table(system, simulator, params, grid)
@@ -145,6 +145,4 @@ def crossing(
 
 def _is_linear(system: BoundSystem) -> bool:
     structure = system.structure
-    return (
-        structure.affine_drift and structure.autonomous_drift and structure.constant_diffusion
-    )
+    return structure.affine_drift and structure.autonomous_drift and structure.constant_diffusion

@@ -40,12 +40,12 @@ def _shapes(function: BoundFunction, x: Any, params: Mapping[str, Any]) -> str:
         if name == "x":
             parts.append(f"x of shape {x.shape}")
         elif name == "t" or name in function.states:
-            parts.append(f"{name} a scalar")
+            parts.append(f"{name!r} a scalar")
         else:
             shape = jnp.shape(params[name])
-            parts.append(f"{name} of shape {shape}" if shape else f"{name} a scalar")
+            parts.append(f"{name!r} of shape {shape}" if shape else f"{name!r} a scalar")
     listing = ", ".join(parts) if parts else "no arguments"
-    return listing + (f" ({x.shape[0]} states)" if x is not None else "")
+    return listing + (f" (the system has {x.shape[0]} states)" if x is not None else "")
 
 
 def stack(role: str, value: Any) -> Array:

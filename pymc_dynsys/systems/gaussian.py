@@ -1,6 +1,6 @@
 """Gaussian laws whose covariance may be singular, and the moments of numpyro's own."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -51,9 +51,12 @@ class Gaussian(dist.Distribution):
     (2,)
     """
 
-    arg_constraints = {"mean": constraints.real_vector, "cov": constraints.real_matrix}
+    arg_constraints: ClassVar[dict[str, Any]] = {
+        "mean": constraints.real_vector,
+        "cov": constraints.real_matrix,
+    }
     support = constraints.real_vector
-    reparametrized_params = ["loc", "cov"]
+    reparametrized_params: ClassVar[list[str]] = ["loc", "cov"]
     pytree_data_fields = ("loc", "cov")
 
     def __init__(self, mean: Any, cov: Any, *, validate_args: bool | None = None) -> None:

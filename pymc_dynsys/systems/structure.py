@@ -95,16 +95,14 @@ def _live(function: Callable[..., Any], args: Sequence[Any]) -> tuple[core.Jaxpr
 
 def _has_wall(jaxpr: core.Jaxpr, tainted_inputs: Sequence[bool]) -> bool:
     """Whether an equation that depends on a tainted input is a step or a wall."""
-    tainted = {
-        var for var, flag in zip(jaxpr.invars, tainted_inputs, strict=True) if flag
-    }
+    tainted = {var for var, flag in zip(jaxpr.invars, tainted_inputs, strict=True) if flag}
     for equation in jaxpr.eqns:
         flags = [isinstance(v, core.Var) and v in tainted for v in equation.invars]
         if not any(flags):
             continue
         if equation.primitive.name in STEPS_AND_WALLS:
             return True
-        if not all(jnp.issubdtype(v.aval.dtype, jnp.floating) for v in equation.outvars):
+        if not all(jnp.issubdtype(_dtype(v), jnp.floating) for v in equation.outvars):
             return True
         for inner in _inner_jaxprs(equation.params):
             # Conservative: inside a call everything counts as dependent on the argument.
@@ -112,6 +110,10 @@ def _has_wall(jaxpr: core.Jaxpr, tainted_inputs: Sequence[bool]) -> bool:
                 return True
         tainted.update(equation.outvars)
     return False
+
+
+def _dtype(variable: Any) -> Any:
+    return variable.aval.dtype
 
 
 def _inner_jaxprs(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
