@@ -4,6 +4,8 @@
 # there may be chains, both of which must happen before JAX starts.
 import pymc.sampling.jax  # noqa: F401  isort: skip
 
+import logging
+
 from pymc_dynsys.bridge import Trajectory, data
 from pymc_dynsys.discretization import EulerMaruyama, Exact, LocalLinearization, MomentODE
 from pymc_dynsys.filters import EKF, EnKF, Kalman, ODESolve
@@ -26,3 +28,9 @@ __all__ = [
     "data",
     "simulate",
 ]
+
+# As PyMC does: what the library chose for the user is shown unless logging is configured.
+_logger = logging.getLogger(__name__)
+if not logging.root.handlers and not _logger.handlers:
+    _logger.setLevel(logging.INFO)
+    _logger.addHandler(logging.StreamHandler())

@@ -50,8 +50,9 @@ def named_dims(name: str, value: Any, model: pm.Model | None) -> tuple[Any, tupl
     if value.type.ndim == 0 or isinstance(value, Constant):
         return value, (None,) * value.type.ndim
     raise ValueError(
-        f"params: {name!r} is an expression with {value.type.ndim} axes and no names for them; "
-        f"name them with  {name} = pm.Deterministic({name!r}, ..., dims=...)  or a pymc.dims expression"
+        f"params: {name!r} is an expression with {value.type.ndim} axes and no names for "
+        f"them; name them with  {name} = pm.Deterministic({name!r}, ..., dims=...)  or a "
+        "pymc.dims expression"
     )
 
 
@@ -75,7 +76,7 @@ def place(
     try:
         tensor, dims = named_dims(name, value, model)
     except ValueError as error:
-        if batch_dims and "no names for them" in str(error):
+        if batch_dims and "dims=...)" in str(error):
             raise suggest_dims(error, name, batch_dims) from None
         raise
     for dim in dims:

@@ -1,6 +1,7 @@
 """From an SDE over a gap between two visits to a transition: one scheme a file."""
 
 from pymc_dynsys.discretization.base import Discretization, LinearTransition
+from pymc_dynsys.discretization.choose import default_scheme
 from pymc_dynsys.discretization.euler_maruyama import EulerMaruyama
 from pymc_dynsys.discretization.exact import Exact
 from pymc_dynsys.discretization.grid import TimeGrid, build_grid
@@ -16,4 +17,5 @@ __all__ = [
     "MomentODE",
     "TimeGrid",
     "build_grid",
+    "default_scheme",
 ]

@@ -14,7 +14,7 @@ from pymc_dynsys.discretization.base import Discretization
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=("times", "gaps", "steps", "distinct_gaps", "distinct_steps", "index"),
-    meta_fields=("max_steps",),
+    meta_fields=("max_steps", "uneven"),
 )
 @dataclass(frozen=True)
 class TimeGrid:
@@ -37,6 +37,8 @@ class TimeGrid:
         Row of the table for each visit.
     max_steps : int
         Most substeps of any gap.
+    uneven : bool
+        Whether gaps that are not zero differ in their number of substeps.
     """
 
     times: Any
@@ -46,6 +48,7 @@ class TimeGrid:
     distinct_steps: Any
     index: Any
     max_steps: int
+    uneven: bool
 
     @property
     def starts(self) -> Any:
@@ -72,7 +75,12 @@ def build_grid(times: Any, t0: Any, discretization: Discretization) -> TimeGrid:
         index = index.reshape(gaps.shape)
     else:
         table, table_steps, index = gaps, steps, np.arange(gaps.shape[-1])
-    return TimeGrid(times, gaps, steps, table, table_steps, index, int(steps.max(initial=1)))
+    # A gap of zero may be cut at will, so where all others agree it joins them.
+    most = int(steps.max(initial=1))
+    uneven = bool((steps[gaps > 0] != most).any())
+    if not uneven:
+        steps, table_steps = np.full_like(steps, most), np.full_like(table_steps, most)
+    return TimeGrid(times, gaps, steps, table, table_steps, index, most, uneven)
 
 
 def _traced_grid(times: Any, t0: Any, discretization: Discretization) -> TimeGrid:
@@ -84,7 +92,7 @@ def _traced_grid(times: Any, t0: Any, discretization: Discretization) -> TimeGri
         )
     times, gaps = _gaps(jnp, jnp.asarray(times), jnp.asarray(t0))
     steps = discretization.substeps(gaps)
-    return TimeGrid(times, gaps, steps, gaps, steps, np.arange(gaps.shape[-1]), 1)
+    return TimeGrid(times, gaps, steps, gaps, steps, np.arange(gaps.shape[-1]), 1, False)
 
 
 def _gaps(xp: Any, times: Any, t0: Any) -> tuple[Any, Any]:

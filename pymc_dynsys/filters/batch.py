@@ -186,16 +186,16 @@ def _few_scalars(program: Program, inputs: Mapping[str, Any]) -> bool:
 
 def _tangents(total: Callable[..., Any], inputs: dict[str, Any]) -> tuple[Array, dict[str, Array]]:
     """Value and, per scalar parameter, the slope of every trajectory's value."""
-    slopes = {}
-    value = None
-    for name in inputs:
+    names = list(inputs)
+
+    def along(weights: Array) -> tuple[Array, Array]:
         direction = {
-            other: (jnp.ones_like if other == name else jnp.zeros_like)(array)
-            for other, array in inputs.items()
+            name: jnp.full_like(array, weights[i]) for i, (name, array) in enumerate(inputs.items())
         }
-        value, slopes[name] = jax.jvp(total, (inputs,), (direction,))
-    assert value is not None
-    return value, slopes
+        return jax.jvp(total, (inputs,), (direction,))
+
+    value, slopes = jax.vmap(along, out_axes=(None, 0))(jnp.eye(len(names)))
+    return value, dict(zip(names, slopes, strict=True))
 
 
 def _backward(program: Program, residuals: Any, cotangent: Any) -> Any:

@@ -8,8 +8,7 @@ Leeuwen and Evensen (1998), eq. 9-13.
 """
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -18,27 +17,22 @@ from jaxtyping import Array, Bool, Float
 
 from pymc_dynsys.discretization import (
     Discretization,
-    EulerMaruyama,
-    Exact,
     MomentODE,
     TimeGrid,
+    default_scheme,
 )
 from pymc_dynsys.discretization.euler_maruyama import safe_sqrt
 from pymc_dynsys.filters.base import Data, Likelihood, require_gaussian
+from pymc_dynsys.filters.ensemble_noise import Noise, draw_noise
 from pymc_dynsys.linalg import ldl, psd_factor, unit_lower_solve
 from pymc_dynsys.systems.bound import BoundSystem, Params
 from pymc_dynsys.systems.gaussian import LOG_2PI
 
+UNROLL = 4
+"""Most components assimilated by written-out code instead of a loop."""
+
 STEPS_PER_GAP = 4
 """Euler steps in the median gap when the user states none."""
-
-
-class Noise(NamedTuple):
-    """Standard normals fixed once, time first, then batch, then one trajectory's axes."""
-
-    initial: Any
-    process: Any
-    observation: Any
 
 
 @dataclass(frozen=True)
@@ -97,7 +91,7 @@ class EnKF(Likelihood):
     seed: int = 0
     variant: Literal["square_root", "perturbed"] = "square_root"
 
-    forward_scalars = 2
+    forward_scalars = 4
 
     def __post_init__(self) -> None:
         size = self.ensemble_size
@@ -160,12 +154,13 @@ class EnKF(Likelihood):
     ) -> Float[Array, " time"]:
         """Approximate log-density of each visit's datum given the earlier ones."""
         noise: Noise = constants
+        varied = grid.uneven
         m, P = system.initial_moments(params)
         start = m[None, :] + jnp.asarray(noise.initial)[0] @ psd_factor(P).T
 
         def visit(X: Array, k: Any) -> tuple[Array, Array]:
             y, seen, t, gap, steps, process, perturbation = k
-            X = self.forecast(system, params, X, t - gap, gap, steps, process)
+            X = self.forecast(system, params, X, t - gap, gap, steps, process, varied)
             # Without the barrier XLA repeats the propagation in every reduction below.
             X = jax.lax.optimization_barrier(X)
             mean = X.mean(0)
@@ -179,7 +174,7 @@ class EnKF(Likelihood):
             jnp.asarray(grid.times),
             jnp.asarray(grid.gaps),
             jnp.asarray(grid.steps),
-            jnp.asarray(noise.process),
+            jax.tree.map(jnp.asarray, noise.process),
             None if noise.observation is None else jnp.asarray(noise.observation),
         )
         return jax.lax.scan(visit, start, visits)[1]
@@ -192,9 +187,10 @@ class EnKF(Likelihood):
         t: Any,
         gap: Any,
         steps: Any,
-        noise: Float[Array, "step member noise"],
+        noise: Any,
+        varied: bool,
     ) -> Float[Array, "member state"]:
-        """Carry every member over a gap."""
+        """Carry every member over a gap; `varied` if gaps differ in their number of steps."""
         h = gap / steps
 
         def step(X: Array, k: Any) -> tuple[Array, None]:
@@ -202,10 +198,12 @@ class EnKF(Likelihood):
             moved = jax.vmap(
                 lambda x, z: self.scheme.propagate(system, x, t + i * h, h, params, z)
             )(X, normals)
-            return jnp.where(i < steps, moved, X), None
+            return jnp.where(i < steps, moved, X) if varied else moved, None
 
-        if noise.shape[0] == 1:
-            return step(X, (0, noise[0]))[0]
+        if isinstance(noise, tuple):
+            for i, normals in enumerate(noise):
+                X, _ = step(X, (i, normals))
+            return X
         return jax.lax.scan(step, X, (jnp.arange(noise.shape[0]), noise))[0]
 
     def analyse(
@@ -225,91 +223,49 @@ class EnKF(Likelihood):
                 y, Y = jnp.where(seen, y, 0.0), jnp.where(seen[None, :], Y, 0.0)
             L, R = ldl(R)
             y, Y = unit_lower_solve(L, y), unit_lower_solve(L, Y.T).T
-        d, members = X.shape[1], X.shape[0]
+        n = X.shape[0] - 1
 
         def assimilate(carry: Any, component: Any) -> Any:
-            Z, total = carry
+            X, Y, total = carry
             j, y, flag, r, normals = component
-            predicted = Z[:, d + j]
-            centre = predicted.mean()
-            a = predicted - centre
-            s = (a * a).sum() / (members - 1) + r
+            centre = Y[:, j].mean()
+            a = Y[:, j] - centre
+            s = (a * a).sum() / n + r
             positive = s > 0
             safe = jnp.where(positive, s, 1.0)
             v = y - centre
             loglik = -0.5 * (LOG_2PI + jnp.log(safe) + v * v / safe)
             loglik = jnp.where(positive, loglik, -jnp.inf)
-            mean = Z.mean(0)
-            anomalies = Z - mean[None, :]
-            K = (anomalies * a[:, None]).sum(0) / ((members - 1) * safe)
             if normals is None:
-                shrink = 1 / (1 + safe_sqrt(r / safe))
-                weights = v - shrink * a
+                weights = v - a / (1 + safe_sqrt(r / safe))
             else:
                 weights = v - a + safe_sqrt(r) * normals
             if seen is not None:
                 weights = jnp.where(flag, weights, 0.0)
                 loglik = jnp.where(flag, loglik, 0.0)
-            return (Z + weights[:, None] * K[None, :], total + loglik), None
+            to_states = _covariance(X, a, n) / safe
+            to_data = _covariance(Y, a, n) / safe
+            X = X + weights[:, None] * to_states[None, :]
+            Y = Y + weights[:, None] * to_data[None, :]
+            return (X, Y, total + loglik), None
 
-        carry = (jnp.concatenate([X, Y], axis=1), jnp.zeros(()))
+        carry = (X, Y, jnp.zeros(()))
         m = y.shape[0]
         normals = None if perturbation is None else perturbation.T
         components = (jnp.arange(m), y, flags, R, normals)
-        if m == 1:
-            carry, _ = assimilate(carry, jax.tree.map(lambda part: part[0], components))
+        if m <= UNROLL:
+            for j in range(m):
+                part = jax.tree.map(lambda of: of[j], components)  # noqa: B023
+                carry, _ = assimilate(carry, part)
         else:
             carry, _ = jax.lax.scan(assimilate, carry, components)
-        Z, total = carry
-        return Z[:, :d], total
+        return carry[0], carry[2]
 
 
-def default_scheme(
-    system: BoundSystem, gaps: np.ndarray, steps_per_gap: int
-) -> tuple[Discretization, str]:
-    """``Exact`` for linear dynamics, else Euler steps well below the median gap."""
-    try:
-        Exact().check(system)
-    except ValueError:
-        positive = gaps[gaps > 0]
-        if positive.size == 0:
-            return EulerMaruyama(dt=None), "there is no gap to cross"
-        dt = float(f"{np.median(positive) / steps_per_gap:.3g}")
-        return EulerMaruyama(dt=dt), f"the median gap is {np.median(positive):.3g}"
-    return Exact(), "the dynamics are linear"
-
-
-@lru_cache(maxsize=16)
-def draw_noise(
-    seed: int,
-    batch: tuple[int, ...],
-    n_times: int,
-    n_steps: int,
-    members: int,
-    n_states: int,
-    n_noise: int,
-    n_perturbed: int,
-) -> Noise:
-    """Whitened normals, one stream a trajectory, so that each does not depend on the others."""
-    streams = [np.random.default_rng([seed, i]) for i in range(int(np.prod(batch)))]
-
-    def draw(n_times: int, *shape: int) -> np.ndarray:
-        normals = np.stack([g.standard_normal((n_times, *shape)) for g in streams], axis=1)
-        return whiten(normals).reshape(n_times, *batch, *shape)
-
-    return Noise(
-        initial=draw(1, members, n_states),
-        process=draw(n_times, n_steps, members, n_noise),
-        observation=draw(n_times, members, n_perturbed) if n_perturbed else None,
-    )
-
-
-def whiten(normals: np.ndarray) -> np.ndarray:
-    """Give ``(..., member, dimension)`` normals mean zero and identity covariance over members."""
-    members, dimension = normals.shape[-2:]
-    normals = normals - normals.mean(-2, keepdims=True)
-    if members <= dimension:
-        return normals
-    covariance = np.swapaxes(normals, -1, -2) @ normals / (members - 1)
-    factor = np.linalg.inv(np.linalg.cholesky(covariance))
-    return normals @ np.swapaxes(factor, -1, -2)
+def _covariance(
+    Z: Float[Array, "member dimension"], a: Float[Array, " member"], n: int
+) -> Float[Array, " dimension"]:
+    """Sample covariance of each column of `Z` with the anomalies `a`."""
+    # The anomalies sum to zero only to rounding: with a mean far above the spread, Z must be
+    # centred too.
+    return ((Z - Z.mean(0)[None, :]) * a[:, None]).sum(0) / n

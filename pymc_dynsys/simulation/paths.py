@@ -13,10 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pymc_dynsys.discretization import Discretization, Exact, LocalLinearization, MomentODE
+from pymc_dynsys.discretization import (
+    Discretization,
+    Exact,
+    LocalLinearization,
+    MomentODE,
+    default_scheme,
+)
 from pymc_dynsys.discretization.grid import TimeGrid, build_grid
 from pymc_dynsys.filters.batch import map_batch
-from pymc_dynsys.filters.enkf import default_scheme
 from pymc_dynsys.filters.kalman import gap_table
 from pymc_dynsys.filters.ode_solve import ODESolve
 from pymc_dynsys.linalg import matvec, psd_factor
@@ -88,7 +93,7 @@ def path_grid(times: Any, t0: Any, simulator: Simulator) -> TimeGrid:
     whole = build_grid(times, t0, Exact())
     steps = simulator.substeps(whole.gaps) if isinstance(simulator, Discretization) else whole.steps
     return TimeGrid(
-        whole.times, whole.gaps, steps, whole.gaps, jnp.ones_like(steps), whole.index, 1
+        whole.times, whole.gaps, steps, whole.gaps, jnp.ones_like(steps), whole.index, 1, False
     )
 
 

@@ -52,8 +52,8 @@ class Gaussian(dist.Distribution):
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {
-        "mean": constraints.real_vector,
-        "cov": constraints.real_matrix,
+        "loc": constraints.real,
+        "cov": constraints.real,
     }
     support = constraints.real_vector
     reparametrized_params: ClassVar[list[str]] = ["loc", "cov"]
