@@ -5,10 +5,14 @@ A swallowed dose sits in a depot (the gut), is absorbed into the blood and clear
     d depot   = -ka depot dt
     d central = (ka ke / cl depot - ke central) dt + sigma dB
 
-`central` is a concentration and `depot` a dose per body weight, so the clearance `cl` is per body
-weight too. Subjects differ in their absorption rate and clearance; all share one elimination rate.
-The noise on `central` stands for what the compartments leave out, and the noise of measurement
-comes on top of it.
+    depot, dose   mg per kg of body weight
+    central       mg/L, the concentration in serum
+    ka, ke        1/h, rates of absorption and elimination
+    cl            L/h per kg, clearance
+    sigma         mg/L per square root of an hour
+
+Subjects differ in absorption and clearance; all share one elimination rate. The noise on `central`
+stands for what the compartments leave out, and the noise of measurement comes on top of it.
 
 Run it with `uv run python examples/theophylline.py`; pictures go to `examples/output`.
 """
@@ -45,16 +49,16 @@ NLME = {
 
 @dataclass(frozen=True)
 class Effort:
-    """How much to compute."""
+    """How much to compute; `thin` keeps every so manieth draw for the predictions."""
 
     draws: int
     tune: int
     chains: int
-    paths: int
+    thin: int
 
 
-FULL = Effort(draws=500, tune=500, chains=4, paths=500)
-SMOKE = Effort(draws=20, tune=20, chains=2, paths=10)
+FULL = Effort(draws=500, tune=500, chains=4, thin=2)
+SMOKE = Effort(draws=20, tune=20, chains=2, thin=2)
 
 
 def read_panel() -> xr.Dataset:
@@ -69,9 +73,10 @@ def read_panel() -> xr.Dataset:
 
 
 def absorb_and_clear(depot, central, log_ka, log_ke, log_cl):
-    """Rates of change of the depot and of the concentration in blood."""
+    """Rates of change an hour: of the depot in mg/kg, of the concentration in mg/L."""
     ka, ke, cl = jnp.exp(log_ka), jnp.exp(log_ke), jnp.exp(log_cl)
-    return -ka * depot, ka * ke / cl * depot - ke * central
+    volume = cl / ke  # L/kg
+    return -ka * depot, ka * depot / volume - ke * central
 
 
 def just_swallowed(dose):
@@ -91,12 +96,6 @@ ONE_COMPARTMENT = pds.SDE(
 # The model
 
 
-def random_effect(name: str, mean, sd):
-    """Give each subject a value around the population's, in the non-centred form."""
-    z = pm.Normal(f"z_{name}", dims="subject")
-    return pm.Deterministic(f"{name}_subject", mean + sd * z, dims="subject")
-
-
 def build_model(panel: xr.Dataset) -> pm.Model:
     """Twelve subjects whose log rates come from one population."""
     coords = {"subject": panel["subject"].values, "visit": panel["visit"].values}
@@ -112,8 +111,8 @@ def build_model(panel: xr.Dataset) -> pm.Model:
             "concentration",
             ONE_COMPARTMENT,
             params={
-                "log_ka": random_effect("log_ka", log_ka, sd_log_ka),
-                "log_cl": random_effect("log_cl", log_cl, sd_log_cl),
+                "log_ka": pm.Normal("log_ka_subject", log_ka, sd_log_ka, dims="subject"),
+                "log_cl": pm.Normal("log_cl_subject", log_cl, sd_log_cl, dims="subject"),
                 "log_ke": log_ke,
                 "sigma": sigma,
                 "sd_measurement": sd_measurement,
@@ -134,7 +133,8 @@ def fit(model: pm.Model, effort: Effort, seed: int) -> xr.DataTree:
         tune=effort.tune,
         chains=effort.chains,
         nuts_sampler="numpyro",
-        nuts={"target_accept": 0.9},
+        # Each clearance goes up and down with the shared elimination rate.
+        nuts={"dense_mass": True},
         random_seed=seed,
         progressbar=False,
         model=model,
@@ -151,11 +151,9 @@ def compare_with_nlme(idata: xr.DataTree) -> pd.DataFrame:
     return table
 
 
-def predict(idata: xr.DataTree, dose: xr.DataArray, times: np.ndarray, effort: Effort, seed: int):
-    """Simulate the same subjects anew, once for each of some posterior draws."""
-    posterior = idata.posterior.dataset
-    step = max(1, posterior.sizes["draw"] * posterior.sizes["chain"] // effort.paths)
-    some = posterior.isel(draw=slice(None, None, step))
+def predict(idata: xr.DataTree, dose: xr.DataArray, times: np.ndarray, thin: int, seed: int):
+    """Simulate the same subjects anew, once for each draw that is kept."""
+    some = idata.posterior.dataset.isel(draw=slice(None, None, thin))
     params = {
         "log_ka": some["log_ka_subject"],
         "log_cl": some["log_cl_subject"],
@@ -164,61 +162,68 @@ def predict(idata: xr.DataTree, dose: xr.DataArray, times: np.ndarray, effort: E
         "sd_measurement": some["sd_measurement"],
         "dose": dose,
     }
-    return pds.simulate(ONE_COMPARTMENT, params, times, random_seed=seed)
+    paths = pds.simulate(ONE_COMPARTMENT, params, times, random_seed=seed)
+    return paths.isel(sample=0)
 
 
 # The pictures
 
 
-def band(ax: Axes, draws: xr.DataArray, probability: float, **style) -> None:
-    """Shade the central interval of `draws` over time."""
-    tail = (1.0 - probability) / 2.0
-    low, high = draws.quantile([tail, 1.0 - tail], ["sample", "chain", "draw"])
-    ax.fill_between(draws["time"], low, high, lw=0, **style)
+def band(ax: Axes, draws: xr.DataArray, **style) -> None:
+    """Shade the central 90% of `draws` over time."""
+    low, high = draws.quantile([0.05, 0.95], ["chain", "draw"])
+    ax.fill_between(draws["time"], low, high, color="C0", lw=0, **style)
 
 
 def plot_fit(panel: xr.Dataset, predicted: xr.Dataset) -> Figure:
     """Data and posterior predictive bands, one small picture a subject."""
     figure, axes = plt.subplots(
-        3, 4, sharex=True, sharey=True, figsize=(11, 7), layout="constrained"
+        3, 4, sharex=True, sharey=True, figsize=(10, 6.5), layout="constrained"
     )
     for ax, subject in zip(axes.flat, panel["subject"].values, strict=True):
         data, paths = panel.sel(subject=subject), predicted.sel(subject=subject)
         central = paths["states"].sel(state="central")
-        band(ax, paths["observations"], 0.9, color="C0", alpha=0.2, label="measurement, 90%")
-        band(ax, central, 0.5, color="C0", alpha=0.4, label="concentration, 50%")
-        ax.plot(data["time"], data["conc"], "k.", ms=6, label="data")
-        ax.set_title(f"subject {subject}", fontsize="medium")
-    axes[0, 0].set_ylim(bottom=0.0)
-    axes[0, -1].legend(fontsize="small")
+        band(ax, paths["observations"], alpha=0.2, label="measurements, 90%")
+        band(ax, central, alpha=0.45, label="concentration, 90%")
+        ax.plot(central["time"], central.median(["chain", "draw"]), "C0", label="its median")
+        ax.plot(data["time"], data["conc"], "ko", ms=3.5, label="data")
+        ax.text(0.95, 0.92, f"subject {subject}", ha="right", va="top", transform=ax.transAxes)
+        ax.spines[["top", "right"]].set_visible(False)
+    ax.set(xticks=range(0, 25, 6), yticks=range(0, 13, 4))
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=4)
     figure.supxlabel("hours since the dose")
-    figure.supylabel("theophylline in serum, mg/L")
+    figure.supylabel("theophylline in serum (mg/L)")
     return figure
 
 
 def plot_subjects(idata: xr.DataTree) -> Figure:
     """Intervals of what differs between subjects, around the population's value."""
     figure, axes = plt.subplots(1, 2, sharey=True, figsize=(9, 5), layout="constrained")
-    labels = {"log_ka": "log absorption rate", "log_cl": "log clearance"}
+    labels = {"log_ka": "absorption rate (1/h)", "log_cl": "clearance (L/h per kg)"}
+    ticks = {"log_ka": [0.5, 1, 2, 5, 10], "log_cl": [0.025, 0.03, 0.04, 0.05, 0.06]}
     for ax, (name, label) in zip(axes, labels.items(), strict=True):
-        draws = idata.posterior[f"{name}_subject"]
+        draws = np.exp(idata.posterior[f"{name}_subject"])
         levels = draws.quantile([0.05, 0.25, 0.5, 0.75, 0.95], ["chain", "draw"])
         ax.hlines(draws["subject"], levels[0], levels[4], color="C0", lw=1)
         ax.hlines(draws["subject"], levels[1], levels[3], color="C0", lw=4)
-        ax.plot(levels[2], draws["subject"], "o", color="white", mec="C0")
-        ax.axvline(idata.posterior[name].mean(), color="C0", ls="--", label="population mean")
-        ax.axvline(NLME[name], color="black", ls=":", label="nlme")
-        ax.set(xlabel=label, yticks=draws["subject"])
+        ax.plot(levels[2], draws["subject"], "o", color="white", mec="C0", label="subjects")
+        low, middle, high = np.exp(idata.posterior[name].quantile([0.05, 0.5, 0.95]))
+        ax.axvspan(low, high, color="C0", alpha=0.1, lw=0)
+        ax.axvline(middle, color="C0", ls="--", label="population")
+        ax.axvline(np.exp(NLME[name]), color="black", ls=":", label="population by nlme")
+        ax.set(xlabel=label, xscale="log", yticks=draws["subject"])
+        ax.set_xticks(ticks[name], ticks[name])
+        ax.minorticks_off()
+        ax.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("subject")
     axes[0].invert_yaxis()
-    axes[1].legend(fontsize="small")
-    figure.suptitle("Subjects: medians, 50% and 90% intervals")
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
 
 def save(figure: Figure, path: Path) -> None:
     """Write the picture."""
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
@@ -237,8 +242,8 @@ def main() -> None:
     print(f"\nThe population\n{compare_with_nlme(idata)}")
     print(f"\nThe subjects\n{az.summary(idata, var_names=['log_ka_subject', 'log_cl_subject'])}")
 
-    hours = np.linspace(0.0, 25.0, 101)
-    predicted = predict(idata, panel["dose"], hours, effort, arguments.seed)
+    hours = 25.0 * np.linspace(0.0, 1.0, 60) ** 2  # dense while the dose is being absorbed
+    predicted = predict(idata, panel["dose"], hours, effort.thin, arguments.seed)
     save(plot_fit(panel, predicted), arguments.output / "theophylline_fit.png")
     save(plot_subjects(idata), arguments.output / "theophylline_subjects.png")
     print(f"\nPictures are in {arguments.output}")

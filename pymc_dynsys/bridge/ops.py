@@ -21,6 +21,7 @@ from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.op import Op
 from pytensor.graph.replace import _vectorize_node
 from pytensor.graph.rewriting.basic import GraphRewriter
+from pytensor.graph.traversal import apply_depends_on
 from pytensor.link.jax.dispatch import jax_funcify
 from pytensor.link.numba.dispatch.basic import generate_fallback_impl, numba_funcify
 from pytensor.tensor.extra_ops import broadcast_shape_iter
@@ -270,6 +271,9 @@ class ReuseValueOfPullback(GraphRewriter):
             n = len(node.op.op.cores())
             for client, _ in tuple(fgraph.clients[node.inputs[Y]]):
                 if client.op == node.op.op and list(client.inputs) == list(node.inputs[:n]):
+                    if apply_depends_on(node, client):
+                        # A cotangent made from the value: the replacement would be a cycle.
+                        continue
                     pairs = list(zip(client.outputs, node.outputs, strict=False))
                     fgraph.replace_all(pairs, reason="reuse_value_of_pullback")
 

@@ -77,7 +77,8 @@ def look(system: BoundSystem, params: Any, t: Any) -> dict[str, Any]:
             [part.ravel() for part in system.observation_moments(*args)]
         )
     seen["slopes"] = {
-        role: jax.jacfwd(lambda p, f=f: f(m, t, p))(params) for role, f in functions.items()
+        role: jax.jacfwd(lambda p, f=f: f(m, t, p))(params) if params else {}
+        for role, f in functions.items()
     }
     seen["state slopes"] = {
         role: jax.jacfwd(lambda x, f=f: f(x, t, params))(m) for role, f in functions.items()

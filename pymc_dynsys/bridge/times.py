@@ -127,6 +127,8 @@ def _numbers(role: str, value: Any, unit: str | None, origin: Any) -> tuple[np.n
                 f"{role}: these dates cannot be converted ({error}); convert to datetime64 in UTC"
             ) from error
     if array.dtype.kind == "M":
+        if role == "t0" and origin is None:
+            raise TypeError("t0: times are numbers, so t0 must be a number too")
         if unit is None:
             raise ValueError(
                 f"{role}: dates need a unit; pass unit='D' (days), 'h', 'm' (minutes) or 's'"

@@ -61,7 +61,7 @@ def stack(role: str, value: Any) -> Array:
         return jnp.stack(parts)
     try:
         array = jnp.asarray(value)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise TypeError(
             f"{role}() must return an array, a scalar or a tuple of scalars, got "
             f"{type(value).__name__}"

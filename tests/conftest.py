@@ -1,0 +1,22 @@
+"""Test configuration: types are checked and shapes are strict while the numerical rooms run."""
+
+from collections.abc import Iterator
+
+import pytest
+from jaxtyping import install_import_hook
+
+from tests import typechecking
+
+CHECKED = ("pymc_dynsys.linalg", "pymc_dynsys.discretization", "pymc_dynsys.filters")
+
+with install_import_hook(CHECKED, f"{typechecking.__name__}.check_functions"):
+    import pymc_dynsys  # noqa: F401
+
+import jax
+
+
+@pytest.fixture(autouse=True)
+def strict_shapes() -> Iterator[None]:
+    """Arrays of different rank are never broadcast in silence, whoever traces them."""
+    with jax.numpy_rank_promotion("raise"):
+        yield
