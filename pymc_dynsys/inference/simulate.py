@@ -15,6 +15,7 @@ from pymc_dynsys.simulation.paths import (
     Simulator,
     check_simulator,
     default_simulator,
+    path_grid,
     simulate_paths,
 )
 from pymc_dynsys.systems import ODE, SDE, bind_system
@@ -111,7 +112,8 @@ def simulate(
     rng = np.random.default_rng(random_seed)
     seed = jnp.asarray(rng.integers(2**32, size=2, dtype=np.uint32))
     keys = jax.random.split(seed, int(np.prod(batch))).reshape(*batch, 2)
-    states, y = simulate_paths(bound, scheme, keys, time_array, start, arrays)
+    grid = path_grid(time_array, start, scheme, None, bound.n_states)
+    states, y = simulate_paths(bound, scheme, keys, time_array, grid, arrays)
     dims_y = (
         "sample",
         *batch_dims,
