@@ -276,8 +276,9 @@ def check_schedule(
             if needed and len(where):
                 here = tuple(where[0])
                 who = place(here[:-1], labels, frame.batch_dims)
+                at = np.broadcast_to(grid.times, unknown.shape)[here]
                 raise ValueError(
-                    f"inputs: {name!r} is missing for {who} {what} time {grid.times[here]:g}; fill "
+                    f"inputs: {name!r} is missing for {who} {what} time {at:g}; fill "
                     "it (the last value, an interpolation), or drop the visit"
                 )
     return cast(np.ndarray, grid.gaps)

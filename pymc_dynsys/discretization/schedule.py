@@ -254,14 +254,17 @@ def _interpolate(
     given: InputTable, layout: Layout, visits: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Values over the gap into each row and at it; NaN where the input is not known."""
-    batch = layout.times.shape[:-1]
+    # Inputs that vary by trajectory leave rows that do not vary as they are.
+    split = given.values.ndim - given.core_ndim - 1
+    own = given.values.shape[split + 1 :]
+    batch = np.broadcast_shapes(layout.times.shape[:-1], given.values.shape[:split])
     times = visits if given.times is None else given.times
     n = times.shape[-1]
-    own = given.values.shape[given.values.ndim - given.core_ndim :]
+    n_rows = layout.times.shape[-1]
     knots = np.broadcast_to(times, (*batch, n)).reshape(-1, n)
     values = np.broadcast_to(given.values, (*batch, n, *own)).reshape(-1, n, *own)
-    row_times = layout.times.reshape(-1, layout.times.shape[-1])
-    begin = layout.t0.reshape(-1)
+    row_times = np.broadcast_to(layout.times, (*batch, n_rows)).reshape(-1, n_rows)
+    begin = np.broadcast_to(layout.t0, batch).reshape(-1)
     held = np.empty((*row_times.shape, *own))
     there = np.empty((*row_times.shape, *own))
     for i in range(len(row_times)):
