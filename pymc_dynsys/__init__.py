@@ -6,20 +6,22 @@ import pymc.sampling.jax  # noqa: F401  isort: skip
 
 import logging
 
-from pymc_dynsys.bridge import Trajectory, data
+from pymc_dynsys.bridge import Input, Trajectory, data
 from pymc_dynsys.discretization import EulerMaruyama, Exact, LocalLinearization, MomentODE
 from pymc_dynsys.filters import EKF, EnKF, Kalman, ODESolve
 from pymc_dynsys.inference import simulate
-from pymc_dynsys.systems import ODE, SDE, Gaussian
+from pymc_dynsys.systems import ODE, SDE, Dose, Gaussian
 
 __all__ = [
     "EKF",
     "ODE",
     "SDE",
+    "Dose",
     "EnKF",
     "EulerMaruyama",
     "Exact",
     "Gaussian",
+    "Input",
     "Kalman",
     "LocalLinearization",
     "MomentODE",

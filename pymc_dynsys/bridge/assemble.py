@@ -10,8 +10,9 @@ from pytensor.graph.basic import Variable
 
 from pymc_dynsys.bridge.data import check_times, current_value
 from pymc_dynsys.bridge.dims import Placed, array_hint, dim_length, labels_of, place
+from pymc_dynsys.bridge.schedule import Frame, check_schedule, input_core_shape, make_schedule
 from pymc_dynsys.bridge.times import as_times, find_times
-from pymc_dynsys.discretization import Exact
+from pymc_dynsys.discretization import Exact, Schedule
 from pymc_dynsys.discretization.grid import build_grid
 from pymc_dynsys.filters.base import Likelihood, choose_likelihood
 from pymc_dynsys.simulation.paths import Simulator, check_simulator, default_simulator
@@ -34,6 +35,7 @@ class Assembled:
     t0: Variable
     times_now: np.ndarray
     t0_now: np.ndarray
+    schedule: Schedule | None = None
     announcements: tuple[str, ...] = field(default=())
 
     @property
@@ -51,6 +53,8 @@ def assemble(
     times: Any,
     unit: str | None,
     t0: Any,
+    inputs: Mapping[str, Any],
+    events: Any,
     observed: Any,
     numbers: np.ndarray | None,
     dims: tuple[str, ...],
@@ -65,7 +69,9 @@ def assemble(
         raise TypeError(
             f"likelihood: expected Kalman(), EKF(), EnKF() or ODESolve(), got {likelihood!r}"
         )
-    system, placed, n_batch = _bind(source, params, dims, numbers, model)
+    if not isinstance(inputs, Mapping):
+        raise TypeError(f"inputs: expected a mapping of names, got {type(inputs).__name__}")
+    system, placed, n_batch = _bind(source, params, inputs, dims, numbers, model)
     batch_dims = dims[:n_batch]
     time_dim = dims[n_batch] if dims else "time"
     lengths = {dim: _length(model, dim, params, times) for dim in batch_dims}
@@ -85,7 +91,20 @@ def assemble(
     )
     _check_time_dim(model, dims, n_batch, times_now)
     check_times(times_now, t0_now, labels, batch_dims)
-    gaps = build_grid(times_now, t0_now, Exact()).gaps
+    frame = Frame(
+        batch_dims=batch_dims,
+        lengths=lengths,
+        time_dim=time_dim,
+        times=times_now,
+        coords=dict(zip(dims, labels, strict=False)) if dims else {},
+        unit=unit,
+        origin=origin,
+    )
+    schedule = make_schedule(inputs, events, frame, system)
+    if schedule is None:
+        gaps = build_grid(times_now, t0_now, Exact()).gaps
+    else:
+        gaps = check_schedule(schedule, times_now, t0_now, frame, system)
 
     announcements = []
     if likelihood is None:
@@ -111,6 +130,7 @@ def assemble(
         t0=t0_tensor,
         times_now=times_now,
         t0_now=t0_now,
+        schedule=schedule,
         announcements=tuple(announcements),
     )
 
@@ -118,6 +138,7 @@ def assemble(
 def _bind(
     source: Any,
     params: Mapping[str, Any],
+    inputs: Mapping[str, Any],
     dims: tuple[str, ...],
     numbers: np.ndarray | None,
     model: Any,
@@ -128,7 +149,7 @@ def _bind(
             raise ValueError(
                 f"dims: data of shape {numbers.shape} need names, such as dims=('subject', 'time')"
             )
-        system, placed = _try_bind(source, params, (), (), model)
+        system, placed = _try_bind(source, params, inputs, (), (), model)
         _check_ndim(system, numbers, dims)
         return system, placed, 0
     attempts = []
@@ -137,7 +158,7 @@ def _bind(
             continue
         batch, own = dims[: len(dims) - n_own], dims[len(dims) - n_own :]
         try:
-            system, placed = _try_bind(source, params, batch, own[:1], model)
+            system, placed = _try_bind(source, params, inputs, batch, own[:1], model)
         except (ValueError, TypeError) as error:
             attempts.append(error)
             continue
@@ -182,13 +203,18 @@ def _check_ndim(system: BoundSystem, numbers: np.ndarray | None, dims: tuple[str
 def _try_bind(
     source: Any,
     params: Mapping[str, Any],
+    inputs: Mapping[str, Any],
     batch: Sequence[str],
     time: Sequence[str],
     model: Any,
 ) -> tuple[BoundSystem, dict[str, Placed]]:
     placed = {name: place(name, value, batch, time, model) for name, value in params.items()}
     try:
-        system = bind_system(source, {name: p.core_shape for name, p in placed.items()})
+        time_dim = time[0] if time else "time"
+        of_inputs = {
+            name: input_core_shape(value, batch, time_dim) for name, value in inputs.items()
+        }
+        system = bind_system(source, {name: p.core_shape for name, p in placed.items()}, of_inputs)
     except ValueError as error:
         lengths = {dim: dim_length(model, dim) for dim in batch} if model is not None else {}
         hint = array_hint(params, placed, lengths)

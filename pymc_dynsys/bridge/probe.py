@@ -18,7 +18,7 @@ from pytensor.graph.replace import clone_replace
 
 from pymc_dynsys.bridge.assemble import Assembled
 from pymc_dynsys.bridge.data import is_variable, place
-from pymc_dynsys.discretization import EulerMaruyama
+from pymc_dynsys.discretization import EulerMaruyama, Exact
 from pymc_dynsys.discretization.base import linearize
 from pymc_dynsys.discretization.grid import build_grid
 from pymc_dynsys.filters.base import Likelihood
@@ -32,7 +32,9 @@ def probe(name: str, built: Assembled, model: pm.Model) -> None:
     if values is None:
         return
     rank = len(built.batch_dims)
-    core = {key: len(shape) for key, shape in built.system.param_shapes.items()}
+    shapes = {**built.system.param_shapes, **built.system.input_shapes}
+    core = {key: len(shape) for key, shape in shapes.items()}
+    values = {**values, **_first_inputs(built)}
     first = np.nanmin(np.where(np.isfinite(built.times_now), built.times_now, np.inf), axis=-1)
     start = np.where(np.isnan(built.t0_now), first, built.t0_now)
     looks = map_batch(partial(look, built.system), (values, start), (core, 0), rank)
@@ -84,6 +86,16 @@ def look(system: BoundSystem, params: Any, t: Any) -> dict[str, Any]:
         role: jax.jacfwd(lambda x, f=f: f(x, t, params))(m) for role, f in functions.items()
     }
     return seen
+
+
+def _first_inputs(built: Assembled) -> dict[str, np.ndarray]:
+    """Inputs at the first row."""
+    if built.schedule is None:
+        return {}
+    grid = build_grid(built.times_now, built.t0_now, Exact(), built.schedule, built.system.n_states)
+    assert grid.rows is not None
+    row = len(built.batch_dims)
+    return {k: np.take(v, 0, axis=row) for k, v in grid.rows.row_inputs.items()}
 
 
 def _require_semidefinite(name: str, built: Assembled, looks: dict[str, Any]) -> None:
@@ -161,7 +173,9 @@ def _warn_unstable(name: str, built: Assembled, jacobian: np.ndarray) -> None:
     for scheme, role in schemes.items():
         if not isinstance(scheme, EulerMaruyama) or built.system.is_deterministic:
             continue
-        grid = build_grid(built.times_now, built.t0_now, scheme)
+        grid = build_grid(
+            built.times_now, built.t0_now, scheme, built.schedule, built.system.n_states
+        )
         step = (grid.gaps / grid.steps).max(-1)
         bad = np.argwhere(np.broadcast_arrays(step > limit, limit)[0])
         if len(bad):

@@ -15,9 +15,10 @@ from pytensor.link.numba.dispatch.basic import numba_funcify
 from pytensor.tensor.random.op import RandomVariable
 
 from pymc_dynsys.bridge.ops import LogLikelihood, object_mode
+from pymc_dynsys.discretization import Schedule
 from pymc_dynsys.filters.base import Likelihood
 from pymc_dynsys.filters.batch import Program
-from pymc_dynsys.simulation.paths import Simulator, simulate_paths
+from pymc_dynsys.simulation.paths import Simulator, path_grid, simulate_paths
 from pymc_dynsys.systems.bound import BoundSystem
 
 
@@ -28,6 +29,7 @@ class Specification:
     system: BoundSystem
     likelihood: Likelihood
     simulator: Simulator
+    schedule: Schedule | None = None
 
     @property
     def signature(self) -> str:
@@ -80,7 +82,9 @@ class TrajectoryRV(RandomVariable):
         keys = jax.random.split(jnp.asarray(key, jnp.uint32), int(np.prod(batch, dtype=int)))
         params = dict(zip(system.param_shapes, values, strict=True))
         keys = keys.reshape(*batch, 2)
-        return simulate_paths(system, self.spec.simulator, keys, times, t0, params)[1]
+        simulator = self.spec.simulator
+        grid = path_grid(times, t0, simulator, self.spec.schedule, system.n_states)
+        return simulate_paths(system, simulator, keys, times, grid, params)[1]
 
     def _batch_shape(self, params: Any) -> tuple[int, ...]:
         shapes = [
@@ -111,7 +115,7 @@ def _log_likelihood(
     """One number a trajectory; whether data are complete is known when they are constant."""
     (value,) = values
     complete = isinstance(value, Constant) and not np.isnan(value.data).any()
-    program = Program(op.spec.system, op.spec.likelihood, complete)
+    program = Program(op.spec.system, op.spec.likelihood, complete, op.spec.schedule)
     return LogLikelihood(program)(value, *params)
 
 

@@ -86,7 +86,7 @@ def as_times(
             )
         tensor = pt.as_tensor(value).astype("float64")
     else:
-        numbers, origin = _numbers(role, value, unit, origin)
+        numbers, origin = as_numbers(role, value, unit, origin)
         _check_lengths(role, numbers, dims, dict(zip(batch_dims, lengths, strict=True)))
         tensor = pt.constant(numbers)
     order: list[Any] = [dims.index(dim) if dim in dims else "x" for dim in batch_dims]
@@ -116,7 +116,7 @@ def _check_lengths(
             )
 
 
-def _numbers(role: str, value: Any, unit: str | None, origin: Any) -> tuple[np.ndarray, Any]:
+def as_numbers(role: str, value: Any, unit: str | None, origin: Any) -> tuple[np.ndarray, Any]:
     """Times as float64; dates as multiples of the unit since the earliest."""
     array = np.asarray(value)
     if array.dtype == object and array.size and hasattr(array.flat[0], "isoformat"):

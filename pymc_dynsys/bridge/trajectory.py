@@ -49,6 +49,17 @@ class Trajectory(Distribution):
         What the system's functions ask for by name: PyMC variables, ``pymc.dims`` variables,
         numbers, arrays, xarray objects. Dims shared with the batch dims of the trajectory are
         batch axes; all others reach the function. Plain arrays have no batch axes.
+    inputs : mapping of str to DataArray or Input, optional
+        Time-varying quantities that the system's functions ask for by name. With the dims of
+        `observed` an input holds from its visit to the next: the gap into visit k uses the
+        value at k-1 (the first gap that at 0), the datum at k the value at k. A DataArray with
+        a ``time`` coordinate of its own may be finer or coarser than the visits. See
+        :class:`~pymc_dynsys.Input` for other interpolations.
+    events : Dataset, optional
+        Doses, as :func:`~pymc_dynsys.panel` makes them: ``event_time`` and ``event_amount``,
+        perhaps ``event_duration`` or ``event_rate`` (infusions) and ``event_state``, with the
+        batch dims and one of their own, NaN padded. At one instant data come before doses, so
+        a datum taken at the time of a dose is the trough before it.
     times : array, optional
         Observation times, ascending, in the user's unit: ``(time,)`` for all, or one row per
         trajectory with NaN where a ragged panel has no visit. Default: the time coordinate of
@@ -56,8 +67,8 @@ class Trajectory(Distribution):
     unit : str, optional
         Unit into which dates are converted: ``"D"``, ``"h"``, ``"m"``, ``"s"``.
     t0 : float or array, optional
-        Time of the initial law, at or before the first observation; default the first
-        observation of each trajectory.
+        Time of the initial law, at or before the first observation and event; default the
+        first observation (or event, if that is earlier) of each trajectory.
     observed : array, DataArray or data variable, optional
         Data, NaN where missing. Dims and times of a DataArray are taken from it, and its
         labels are matched to the model's.
@@ -109,6 +120,8 @@ class Trajectory(Distribution):
         system: SDE | ODE,
         *,
         params: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        events: Any = None,
         times: Any = None,
         unit: str | None = None,
         t0: Any = None,
@@ -129,6 +142,8 @@ class Trajectory(Distribution):
             times=times,
             unit=unit,
             t0=t0,
+            inputs=inputs or {},
+            events=events,
             observed=observed,
             numbers=numbers,
             dims=names,
@@ -150,6 +165,8 @@ class Trajectory(Distribution):
         system: SDE | ODE,
         *,
         params: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        events: Any = None,
         times: Any,
         unit: str | None = None,
         t0: Any = None,
@@ -170,6 +187,8 @@ class Trajectory(Distribution):
             times=times,
             unit=unit,
             t0=t0,
+            inputs=inputs or {},
+            events=events,
             observed=None,
             numbers=None,
             dims=_dims_tuple(dims, None),
@@ -237,7 +256,7 @@ def _check_observed(name: str, y: np.ndarray, built: Assembled) -> None:
 
 
 def _random_variable(built: Assembled, size: Any) -> Variable:
-    spec = Specification(built.system, built.likelihood, built.simulator)
+    spec = Specification(built.system, built.likelihood, built.simulator, built.schedule)
     op = TrajectoryRV(spec)
     rng = shared_rng(seed=None)
     check_times(built.times_now, built.t0_now, built.labels, built.batch_dims)

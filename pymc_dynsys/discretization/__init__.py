@@ -7,14 +7,18 @@ from pymc_dynsys.discretization.exact import Exact
 from pymc_dynsys.discretization.grid import TimeGrid, build_grid
 from pymc_dynsys.discretization.local_linearization import LocalLinearization
 from pymc_dynsys.discretization.moment_ode import MomentODE
+from pymc_dynsys.discretization.schedule import InputTable, Rows, Schedule
 
 __all__ = [
     "Discretization",
     "EulerMaruyama",
     "Exact",
+    "InputTable",
     "LinearTransition",
     "LocalLinearization",
     "MomentODE",
+    "Rows",
+    "Schedule",
     "TimeGrid",
     "build_grid",
     "default_scheme",

@@ -1,6 +1,6 @@
 """Observation times turned into gaps, steps and a table of distinct gaps."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -9,11 +9,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from pymc_dynsys.discretization.base import Discretization
+from pymc_dynsys.discretization.schedule import Layout, Rows, Schedule, lay_out
 
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=("times", "gaps", "steps", "distinct_gaps", "distinct_steps", "index"),
+    data_fields=(
+        "times",
+        "gaps",
+        "steps",
+        "distinct_gaps",
+        "distinct_steps",
+        "index",
+        "rows",
+        "row_of_visit",
+        "visit_of_row",
+        "is_visit",
+    ),
     meta_fields=("max_steps", "uneven"),
 )
 @dataclass(frozen=True)
@@ -39,6 +51,10 @@ class TimeGrid:
         Most substeps of any gap.
     uneven : bool
         Whether gaps that are not zero differ in their number of substeps.
+    rows, row_of_visit, visit_of_row, is_visit : optional
+        With events or inputs there are more instants than visits: then "visit" above reads
+        "row", and these say what happens at each row and which rows are visits; -1 is the
+        row of a visit that has no time.
     """
 
     times: Any
@@ -49,6 +65,10 @@ class TimeGrid:
     index: Any
     max_steps: int
     uneven: bool
+    rows: Rows | None = None
+    row_of_visit: Any = None
+    visit_of_row: Any = None
+    is_visit: Any = None
 
     @property
     def starts(self) -> Any:
@@ -56,14 +76,24 @@ class TimeGrid:
         return self.times - self.gaps
 
 
-def build_grid(times: Any, t0: Any, discretization: Discretization) -> TimeGrid:
+def build_grid(
+    times: Any,
+    t0: Any,
+    discretization: Discretization,
+    schedule: Schedule | None = None,
+    n_states: int = 0,
+) -> TimeGrid:
     """Grid for times ``(*batch, time)`` and starts ``t0`` (NaN: the first visit).
 
     Known times are prepared once with numpy. Times that a surrounding program traces are
     accepted as long as no gap is cut into steps, whose number must be known.
     """
     if isinstance(times, jax.core.Tracer) or isinstance(t0, jax.core.Tracer):
-        return _traced_grid(times, t0, discretization)
+        return _traced_grid(times, t0, discretization, schedule)
+    layout: Layout | None = None
+    if schedule is not None:
+        layout = lay_out(np.asarray(times, float), np.asarray(t0, float), schedule, n_states)
+        times, t0 = layout.times, layout.t0
     times, gaps = _gaps(np, np.asarray(times, float), np.asarray(t0, float))
     steps = discretization.substeps(gaps)
     # Gaps that differ by the rounding of the times they come from are the same gap.
@@ -80,10 +110,27 @@ def build_grid(times: Any, t0: Any, discretization: Discretization) -> TimeGrid:
     uneven = bool((steps[gaps > 0] != most).any())
     if not uneven:
         steps, table_steps = np.full_like(steps, most), np.full_like(table_steps, most)
-    return TimeGrid(times, gaps, steps, table, table_steps, index, most, uneven)
+    grid = TimeGrid(times, gaps, steps, table, table_steps, index, most, uneven)
+    if layout is None:
+        return grid
+    return replace(
+        grid,
+        rows=layout.rows,
+        row_of_visit=layout.row_of_visit,
+        visit_of_row=layout.visit_of_row,
+        is_visit=layout.is_visit,
+    )
 
 
-def _traced_grid(times: Any, t0: Any, discretization: Discretization) -> TimeGrid:
+def _traced_grid(
+    times: Any, t0: Any, discretization: Discretization, schedule: Schedule | None
+) -> TimeGrid:
+    if schedule is not None:
+        raise ValueError(
+            "events and inputs need times that are known when the model is compiled by JAX; "
+            "freeze the data with "
+            "pymc.model.transform.optimization.freeze_dims_and_data(model)"
+        )
     if discretization.longest_step is not None:
         raise ValueError(
             f"{discretization!r} cuts gaps into steps, so the times must be known when the "

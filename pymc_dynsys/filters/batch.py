@@ -7,7 +7,7 @@ and, through them, whole covariance recursions) is computed once.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array
 
-from pymc_dynsys.discretization import TimeGrid, build_grid
+from pymc_dynsys.discretization import Schedule, TimeGrid, build_grid
 from pymc_dynsys.filters.base import Data, Likelihood
 from pymc_dynsys.systems.bound import BoundSystem
 
@@ -33,15 +33,18 @@ class Program:
         The filter.
     complete : bool
         Whether the data are known to have no missing value.
+    schedule : Schedule, optional
+        Events and inputs.
     """
 
     system: BoundSystem
     likelihood: Likelihood
     complete: bool
+    schedule: Schedule | None = None
 
     def prepare(self, times: Any, t0: Any) -> TimeGrid:
         """Grid of gaps; done once, outside compiled code, when the times are known."""
-        return build_grid(times, t0, self.likelihood.scheme)
+        return build_grid(times, t0, self.likelihood.scheme, self.schedule, self.system.n_states)
 
 
 def log_likelihood(program: Program, y: Any, params: Mapping[str, Any], grid: TimeGrid) -> Array:
@@ -56,7 +59,9 @@ def log_likelihood(program: Program, y: Any, params: Mapping[str, Any], grid: Ti
 
 def _constants(program: Program, y: Any, params: Mapping[str, Any], grid: TimeGrid) -> Any:
     batch = y.shape[: y.ndim - _core_ndim(program)]
-    one = {name: jnp.zeros(shape) for name, shape in program.system.param_shapes.items()}
+    system = program.system
+    shapes = {**system.param_shapes, **system.input_shapes}
+    one = {name: jnp.zeros(shape) for name, shape in shapes.items()}
     return program.likelihood.constants(program.system, one, batch, grid)
 
 
@@ -81,15 +86,43 @@ def visit_log_likelihoods(
         data = Data(jnp.where(seen, y, jnp.where(jnp.isfinite(fill), fill, 0.0)), seen)
 
     def one(params: Any, data: Data, grid: TimeGrid, constants: Any) -> Array:
-        return program.likelihood.log_likelihood(system, params, data, grid, constants)
+        if grid.rows is None:
+            return program.likelihood.log_likelihood(system, params, data, grid, constants)
+        at_rows = on_rows(data, grid)
+        total = program.likelihood.log_likelihood(system, params, at_rows, grid, constants)
+        # A visit without a time has no row.
+        return jnp.where(grid.row_of_visit >= 0, total[grid.row_of_visit], 0.0)
 
     core = {name: len(shape) for name, shape in system.param_shapes.items()}
     return map_batch(
         one,
         (params, data, grid, constants),
-        (core, jax.tree.map(lambda _: 2, data), jax.tree.map(lambda _: 1, grid), None),
+        (core, jax.tree.map(lambda _: 2, data), grid_cores(grid, system), None),
         y.ndim - 2,
     )
+
+
+def on_rows(data: Data, grid: TimeGrid) -> Data:
+    """Data laid out on rows: nothing is seen at a row that is no visit."""
+    seen = jnp.broadcast_to(grid.is_visit[:, None], (grid.is_visit.shape[0], data.y.shape[1]))
+    if data.seen is not None:
+        seen = seen & data.seen[grid.visit_of_row]
+    return Data(data.y[grid.visit_of_row], seen)
+
+
+def grid_cores(grid: TimeGrid, system: BoundSystem) -> Any:
+    """Number of axes of each leaf of a grid that belong to one trajectory."""
+    cores = jax.tree.map(lambda _: 1, grid)
+    if grid.rows is None:
+        return cores
+    of_inputs = {name: 1 + len(shape) for name, shape in system.input_shapes.items()}
+    rows = replace(
+        cores.rows,
+        infusion=None if grid.rows.infusion is None else 2,
+        gap_inputs=of_inputs,
+        row_inputs=of_inputs,
+    )
+    return replace(cores, rows=rows)
 
 
 def map_batch(

@@ -12,10 +12,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from pymc_dynsys.discretization import Discretization, LocalLinearization, MomentODE, TimeGrid
+from pymc_dynsys.discretization import Discretization, LocalLinearization, MomentODE, Rows, TimeGrid
 from pymc_dynsys.discretization.base import linearize
 from pymc_dynsys.filters.base import Data, Likelihood, require_gaussian
-from pymc_dynsys.filters.kalman import Belief, Sensor, Visit, gap_table, predict, update
+from pymc_dynsys.filters.kalman import (
+    Belief,
+    Sensor,
+    Visit,
+    give_dose,
+    tabulated_crossing,
+    update,
+)
 from pymc_dynsys.linalg import congruence, matvec
 from pymc_dynsys.systems.bound import BoundSystem, Params
 
@@ -89,24 +96,28 @@ def filter_extended(
     grid: TimeGrid,
 ) -> Visit:
     """Run the filter over all visits of one trajectory; leaves gain a leading time axis."""
-    cross = crossing(system, discretization, params, grid)
+    cross, entries = crossing(system, discretization, params, grid)
 
     def visit(belief: Belief, k: Any) -> tuple[Belief, Visit]:
-        y, seen, t, gap, steps, row = k
-        predicted = cross(belief, t - gap, gap, steps, row)
-        H, d, R = linear_sensor(system, predicted.m, t, params)
+        y, seen, t, entry, row = k
+        predicted = give_dose(system, params, cross(belief, *entry), t, row)
+        here = params if row is None else row.at_row(params)
+        H, d, R = linear_sensor(system, predicted.m, t, here)
         filtered, loglik = update(predicted, y - d, seen, H, R)
         return filtered, Visit(loglik, predicted, filtered)
 
     start = Belief(*system.initial_moments(params))
-    visits = (data.y, data.seen, grid.times, grid.gaps, grid.steps, grid.index)
+    visits = (data.y, data.seen, grid.times, entries, grid.rows)
     return jax.lax.scan(visit, start, visits)[1]
 
 
 def crossing(
     system: BoundSystem, discretization: Discretization, params: Params, grid: TimeGrid
 ) -> Any:
-    """Function that carries a belief over a gap; a table of transitions if dynamics are linear."""
+    """Function that carries a belief over a gap, and its arguments at every visit.
+
+    A table of transitions if the dynamics are linear, else steps along the mean.
+    """
     structure = system.structure
     tabulated = (
         structure.affine_drift
@@ -115,28 +126,24 @@ def crossing(
         and not isinstance(discretization, MomentODE)
     )
     if tabulated:
-        c, transitions = gap_table(system, discretization, params, grid)
+        table = tabulated_crossing(system, discretization, params, grid)
+        return table, table.entries
 
-        def look_up(belief: Belief, t: Any, gap: Any, steps: Any, row: Any) -> Belief:
-            F, G, Q = (M[row] for M in transitions)
-            return predict(belief, F, matvec(G, c), Q)
-
-        return look_up
-
-    def cross(belief: Belief, t: Any, gap: Any, steps: Any, row: Any) -> Belief:
+    def cross(belief: Belief, t: Any, gap: Any, steps: Any, row: Rows | None) -> Belief:
         h = gap / steps
+        held = params if row is None else row.over_gap(params)
 
         def step(belief: Belief, i: Any) -> tuple[Belief, None]:
-            mean, F, Q = discretization.step(system, belief.m, t + i * h, h, params)
+            mean, F, Q = discretization.step(system, belief.m, t + i * h, h, held)
             after = Belief(mean, congruence(F, belief.P) + Q)
             return jax.tree.map(lambda a, b: jnp.where(i < steps, a, b), after, belief), None
 
         if grid.max_steps == 1:
-            mean, F, Q = discretization.step(system, belief.m, t, h, params)
+            mean, F, Q = discretization.step(system, belief.m, t, h, held)
             return Belief(mean, congruence(F, belief.P) + Q)
         return jax.lax.scan(step, belief, jnp.arange(grid.max_steps))[0]
 
-    return cross
+    return cross, (grid.starts, grid.gaps, grid.steps, grid.rows)
 
 
 def linear_sensor(system: BoundSystem, m: Float[Array, " state"], t: Any, params: Params) -> Sensor:

@@ -159,13 +159,16 @@ class EnKF(Likelihood):
         start = m[None, :] + jnp.asarray(noise.initial)[0] @ psd_factor(P).T
 
         def visit(X: Array, k: Any) -> tuple[Array, Array]:
-            y, seen, t, gap, steps, process, perturbation = k
-            X = self.forecast(system, params, X, t - gap, gap, steps, process, varied)
+            y, seen, t, gap, steps, process, perturbation, row = k
+            held = params if row is None else row.over_gap(params)
+            here = params if row is None else row.at_row(params)
+            X = self.forecast(system, held, X, t - gap, gap, steps, process, varied)
+            X = give_doses(system, here, X, t, row)
             # Without the barrier XLA repeats the propagation in every reduction below.
             X = jax.lax.optimization_barrier(X)
             mean = X.mean(0)
-            Y = jax.vmap(lambda x: system.observation_moments(x, t, params)[0])(X)
-            R = system.observation_moments(mean, t, params)[1]
+            Y = jax.vmap(lambda x: system.observation_moments(x, t, here)[0])(X)
+            R = system.observation_moments(mean, t, here)[1]
             return self.analyse(X, Y, y, seen, R, perturbation)
 
         visits = (
@@ -176,6 +179,7 @@ class EnKF(Likelihood):
             jnp.asarray(grid.steps),
             jax.tree.map(jnp.asarray, noise.process),
             None if noise.observation is None else jnp.asarray(noise.observation),
+            jax.tree.map(jnp.asarray, grid.rows),
         )
         return jax.lax.scan(visit, start, visits)[1]
 
@@ -260,6 +264,18 @@ class EnKF(Likelihood):
         else:
             carry, _ = jax.lax.scan(assimilate, carry, components)
         return carry[0], carry[2]
+
+
+def give_doses(
+    system: BoundSystem, params: Params, X: Float[Array, "member state"], t: Any, row: Any
+) -> Float[Array, "member state"]:
+    """Ensemble after the event at a row, if there is one."""
+    if row is None or row.amount is None:
+        return X
+    given = ~jnp.isnan(row.amount)
+    amount = jnp.where(given, row.amount, 0.0)
+    after = jax.vmap(lambda x: system.jump(x, t, params, amount, row.target))(X)
+    return jnp.where(given, after, X)
 
 
 def _covariance(

@@ -21,6 +21,7 @@ from pymc_dynsys.discretization import (
     Exact,
     LinearTransition,
     MomentODE,
+    Rows,
     TimeGrid,
 )
 from pymc_dynsys.discretization.base import linearize
@@ -132,35 +133,81 @@ def filter_linear(
     grid: TimeGrid,
 ) -> Visit:
     """Run the filter over all visits of one trajectory; leaves gain a leading time axis."""
-    c, transitions = gap_table(system, discretization, params, grid)
+    cross = tabulated_crossing(system, discretization, params, grid)
     sense = sensor(system, params)
 
     def visit(belief: Belief, k: Any) -> tuple[Belief, Visit]:
-        y, seen, t, row = k
-        F, G, Q = (M[row] for M in transitions)
-        predicted = predict(belief, F, matvec(G, c), Q)
-        H, d, R = sense(t)
+        y, seen, t, entry, row = k
+        predicted = give_dose(system, params, cross(belief, *entry), t, row)
+        H, d, R = sense(t, row)
         filtered, loglik = update(predicted, y - d, seen, H, R)
         return filtered, Visit(loglik, predicted, filtered)
 
     start = Belief(*system.initial_moments(params))
-    _, visits = jax.lax.scan(visit, start, (data.y, data.seen, grid.times, grid.index))
-    return visits
+    visits = (data.y, data.seen, grid.times, cross.entries, grid.rows)
+    return jax.lax.scan(visit, start, visits)[1]
 
 
-def gap_table(
+class TabulatedCrossing(NamedTuple):
+    """Transitions of all distinct gaps of a linear system; called to carry a belief over one.
+
+    ``entries`` holds, per visit, the arguments of the call after the belief: the row of the
+    table, and the drift offset where it varies in time.
+    """
+
+    table: LinearTransition
+    c: Float[Array, " state"]
+    entries: tuple[Any, ...]
+
+    def __call__(self, belief: Belief, row: Any, c: Any = None) -> Belief:
+        """Belief at the end of the gap in row `row` of the table."""
+        F, G, Q = (M[row] for M in self.table)
+        return predict(belief, F, matvec(G, self.c if c is None else c), Q)
+
+
+def tabulated_crossing(
     system: BoundSystem, discretization: Discretization, params: Params, grid: TimeGrid
-) -> tuple[Float[Array, " state"], LinearTransition]:
-    """Drift offset `c` and the transitions of all distinct gaps of a linear system."""
+) -> TabulatedCrossing:
+    """Discretize a linear system once per distinct gap, or per gap where inputs drive it."""
     origin, now = jnp.zeros(system.n_states), jnp.zeros(())
-    c, A = linearize(lambda x: system.drift(x, now, params), origin)
-    S = system.noise_covariance(origin, now, params)
 
-    def cross(gap: Any, steps: Any) -> LinearTransition:
+    def cross(gap: Any, steps: Any, params: Params) -> LinearTransition:
+        A = linearize(lambda x: system.drift(x, now, params), origin)[1]
+        S = system.noise_covariance(origin, now, params)
         one = discretization.linear_step(A, S, gap / steps)
         return repeat(one, steps, grid.max_steps)
 
-    return c, jax.vmap(cross)(jnp.asarray(grid.distinct_gaps), jnp.asarray(grid.distinct_steps))
+    if grid.rows is None:
+        c = system.drift(origin, now, params)
+        table = jax.vmap(cross, in_axes=(0, 0, None))(
+            jnp.asarray(grid.distinct_gaps), jnp.asarray(grid.distinct_steps), params
+        )
+        return TabulatedCrossing(table, c, (grid.index,))
+    held = jax.tree.map(jnp.asarray, grid.rows)
+    c = jax.vmap(lambda rows: system.drift(origin, now, rows.over_gap(params)))(held)
+    if not system.structure.varying_dynamics:
+        anyhow = jax.tree.map(lambda leaf: leaf[0], held).over_gap(params)
+        table = jax.vmap(cross, in_axes=(0, 0, None))(
+            jnp.asarray(grid.distinct_gaps), jnp.asarray(grid.distinct_steps), anyhow
+        )
+        return TabulatedCrossing(table, c[0], (grid.index, c))
+    table = jax.vmap(lambda gap, steps, rows: cross(gap, steps, rows.over_gap(params)))(
+        jnp.asarray(grid.gaps), jnp.asarray(grid.steps), held
+    )
+    return TabulatedCrossing(table, c[0], (jnp.arange(len(c)), c))
+
+
+def give_dose(
+    system: BoundSystem, params: Params, belief: Belief, t: Any, row: Rows | None
+) -> Belief:
+    """Belief after the event at a row, if there is one; a nonlinear jump is linearized."""
+    if row is None or row.amount is None:
+        return belief
+    given = ~jnp.isnan(row.amount)
+    amount = jnp.where(given, row.amount, 0.0)
+    m, J = linearize(lambda x: system.jump(x, t, row.at_row(params), amount, row.target), belief.m)
+    after = Belief(m, congruence(J, belief.P))
+    return jax.tree.map(lambda a, b: jnp.where(given, a, b), after, belief)
 
 
 def repeat(one: LinearTransition, steps: Any, most: int) -> LinearTransition:
@@ -182,17 +229,22 @@ def repeat(one: LinearTransition, steps: Any, most: int) -> LinearTransition:
 
 
 def sensor(system: BoundSystem, params: Params) -> Any:
-    """Function of time that gives the linear observation; computed once if time is not used."""
+    """Function of time and row that gives the observation; computed once if neither is used."""
     origin = jnp.zeros(system.n_states)
 
-    def at(t: Any) -> Sensor:
+    def at(t: Any, params: Params) -> Sensor:
         d, H = linearize(lambda x: system.observation_moments(x, t, params)[0], origin)
         return Sensor(H, d, system.observation_moments(origin, t, params)[1])
 
     if not system.structure.timeless_observation:
-        return at
-    fixed = at(jnp.zeros(()))
-    return lambda t: fixed
+        return lambda t, row: at(t, params if row is None else row.at_row(params))
+    fixed = at(jnp.zeros(()), {**params, **_any_inputs(system)})
+    return lambda t, row: fixed
+
+
+def _any_inputs(system: BoundSystem) -> dict[str, Array]:
+    """Stand-ins for inputs that the result was proved not to depend on."""
+    return {name: jnp.ones(shape) for name, shape in system.input_shapes.items()}
 
 
 def predict(

@@ -12,6 +12,7 @@ from numpyro import distributions as dist
 
 from pymc_dynsys.discretization import Discretization, EulerMaruyama, TimeGrid
 from pymc_dynsys.filters.base import Data, Likelihood
+from pymc_dynsys.filters.enkf import give_doses
 from pymc_dynsys.filters.kalman import Belief, update
 from pymc_dynsys.systems.bound import BoundSystem, Params
 
@@ -89,18 +90,37 @@ class ODESolve(Likelihood):
         self, system: BoundSystem, params: Params, data: Data, grid: TimeGrid, constants: Any
     ) -> Float[Array, " time"]:
         """Log-density of each datum along the solution."""
+
+        def visit(x: Array, t: Array, y: Array, seen: Any, row: Any) -> Array:
+            here = params if row is None else row.at_row(params)
+            return log_density(system, here, x, t, y, seen)
+
+        rows = jax.tree.map(jnp.asarray, grid.rows)
         states = self.solve(system, params, grid)
-        return jax.vmap(lambda x, t, y, seen: log_density(system, params, x, t, y, seen))(
-            states, jnp.asarray(grid.times), data.y, data.seen
-        )
+        return jax.vmap(visit)(states, jnp.asarray(grid.times), data.y, data.seen, rows)
 
     def solve(
         self, system: BoundSystem, params: Params, grid: TimeGrid
     ) -> Float[Array, "time state"]:
-        """States at the visits; NaN if the solver gave up."""
+        """States at the visits, after the events there; NaN if the solver gave up."""
         times = jnp.asarray(grid.times)
-        start = times[0] - grid.gaps[0]
-        (state, _) = system.initial_moments(params)
+        state, _ = system.initial_moments(params)
+        if grid.rows is None:
+            return self._solve(system, params, state, times[0] - grid.gaps[0], times)
+
+        def cross(x: Array, k: Any) -> tuple[Array, Array]:
+            t, gap, row = k
+            x = self._solve(system, row.over_gap(params), x, t - gap, t[None])[0]
+            x = give_doses(system, row.at_row(params), x[None], t, row)[0]
+            return x, x
+
+        rows = jax.tree.map(jnp.asarray, grid.rows)
+        return jax.lax.scan(cross, state, (times, jnp.asarray(grid.gaps), rows))[1]
+
+    def _solve(
+        self, system: BoundSystem, params: Params, state: Array, start: Array, times: Array
+    ) -> Float[Array, "time state"]:
+        """States at ascending times from a state at `start`."""
         solver: Any = diffrax.Kvaerno5() if self.stiff else diffrax.Tsit5()
         controller: Any = diffrax.PIDController(rtol=self.rtol, atol=self.atol)
         if self.stiff:

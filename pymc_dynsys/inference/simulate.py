@@ -9,12 +9,14 @@ import numpy as np
 import xarray as xr
 
 from pymc_dynsys.bridge.data import as_float, check_times
+from pymc_dynsys.bridge.schedule import Frame, check_schedule, input_core_shape, make_schedule
 from pymc_dynsys.discretization import Exact
 from pymc_dynsys.discretization.grid import build_grid
 from pymc_dynsys.simulation.paths import (
     Simulator,
     check_simulator,
     default_simulator,
+    path_grid,
     simulate_paths,
 )
 from pymc_dynsys.systems import ODE, SDE, bind_system
@@ -25,6 +27,8 @@ def simulate(
     params: Mapping[str, Any],
     times: Any,
     *,
+    inputs: Mapping[str, Any] | None = None,
+    events: xr.Dataset | None = None,
     n: int = 1,
     scheme: Simulator | None = None,
     t0: Any = None,
@@ -44,6 +48,10 @@ def simulate(
         Times at which to report, ascending: ``(time,)`` for all trajectories, or a DataArray
         whose last dim is time and whose others are batch dims (NaN: no visit). Same unit as
         the rates in the system.
+    inputs : mapping of str to DataArray or Input, optional
+        Time-varying inputs, as for :class:`~pymc_dynsys.Trajectory`.
+    events : Dataset, optional
+        Doses, as for :class:`~pymc_dynsys.Trajectory`.
     n : int
         Independent paths of each trajectory.
     scheme : Discretization or ODESolve, optional
@@ -90,19 +98,28 @@ def simulate(
     labelled = {name: value for name, value in params.items() if isinstance(value, xr.DataArray)}
     if isinstance(t0, xr.DataArray):
         labelled["t0"] = t0
+    if events is not None and "event_time" in events:
+        labelled["event_time"] = events["event_time"].isel({events["event_time"].dims[-1]: 0})
     batch_dims = _batch_dims(labelled, time_batch, dims)
     sizes, coords = _sizes_and_coords(labelled, times, batch_dims)
 
     arrays, shapes = {}, {}
     for name, value in params.items():
         arrays[name], shapes[name] = _pad(name, value, batch_dims)
-    bound = bind_system(system, shapes)
+    inputs = inputs or {}
+    of_inputs = {k: input_core_shape(v, batch_dims, time_dim) for k, v in inputs.items()}
+    bound = bind_system(system, shapes, of_inputs)
     time_array = _pad_times(time_values, time_batch, batch_dims)
     start, own = _pad("t0", np.nan if t0 is None else t0, batch_dims)
     if own:
         raise ValueError(f"t0: expected a number or a DataArray over batch dims, got shape {own}")
     check_times(time_array, start, [coords.get(d) for d in batch_dims], batch_dims)
-    gaps = build_grid(time_array, start, Exact()).gaps
+    frame = Frame(batch_dims, sizes, time_dim, time_array, coords, None, None)
+    schedule = make_schedule(inputs, events, frame, bound)
+    if schedule is None:
+        gaps = build_grid(time_array, start, Exact()).gaps
+    else:
+        gaps = check_schedule(schedule, time_array, start, frame, bound)
     if scheme is None:
         scheme, _ = default_simulator(bound, gaps)
     check_simulator(scheme, bound)
@@ -111,7 +128,8 @@ def simulate(
     rng = np.random.default_rng(random_seed)
     seed = jnp.asarray(rng.integers(2**32, size=2, dtype=np.uint32))
     keys = jax.random.split(seed, int(np.prod(batch))).reshape(*batch, 2)
-    states, y = simulate_paths(bound, scheme, keys, time_array, start, arrays)
+    grid = path_grid(time_array, start, scheme, schedule, bound.n_states)
+    states, y = simulate_paths(bound, scheme, keys, time_array, grid, arrays)
     dims_y = (
         "sample",
         *batch_dims,

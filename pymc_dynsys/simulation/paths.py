@@ -5,6 +5,7 @@ crossed by as many steps as it needs, with a loop whose length is data.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,11 +19,13 @@ from pymc_dynsys.discretization import (
     Exact,
     LocalLinearization,
     MomentODE,
+    Schedule,
     default_scheme,
 )
 from pymc_dynsys.discretization.grid import TimeGrid, build_grid
-from pymc_dynsys.filters.batch import map_batch
-from pymc_dynsys.filters.kalman import gap_table
+from pymc_dynsys.filters.batch import grid_cores, map_batch
+from pymc_dynsys.filters.enkf import give_doses
+from pymc_dynsys.filters.kalman import tabulated_crossing
 from pymc_dynsys.filters.ode_solve import ODESolve
 from pymc_dynsys.linalg import matvec, psd_factor
 from pymc_dynsys.systems.bound import BoundSystem, Params
@@ -62,7 +65,7 @@ def simulate_paths(
     simulator: Simulator,
     keys: Any,
     times: Any,
-    t0: Any,
+    grid: TimeGrid,
     params: Mapping[str, Any],
 ) -> tuple[Array, Array]:
     """States ``(*batch, time, state)`` and data ``(*batch, time[, component])``.
@@ -71,13 +74,12 @@ def simulate_paths(
     where they do not vary. Where a time is NaN there is no visit, and both outputs are NaN.
     """
     rank = keys.ndim - 1
-    times, t0 = jnp.asarray(times), jnp.asarray(t0)
-    grid = path_grid(times, t0, simulator)
+    times = jnp.asarray(times)
     core = {name: len(shape) for name, shape in system.param_shapes.items()}
     states, y = map_batch(
         lambda key, params, grid: simulate_one(system, simulator, key, params, grid),
         (keys, dict(params), grid),
-        (1, core, jax.tree.map(lambda _: 1, grid)),
+        (1, core, grid_cores(grid, system)),
         rank,
     )
     no_visit = jnp.isnan(times)
@@ -88,12 +90,20 @@ def simulate_paths(
     return states, (y[..., 0] if system.n_observed is None else y)
 
 
-def path_grid(times: Any, t0: Any, simulator: Simulator) -> TimeGrid:
-    """Grid of traced times; the number of steps is data, bounded by nothing."""
-    whole = build_grid(times, t0, Exact())
+def path_grid(
+    times: Any, t0: Any, simulator: Simulator, schedule: Schedule | None, n_states: int
+) -> TimeGrid:
+    """Grid for paths: the number of steps is data, bounded by nothing."""
+    whole = build_grid(times, t0, Exact(), schedule, n_states)
     steps = simulator.substeps(whole.gaps) if isinstance(simulator, Discretization) else whole.steps
-    return TimeGrid(
-        whole.times, whole.gaps, steps, whole.gaps, jnp.ones_like(steps), whole.index, 1, False
+    xp = np if isinstance(whole.gaps, np.ndarray) else jnp
+    return replace(
+        whole,
+        steps=steps,
+        distinct_gaps=whole.gaps,
+        distinct_steps=xp.ones_like(steps),
+        index=np.arange(whole.gaps.shape[-1]),
+        max_steps=1,
     )
 
 
@@ -106,46 +116,63 @@ def simulate_one(
         states = simulator.solve(system, params, grid)
     else:
         start = jnp.asarray(system.initial(params).sample(of_initial), float)
-        cross = crossing(system, simulator, params, grid)
+        cross, entries = crossing(system, simulator, params, grid)
 
         def visit(x: Array, k: Any) -> tuple[Array, Array]:
-            x = cross(x, *k)
+            t, row, key, entry = k
+            x = cross(x, key, *entry)
+            if row is not None:
+                x = give_doses(system, row.at_row(params), x[None], t, row)[0]
             return x, x
 
         n = grid.times.shape[0]
-        keys = jax.random.split(of_path, n)
-        visits = (jnp.arange(n), grid.starts, grid.gaps, grid.steps, keys)
-        _, states = jax.lax.scan(visit, start.reshape(system.n_states), visits)
+        rows = (grid.times, grid.rows, jax.random.split(of_path, n), entries)
+        _, states = jax.lax.scan(visit, start.reshape(system.n_states), rows)
 
-    def datum(x: Array, t: Array, key: Array) -> Array:
-        return jnp.asarray(system.observation(x, t, params).sample(key), float)
+    def datum(x: Array, t: Array, row: Any, key: Array) -> Array:
+        here = params if row is None else row.at_row(params)
+        return jnp.asarray(system.observation(x, t, here).sample(key), float)
 
-    return states, jax.vmap(datum)(states, grid.times, jax.random.split(of_data, len(states)))
+    y = jax.vmap(datum)(states, grid.times, grid.rows, jax.random.split(of_data, len(states)))
+    if grid.rows is None:
+        return states, y
+    return states[grid.row_of_visit], y[grid.row_of_visit]
 
 
-def crossing(system: BoundSystem, simulator: Discretization, params: Params, grid: TimeGrid) -> Any:
-    """Function that carries a state over the gap into a visit."""
+def crossing(
+    system: BoundSystem, simulator: Discretization, params: Params, grid: TimeGrid
+) -> tuple[Any, tuple[Any, ...]]:
+    """Function that carries a state over the gap into a row, and its arguments at every row."""
     if isinstance(simulator, Exact | LocalLinearization) and _is_linear(system):
-        c, (F, G, Q) = gap_table(system, simulator, params, grid)
-        factors = jax.vmap(psd_factor)(Q)
+        table = tabulated_crossing(system, simulator, params, grid)
+        factors = jax.vmap(psd_factor)(table.table.Q)
 
-        def jump(x: Array, k: Any, t: Any, gap: Any, steps: Any, key: Any) -> Array:
+        def jump(x: Array, key: Any, entry: Any, c: Any = None) -> Array:
+            F, G = table.table.F[entry], table.table.G[entry]
             noise = jax.random.normal(key, x.shape)
-            return matvec(F[k], x) + matvec(G[k], c) + matvec(factors[k], noise)
+            offset = matvec(G, table.c if c is None else c)
+            return matvec(F, x) + offset + matvec(factors[entry], noise)
 
-        return jump
-    n_noise = simulator.noise_size(system, params)
+        return jump, table.entries
+    n_noise = simulator.noise_size(system, _everything(system, params))
 
-    def walk(x: Array, k: Any, t: Any, gap: Any, steps: Any, key: Any) -> Array:
+    def walk(x: Array, key: Any, t: Any, gap: Any, steps: Any, row: Any) -> Array:
         h = gap / steps
+        held = params if row is None else row.over_gap(params)
 
         def step(i: Any, x: Array) -> Array:
             noise = jax.random.normal(jax.random.fold_in(key, i), (n_noise,))
-            return simulator.propagate(system, x, t + i * h, h, params, noise)
+            return simulator.propagate(system, x, t + i * h, h, held, noise)
 
         return jax.lax.fori_loop(0, steps, step, x)
 
-    return walk
+    return walk, (grid.starts, grid.gaps, grid.steps, grid.rows)
+
+
+def _everything(system: BoundSystem, params: Params) -> dict[str, Any]:
+    """Parameters with stand-ins for the inputs, where only shapes matter."""
+    inputs = {name: jnp.ones(shape) for name, shape in system.input_shapes.items()}
+    return {**params, **inputs}
 
 
 def _is_linear(system: BoundSystem) -> bool:

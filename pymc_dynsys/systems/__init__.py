@@ -1,6 +1,7 @@
 """What a system is: dynamics, noise, observation and initial law of one trajectory."""
 
 from pymc_dynsys.systems.bound import BoundSystem, bind_system
+from pymc_dynsys.systems.dose import Dose
 from pymc_dynsys.systems.gaussian import Gaussian, gaussian_moments
 from pymc_dynsys.systems.ode import ODE
 from pymc_dynsys.systems.sde import SDE
@@ -10,6 +11,7 @@ __all__ = [
     "ODE",
     "SDE",
     "BoundSystem",
+    "Dose",
     "Gaussian",
     "Structure",
     "bind_system",

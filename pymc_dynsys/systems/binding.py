@@ -145,7 +145,9 @@ def check_names(states: tuple[str, ...] | None, params: Iterable[str]) -> None:
             raise ValueError(f"params: {name!r} is also a state; rename one of them")
 
 
-def check_all_used(functions: Iterable[BoundFunction], params: Iterable[str]) -> None:
+def check_all_used(
+    functions: Iterable[BoundFunction], params: Iterable[str], role: str = "params"
+) -> None:
     """Refuse parameters that no function asks for: they are most often misspelt."""
     functions = tuple(functions)
     used = {name for function in functions for name in function.parameters}
@@ -156,6 +158,6 @@ def check_all_used(functions: Iterable[BoundFunction], params: Iterable[str]) ->
             hint = f"; did you mean {close[0]!r}?" if close else ""
             roles = ", ".join(function.role for function in functions)
             raise ValueError(
-                f"params has {name!r}, which none of {roles} asks for (they ask for "
+                f"{role} has {name!r}, which none of {roles} asks for (they ask for "
                 f"{_listing(asked)}){hint}"
             )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pymc_dynsys.systems.binding import check_states
+from pymc_dynsys.systems.dose import Dose, check_events
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,8 @@ class ODE:
         returns one of these, or a law.
     states : sequence of str, optional
         Names of the states.
+    events : str, Dose or callable, optional
+        What an event does, as in :class:`~pymc_dynsys.SDE`.
 
     Raises
     ------
@@ -53,9 +56,11 @@ class ODE:
     observation: Callable[..., Any]
     initial: Callable[..., Any] | Any
     states: Sequence[str] | None = None
+    events: Callable[..., Any] | Dose | str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "states", check_states(self.states))
+        check_events(self.events, self.states)
 
     def __repr__(self) -> str:
         """Short form for model printing."""

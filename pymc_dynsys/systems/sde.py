@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pymc_dynsys.systems.binding import check_states
+from pymc_dynsys.systems.dose import Dose, check_events
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,11 @@ class SDE:
     states : sequence of str, optional
         Names of the states. Without them functions use ``x`` and the number of states is
         that of `initial`.
+    events : str, Dose or callable, optional
+        What an event of the event table does: the name of the state that the amount is added
+        to, a :class:`~pymc_dynsys.Dose`, or a function that returns the state after the event
+        and may ask for ``amount`` besides states, ``t`` and parameters. Default: the state
+        the table names, or the only state. Infusions add their rate to that state's drift.
 
     Raises
     ------
@@ -73,9 +79,11 @@ class SDE:
     observation: Callable[..., Any]
     initial: Callable[..., Any] | Any
     states: Sequence[str] | None = None
+    events: Callable[..., Any] | Dose | str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "states", check_states(self.states))
+        check_events(self.events, self.states)
 
     def __repr__(self) -> str:
         """Short form for model printing."""

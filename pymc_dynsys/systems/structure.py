@@ -48,6 +48,8 @@ class Structure:
     affine_observation: bool
     constant_noise: bool
     timeless_observation: bool
+    varying_dynamics: bool
+    affine_jump: bool
     gaussian_observation: bool
     independent_noise: bool
     gaussian_initial: bool

@@ -1,0 +1,50 @@
+"""What a dose does to the state."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Dose:
+    r"""A dose enters one state: :math:`x_s \to x_s + F a` for amount :math:`a`.
+
+    An infusion adds :math:`F a / T` to the drift of the state during its duration :math:`T`.
+
+    Parameters
+    ----------
+    state : str, optional
+        The state; default the one that the event table names, or the only one.
+    bioavailability : str, float or callable, optional
+        Fraction :math:`F` that arrives: the name of a parameter, a number, or a function of
+        parameters. Default 1.
+
+    Raises
+    ------
+    ValueError
+        When the system is made, if `state` is not one of its states.
+
+    Examples
+    --------
+    >>> import pymc_dynsys as pds
+    >>> pds.Dose("depot", bioavailability="F")
+    Dose(state='depot', bioavailability='F')
+    """
+
+    state: str | None = None
+    bioavailability: str | float | Callable[..., Any] | None = None
+
+
+def check_events(events: Any, states: Sequence[str] | None) -> None:
+    """Refuse what is neither a state, a Dose nor a function."""
+    if events is None or callable(events):
+        return
+    if not isinstance(events, str | Dose):
+        raise TypeError(
+            f"events: expected a state's name, a Dose or a function, got {events!r}; the table of "
+            "events is given to Trajectory(events=...)"
+        )
+    state = events if isinstance(events, str) else events.state
+    if state is not None and state not in (states or ()):
+        known = ", ".join(map(repr, states)) if states else "no named states"
+        raise ValueError(f"events: {state!r} is not a state; the system has {known}")
