@@ -1,0 +1,178 @@
+"""Time-varying inputs against a plain loop, and every way to give them."""
+
+import numpy as np
+import pymc as pm
+import pytest
+import xarray as xr
+from numpyro import distributions as dist
+
+import pymc_dynsys as pds
+
+TIMES = np.array([0.0, 1.0, 2.5, 3.0])
+SUBJECTS = ["p", "q"]
+U = np.array([[1.0, 2.0, 0.5, 3.0], [0.1, 0.2, 0.3, 0.4]])
+Y = np.array([[0.1, 0.2, 0.3, np.nan], [1.0, 2.0, 3.0, 4.0]])
+RATE = 0.7
+
+
+def panel(values, times=TIMES):
+    return xr.DataArray(
+        values, dims=("subject", "time"), coords={"subject": SUBJECTS, "time": times}
+    )
+
+
+# The input drives both the rate and the level, and shifts the datum.
+SYSTEM = pds.SDE(
+    states=("a",),
+    drift=lambda a, u, k: -k * u * a + u,
+    diffusion=0.3,
+    initial=dist.Normal(0.0, 1.0),
+    observation=lambda a, u: dist.Normal(a + u, 0.5),
+)
+DRIVEN = pds.SDE(
+    states=("a",),
+    drift=lambda a, u, k: -k * a + u,
+    diffusion=0.3,
+    initial=dist.Normal(0.0, 1.0),
+    observation=lambda a: dist.Normal(a, 0.5),
+)
+
+
+def logps(u, system=SYSTEM, likelihood=None, times=TIMES):
+    with pm.Model(coords={"subject": SUBJECTS, "time": times}) as model:
+        k = pm.LogNormal("k", 0, 1)
+        pds.Trajectory(
+            "y",
+            system,
+            params={"k": k},
+            inputs={"u": u},
+            observed=Y,
+            dims=("subject", "time"),
+            likelihood=likelihood,
+        )
+    return model.compile_logp(vars=[model["y"]], sum=False)({"k_log__": np.log(RATE)})[0]
+
+
+def loop(held, there, rate_of, offset_of):
+    """Scalar Kalman filter of each subject, written out."""
+    totals = []
+    for i in range(2):
+        m, P, total, last = 0.0, 1.0, 0.0, TIMES[0]
+        for j, t in enumerate(TIMES):
+            h, a = t - last, -rate_of(held[i][j])
+            F = np.exp(a * h)
+            m = F * m + (F - 1) / a * held[i][j]
+            P = F * F * P + 0.09 * (np.exp(2 * a * h) - 1) / (2 * a)
+            last = t
+            if np.isfinite(Y[i, j]):
+                v, s = Y[i, j] - m - offset_of(there[i][j]), P + 0.25
+                total += -0.5 * (np.log(2 * np.pi * s) + v * v / s)
+                m, P = m + P / s * v, P - P * P / s
+        totals.append(total)
+    return totals
+
+
+def before(u):
+    """Value at the visit before, which holds over the gap."""
+    return np.concatenate([u[:, :1], u[:, :-1]], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "tolerance"),
+    [(None, 1e-12), (pds.EKF(), 1e-12), (pds.EKF(pds.MomentODE(1e-10, 1e-12)), 1e-8)],
+)
+def test_held_inputs_equal_a_loop(likelihood, tolerance):
+    expected = loop(before(U), U, lambda u: RATE * u, lambda u: u)
+    np.testing.assert_allclose(logps(panel(U), likelihood=likelihood), expected, rtol=tolerance)
+
+
+def test_inputs_align_by_label():
+    np.testing.assert_array_equal(logps(panel(U)), logps(panel(U)[::-1]))
+
+
+def test_plain_array_and_dims_in_another_order():
+    np.testing.assert_array_equal(logps(panel(U)), logps(U))
+    np.testing.assert_array_equal(logps(panel(U)), logps(panel(U).T))
+
+
+def test_an_input_shared_by_all():
+    shared = xr.DataArray(U[0], dims="time", coords={"time": TIMES})
+    np.testing.assert_allclose(logps(shared), logps(panel(np.tile(U[0], (2, 1)))), rtol=1e-13)
+
+
+def test_next_value():
+    expected = loop(U, U, lambda u: RATE, lambda u: 0.0)
+    found = logps(pds.Input(panel(U), "next"), DRIVEN)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_linear_interpolation_is_the_mean_over_each_gap():
+    expected = loop(0.5 * (before(U) + U), U, lambda u: RATE, lambda u: 0.0)
+    found = logps(pds.Input(panel(U), "linear"), DRIVEN)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_a_finer_table_changes_between_visits():
+    """Held at 1 until 0.5 and at 2 from there: the exact flow of both pieces."""
+    fine = xr.DataArray([1.0, 2.0], dims="knot", coords={"time": ("knot", [0.0, 0.5])})
+    paths = pds.simulate(
+        pds.ODE(
+            states=("a",),
+            drift=lambda a, u: u - a,
+            initial=0.0,
+            observation=lambda a: dist.Normal(a, 0.1),
+        ),
+        {},
+        np.array([0.0, 1.0, 2.0]),
+        inputs={"u": fine},
+        random_seed=1,
+    )
+    half = 1 - np.exp(-0.5)
+    one = 2 + (half - 2) * np.exp(-0.5)
+    two = 2 + (one - 2) * np.exp(-1.0)
+    np.testing.assert_allclose(paths.states[0, :, 0], [0.0, one, two], rtol=1e-6, atol=1e-12)
+
+
+def test_missing_input_names_subject_and_time():
+    u = U.copy()
+    u[1, 2] = np.nan
+    with pytest.raises(ValueError, match=r"'u' is missing for subject='q'.*time 3"):
+        logps(panel(u), DRIVEN)
+    with pytest.raises(ValueError, match=r"subject='q' .*at time 2\.5|over the gap before time 3"):
+        logps(panel(u))
+
+
+def test_an_unknown_input_after_the_last_visit_does_not_matter():
+    u = U.copy()
+    u[:, -1] = np.nan
+    np.testing.assert_array_equal(logps(panel(u), DRIVEN), logps(panel(U), DRIVEN))
+
+
+@pytest.mark.parametrize(
+    ("u", "error", "message"),
+    [
+        (U[:, :3], ValueError, "3 values along 'time'"),
+        (xr.DataArray(U[:, 0], dims="subject"), ValueError, "goes into params"),
+        (np.where(U > 2, np.inf, U), ValueError, "infinite"),
+        (np.full(U.shape, "hot"), TypeError, "'hot'"),
+    ],
+)
+def test_bad_inputs(u, error, message):
+    with pytest.raises(error, match=message) as caught:
+        logps(u)
+    assert "'u'" in str(caught.value)
+
+
+def test_names():
+    with pytest.raises(ValueError, match="'u' is also in params"):
+        with pm.Model(coords={"subject": SUBJECTS, "time": TIMES}):
+            pds.Trajectory(
+                "y",
+                SYSTEM,
+                params={"k": 1.0, "u": 1.0},
+                inputs={"u": U},
+                observed=Y,
+                dims=("subject", "time"),
+            )
+    with pytest.raises(ValueError, match="interpolation must be one of"):
+        pds.Input(U, "cubic")
