@@ -10,6 +10,7 @@ from pymc_dynsys.bridge import Input, Trajectory, data
 from pymc_dynsys.discretization import EulerMaruyama, Exact, LocalLinearization, MomentODE
 from pymc_dynsys.filters import EKF, EnKF, Kalman, ODESolve
 from pymc_dynsys.inference import simulate
+from pymc_dynsys.panels import coords, panel
 from pymc_dynsys.systems import ODE, SDE, Dose, Gaussian
 
 __all__ = [
@@ -27,7 +28,9 @@ __all__ = [
     "MomentODE",
     "ODESolve",
     "Trajectory",
+    "coords",
     "data",
+    "panel",
     "simulate",
 ]
 

@@ -241,6 +241,8 @@ def _plan(
     # At one instant data come before doses; equal visits and doses keep their order.
     rank = np.concatenate([np.zeros(len(known)), np.ones(len(boluses)), np.full(len(changes), -1)])
     order = np.lexsort((rank, at))
+    if len(at) and at[order[0]] < start:
+        raise ValueError(f"t0 is {start:g}, after a visit or an event at {at[order[0]]:g}")
     return at[order], visit[order], dose[order], float(start)
 
 

@@ -20,6 +20,7 @@ from pymc_dynsys.filters.kalman import (
     Sensor,
     Visit,
     give_dose,
+    initial_belief,
     tabulated_crossing,
     update,
 )
@@ -106,7 +107,7 @@ def filter_extended(
         filtered, loglik = update(predicted, y - d, seen, H, R)
         return filtered, Visit(loglik, predicted, filtered)
 
-    start = Belief(*system.initial_moments(params))
+    start = initial_belief(system, params)
     visits = (data.y, data.seen, grid.times, entries, grid.rows)
     return jax.lax.scan(visit, start, visits)[1]
 

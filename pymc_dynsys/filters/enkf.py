@@ -235,7 +235,7 @@ class EnKF(Likelihood):
             centre = Y[:, j].mean()
             a = Y[:, j] - centre
             s = (a * a).sum() / n + r
-            positive = s > 0
+            positive = (s > 0) & (r >= 0)
             safe = jnp.where(positive, s, 1.0)
             v = y - centre
             loglik = -0.5 * (LOG_2PI + jnp.log(safe) + v * v / safe)

@@ -143,9 +143,15 @@ def filter_linear(
         filtered, loglik = update(predicted, y - d, seen, H, R)
         return filtered, Visit(loglik, predicted, filtered)
 
-    start = Belief(*system.initial_moments(params))
     visits = (data.y, data.seen, grid.times, cross.entries, grid.rows)
-    return jax.lax.scan(visit, start, visits)[1]
+    return jax.lax.scan(visit, initial_belief(system, params), visits)[1]
+
+
+def initial_belief(system: BoundSystem, params: Params) -> Belief:
+    """Belief at ``t0``; not a number if its covariance is not positive semi-definite."""
+    m, P = system.initial_moments(params)
+    indefinite = jnp.isnan(ldl(P)[1]).any()
+    return Belief(m, jnp.where(indefinite, jnp.nan, P))
 
 
 class TabulatedCrossing(NamedTuple):
@@ -263,8 +269,8 @@ def update(
 ) -> tuple[Belief, Float[Array, ""]]:
     """Belief after the data ``y = H x + N(0, R)``, and their log-density.
 
-    Missing components change nothing. An innovation variance that is not positive gives
-    minus infinity.
+    Missing components change nothing. A negative noise variance, or an innovation variance that
+    is not positive, gives minus infinity.
     """
     if R.ndim == 2:
         y, H, R = decorrelate(y, seen, H, R)
@@ -276,7 +282,7 @@ def update(
         Ph = matvec(P, h)
         s = (h * Ph).sum() + r
         v = y - (h * m).sum()
-        positive = s > 0
+        positive = (s > 0) & (r >= 0)
         safe = jnp.where(positive, s, 1.0)
         gain = Ph / safe
         loglik = -0.5 * (LOG_2PI + jnp.log(safe) + v * v / safe)

@@ -40,7 +40,8 @@ def ldl(P: Float[Array, "n n"]) -> tuple[Float[Array, "n n"], Float[Array, " n"]
         column = jnp.where(rows == j, 1.0, jnp.where(rows > j, column, 0.0))
         kept = jnp.where(positive, pivot, 0.0)
         rest = rest - kept * column[:, None] * column[None, :]
-        kept = jnp.where(pivot < -NEGATIVE_PIVOT * largest, jnp.nan, kept)
+        # Written so that a pivot that is not a number stays one.
+        kept = jnp.where(pivot >= -NEGATIVE_PIVOT * largest, kept, jnp.nan)
         return rest, (column, kept)
 
     if n <= UNROLL:

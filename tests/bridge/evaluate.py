@@ -1,7 +1,7 @@
 """Evaluate a trajectory of a PyMC model, and the same by a plain loop over single trajectories."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pymc as pm
 import pytensor
-from pymc_dynsys.filters.batch import Program, visit_log_likelihoods
+
 from pymc_dynsys.filters.base import Likelihood
+from pymc_dynsys.filters.batch import Program, visit_log_likelihoods
 from pymc_dynsys.systems import bind_system
 
 
@@ -31,7 +32,9 @@ class Param:
     dims: tuple[str | None, ...] = ()
 
     @classmethod
-    def draw(cls, rng: Any, dims: Sequence[str | None], sizes: Mapping[str, int], n: int) -> "Param":
+    def draw(
+        cls, rng: Any, dims: Sequence[str | None], sizes: Mapping[str, int], n: int
+    ) -> "Param":
         """Positive values well away from each other; `n` is the length of unnamed axes."""
         shape = tuple(n if dim is None else sizes[dim] for dim in dims)
         return cls(0.3 + rng.uniform(size=shape), tuple(dims))
@@ -100,7 +103,9 @@ def loop(
     for index in np.ndindex(lengths):
         where = dict(zip(batch, index, strict=True))
         own = {name: jnp.asarray(param.of(where)) for name, param in params.items()}
-        grid = program.prepare(times[index], starts[index])
+        # With as many steps as the whole panel has, an ensemble finds its own noise again.
+        alone = program.prepare(times[index], starts[index])
+        grid = replace(alone, max_steps=whole.max_steps, uneven=whole.uneven)
         noise = jax.tree.map(lambda leaf, i=index: leaf[(slice(None), *i)], constants)
         values[index], slopes = _single(program, own, y[index], grid, noise)
         for name, param in params.items():
@@ -117,4 +122,6 @@ def assert_same(got: Evaluation, expected: Evaluation, tolerance: float = 1e-10)
         assert slope.shape == wanted.shape, name
         scale = np.abs(wanted).max()
         assert scale > 0, f"{name} has no influence, so nothing was tested"
-        np.testing.assert_allclose(slope, wanted, rtol=tolerance, atol=tolerance * scale, err_msg=name)
+        np.testing.assert_allclose(
+            slope, wanted, rtol=tolerance, atol=tolerance * scale, err_msg=name
+        )

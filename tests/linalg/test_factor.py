@@ -62,6 +62,14 @@ def test_indefinite_matrices_give_nan(P):
     assert np.isnan(psd_factor(jnp.asarray(P))).any()
 
 
+@pytest.mark.parametrize("n", [1, 2, UNROLL + 2])
+def test_what_is_not_a_number_stays_so(n):
+    P = np.eye(n)
+    P[-1, -1] = np.nan
+    assert np.isnan(ldl(jnp.asarray(P))[1][-1])
+    assert np.isnan(psd_factor(jnp.asarray(P))[-1, -1])
+
+
 def test_rounding_below_zero_is_not_indefinite():
     P = np.diag([1.0, -1e-15])
     np.testing.assert_array_equal(ldl(jnp.asarray(P))[1], [1.0, 0.0])

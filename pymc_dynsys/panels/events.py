@@ -1,0 +1,229 @@
+"""Events of a tidy table: boluses and infusions, as NONMEM's columns say them.
+
+Legend: an event row has kind (EVID) 1, or, where there is no kind column, a non-zero amount. It
+says that `amount` enters `state` at its time, at once or over `duration`, and again `additional`
+times, `interval` apart.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pymc_dynsys.panels.clock import read_spans
+from pymc_dynsys.panels.columns import Table, is_text, labels, numbers
+from pymc_dynsys.panels.rows import Rows, pad, refuse_infinite
+
+NONMEM = {
+    "amount": "AMT",
+    "rate": "RATE",
+    "duration": "DUR",
+    "kind": "EVID",
+    "state": "CMT",
+    "additional": "ADDL",
+    "interval": "II",
+    "missing": "MDV",
+    "steady_state": "SS",
+}
+"""What a column may say of events, and what NONMEM calls it."""
+
+
+def event_columns(table: Table, events: Mapping[str, str] | str | None) -> dict[str, str]:
+    """Columns by what they say of events; empty if there are no events."""
+    if events is None:
+        return {}
+    if isinstance(events, str):
+        if events != "nonmem":
+            raise ValueError(
+                f"events: {events!r} is not known; pass 'nonmem' or a mapping such as "
+                "{'amount': 'dose'}"
+            )
+        columns = {part: name for part, name in NONMEM.items() if name in table.columns}
+        columns["amount"] = NONMEM["amount"]
+    elif isinstance(events, Mapping):
+        columns = dict(events)
+    else:
+        raise TypeError(f"events: expected 'nonmem' or a mapping, got {events!r}")
+    for part in columns:
+        if part not in NONMEM:
+            raise ValueError(f"events: {part!r} is not one of {', '.join(map(repr, NONMEM))}")
+    if "amount" not in columns:
+        raise ValueError("events: no column for 'amount'; pass {'amount': name_of_the_column}")
+    return columns
+
+
+def read_events(
+    table: Table, columns: Mapping[str, str], rows: Rows, y: np.ndarray, unit: str | None
+) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """The events as arrays, which rows are visits, and the data without their placeholders."""
+    if not columns:
+        return {}, np.ones(len(y), dtype=bool), y
+    check = _Checks(table, columns, rows, unit)
+    is_event, is_visit, y = _sort_out(check, y)
+    return _event_arrays(check, is_event), is_visit, y
+
+
+def _sort_out(check: "_Checks", y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which rows are events, which are visits, and the data without the placeholders.
+
+    A row may be both where there is no kind column: an amount beside a datum.
+    """
+    columns = check.columns
+    amount = check.read("amount")
+    check.refuse("amount", amount, amount < 0, "an amount is positive")
+    if "missing" in columns:
+        y = np.where(np.nan_to_num(check.read("missing"))[:, None] != 0, np.nan, y)
+    if "kind" not in columns:
+        is_event = np.nan_to_num(amount) != 0
+        for part in ("rate", "duration"):
+            value = check.read(part)
+            lost = np.isnan(amount) & (np.nan_to_num(value) != 0)
+            check.refuse(part, value, lost, "there is no amount in this row, give one")
+        return is_event, ~(is_event & np.isnan(y).all(1)), y
+    kind = check.read("kind")
+    known = "expected 0 (datum), 1 (dose) or 2 (other)"
+    check.refuse("kind", kind, (kind == 3) | (kind == 4), f"resets are not supported, {known}")
+    check.refuse("kind", kind, ~np.isin(kind, (0, 1, 2)), known)
+    is_event = kind == 1
+    check.refuse(
+        "amount", amount, is_event & ~(amount > 0), "the row is a dose, so give an amount above 0"
+    )
+    check.refuse(
+        "amount",
+        amount,
+        ~is_event & (np.nan_to_num(amount) != 0),
+        "the kind of the row says that it is no dose; make the kind 1 or the amount 0",
+    )
+    datum = np.nan_to_num(y)[np.arange(len(y)), np.argmax(np.nan_to_num(y) != 0, axis=1)]
+    check.refuse(
+        "kind",
+        kind,
+        (kind != 0) & (datum != 0),
+        "such a row has no datum, but the observed columns hold one; give the datum a row of its "
+        "own with kind 0, or make it missing",
+    )
+    return is_event, ~is_event, np.where((kind != 0)[:, None], np.nan, y)
+
+
+def _event_arrays(check: "_Checks", is_event: np.ndarray) -> dict[str, np.ndarray]:
+    """Arrays over subject and event, in order of time, repeats written out and padded with NaN."""
+    rows = check.rows
+    amount = check.read("amount")
+    rate, duration = _infusion(check, amount, is_event)
+    copies, interval = _repeats(check, is_event)
+    state, rank = _state(check, is_event)
+    steady = check.read("steady_state")
+    check.refuse(
+        "steady_state",
+        steady,
+        is_event & (np.nan_to_num(steady) != 0),
+        "steady state is not supported; write out the earlier doses with 'additional'",
+    )
+
+    row = np.repeat(np.flatnonzero(is_event), copies[is_event] + 1)
+    first = np.searchsorted(row, row)
+    times = rows.times[row] + (np.arange(len(row)) - first) * interval[row]
+    # Ties are broken by value, so that the order of the table's rows does not matter.
+    by = (rank[row], duration[row], rate[row], amount[row], times, rows.subject[row])
+    order = np.lexsort(by)
+    row, times = row[order], times[order]
+    values = {
+        "event_time": times,
+        "event_amount": amount[row],
+        "event_rate": rate[row],
+        "event_duration": duration[row],
+    }
+    if state is not None:
+        values["event_state"] = state[row]
+    whose = rows.subject[row]
+    return {name: pad(value, whose, len(rows.subjects)) for name, value in values.items()}
+
+
+def _infusion(
+    check: "_Checks", amount: np.ndarray, is_event: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rate and duration of each row, both 0 for a bolus."""
+    rate, duration = (np.nan_to_num(check.read(part)) for part in ("rate", "duration"))
+    check.refuse(
+        "rate",
+        rate,
+        is_event & np.isin(rate, (-1, -2)),
+        "a rate or duration that is itself a parameter is not supported; give a number",
+    )
+    for part, value in (("rate", rate), ("duration", duration)):
+        check.refuse(part, value, is_event & (value < 0), f"a {part} is not negative")
+    given = is_event & (duration > 0)
+    check.refuse(
+        "rate",
+        rate,
+        given & (rate > 0) & ~np.isclose(rate * duration, amount, rtol=1e-6),
+        "rate times duration is not the amount; give only one of the two",
+    )
+    rate = np.divide(amount, duration, out=rate, where=given & (rate == 0))
+    from_rate = np.divide(amount, rate, out=np.zeros_like(rate), where=is_event & (rate > 0))
+    return rate, np.where(given, duration, from_rate)
+
+
+def _repeats(check: "_Checks", is_event: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many more times each row's event happens, and how far apart."""
+    copies, interval = (np.nan_to_num(check.read(part)) for part in ("additional", "interval"))
+    wrong = (copies < 0) | (copies != np.floor(copies))
+    check.refuse("additional", copies, is_event & wrong, "expected a whole number, 0 or more")
+    check.refuse(
+        "additional",
+        copies,
+        is_event & (copies > 0) & ~(interval > 0),
+        f"repeats need an interval above 0 in {check.name('interval')}",
+    )
+    return copies.astype(int), interval
+
+
+def _state(check: "_Checks", is_event: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
+    """Where each event enters: a state's name, or its number from 1; and a key to sort by."""
+    if "state" not in check.columns:
+        return None, np.zeros(len(is_event))
+    column = check.columns["state"]
+    if is_text(check.table[column]):
+        names, position = labels(check.table, "events['state']", column)
+        missing = is_event & (position < 0)
+        check.refuse("state", np.full(len(missing), np.nan), missing, "name the state")
+        return np.append(names, "")[position], position
+    number = check.read("state")
+    wrong = ~(number >= 1) | (number != np.floor(number))
+    check.refuse("state", number, is_event & wrong, "expected the number of a state, from 1")
+    return number, number
+
+
+class _Checks:
+    """Reads the event columns and says what is wrong where."""
+
+    def __init__(
+        self, table: Table, columns: Mapping[str, str], rows: Rows, unit: str | None
+    ) -> None:
+        self.table, self.columns, self.rows, self.unit = table, columns, rows, unit
+
+    def read(self, part: str) -> np.ndarray:
+        """Numbers of one column, NaN throughout if there is none."""
+        if part not in self.columns:
+            return np.full(len(self.table), np.nan)
+        role, column = f"events[{part!r}]", self.columns[part]
+        if part in ("duration", "interval"):
+            values = read_spans(self.table, role, column, self.unit)
+        else:
+            values = numbers(self.table, role, column)
+        refuse_infinite(role, column, values, self.rows)
+        return values
+
+    def name(self, part: str) -> str:
+        """What the user calls a column."""
+        return f"column {self.columns[part]!r}" if part in self.columns else f"events[{part!r}]"
+
+    def refuse(self, part: str, values: np.ndarray, wrong: Any, problem: str) -> None:
+        """Raise if any row is wrong, naming the first."""
+        if np.any(wrong):
+            row = int(np.argmax(wrong))
+            value = "nothing" if np.isnan(values[row]) else f"{values[row]:.10g}"
+            raise ValueError(
+                f"events[{part!r}]: column {self.columns[part]!r} holds {value} at "
+                f"{self.rows.place(row)}; {problem}"
+            )

@@ -1,0 +1,160 @@
+"""Values for which no likelihood exists: minus infinity, no gradient, and the others unharmed."""
+
+import jax.numpy as jnp
+import numpy as np
+import pymc_dynsys as pds
+import pytest
+from numpyro import distributions as dist
+
+from tests.helpers import as_arrays, finite_differences, likelihood_function, total_and_gradient
+
+TIMES = np.array([0.0, 3.0, 9.0])
+Y = np.array([0.3, -0.2, 0.4])
+ENSEMBLES = (
+    pds.EnKF(20, discretization=pds.Exact()),
+    pds.EnKF(20, discretization=pds.Exact(), variant="perturbed"),
+)
+FILTERS = (pds.Kalman(), pds.EKF(), *ENSEMBLES)
+
+
+def scalar(**functions):
+    usual = {
+        "drift": lambda level: -level,
+        "diffusion": 0.5,
+        "initial": dist.Normal(0.0, 1.0),
+        "observation": lambda level: dist.Normal(level, 0.3),
+    }
+    return pds.SDE(states="level", **{**usual, **functions})
+
+
+def oscillator(**functions):
+    usual = {
+        "drift": lambda place, speed: (speed, -place - speed),
+        "diffusion": (0.0, 0.5),
+        "initial": pds.Gaussian(np.zeros(2), np.eye(2)),
+        "observation": lambda place: dist.Normal(place, 0.3),
+    }
+    return pds.SDE(states=("place", "speed"), **{**usual, **functions})
+
+
+def correlation(q):
+    return jnp.array([[1.0, 0.0], [0.0, 1.0]]) + q * jnp.array([[0.0, 1.0], [1.0, 0.0]])
+
+
+# System, and a good, a bad and another good value of its parameter q.
+CASES = {
+    "indefinite initial covariance": (
+        oscillator(initial=lambda q: pds.Gaussian(jnp.zeros(2), correlation(q))),
+        (0.5, 1.2, -0.3),
+    ),
+    "indefinite noise covariance": (
+        oscillator(observation=lambda x, q: pds.Gaussian(x, 0.1 * correlation(q))),
+        (0.5, 1.2, -0.3),
+    ),
+    "negative noise variance": (
+        scalar(observation=lambda level, q: pds.Gaussian(level, q)),
+        (0.1, -0.01, 0.2),
+    ),
+    "negative noise scale": (
+        scalar(observation=lambda level, q: dist.Normal(level, q)),
+        (0.3, -0.3, 0.2),
+    ),
+    "negative initial scale": (scalar(initial=lambda q: dist.Normal(0.0, q)), (1.0, -1.0, 2.0)),
+    "drift not a number": (
+        scalar(drift=lambda level, q: -jnp.sqrt(q) * level),
+        (0.5, -2.0, 0.3),
+    ),
+    "diffusion not a number": (scalar(diffusion=lambda q: jnp.log(q)), (1.5, -1.0, 2.0)),
+    "singular innovation": (
+        scalar(
+            initial=lambda q: pds.Gaussian(0.0, q),
+            observation=lambda level: pds.Gaussian(level, 0.0),
+        ),
+        (0.5, 0.0, 0.3),
+    ),
+    "growth beyond all numbers": (scalar(drift=lambda level, q: q * level), (-1.0, 500.0, -0.5)),
+}
+
+
+def check(system, likelihood, values, y):
+    panel = np.stack([y] * 3)
+    function = likelihood_function(system, likelihood, panel, TIMES, {"q": ()})
+    together = function(as_arrays({"q": values}))
+    assert together[1] == -np.inf
+    alone = likelihood_function(system, likelihood, panel[[0, 2]], TIMES, {"q": ()})
+    good = {"q": np.array([values[0], values[2]])}
+    if likelihood in ENSEMBLES:
+        # The noise of a trajectory depends on its place: put a good one in the bad one's.
+        good = {"q": np.array([values[0], values[0], values[2]])}
+        alone = function
+    expected = np.asarray(alone(as_arrays(good)))
+    np.testing.assert_allclose(together[jnp.array([0, 2])], expected[[0, -1]], rtol=1e-10)
+    _, gradient = total_and_gradient(function)(as_arrays({"q": values}))
+    assert gradient["q"][1] == 0.0
+    slopes = finite_differences(lambda p: alone(as_arrays(p)).sum(), good, step=1e-4)["q"]
+    ours = gradient["q"][jnp.array([0, 2])]
+    np.testing.assert_allclose(ours, slopes[[0, -1]], rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("likelihood", FILTERS, ids=lambda f: f"{type(f).__name__} {getattr(f, 'variant', '')}".strip())
+@pytest.mark.parametrize("name", CASES)
+def test_one_bad_trajectory_among_three(name, likelihood):
+    system, values = CASES[name]
+    y = np.stack([Y, Y], axis=-1) if name == "indefinite noise covariance" else Y
+    check(system, likelihood, values, y)
+
+
+ODE_DRIFTS = {
+    "drift not a number": (lambda level, q: -jnp.sqrt(q) * level, (0.5, -2.0, 0.3)),
+    "explosion": (lambda level, q: q * level**2 + 0.1, (-1.0, 5.0, 0.05)),
+}
+
+
+@pytest.mark.parametrize("name", ODE_DRIFTS)
+def test_one_bad_solution_among_three(name):
+    drift, values = ODE_DRIFTS[name]
+    system = pds.ODE(
+        states="level", drift=drift, initial=1.0, observation=lambda level: dist.Normal(level, 0.3)
+    )
+    check(system, pds.ODESolve(rtol=1e-9, atol=1e-9), values, Y)
+
+
+def test_one_bad_stiff_solution_among_three():
+    """A drift that is not a number must not stop the program, not even in its gradient."""
+    drift, values = ODE_DRIFTS["drift not a number"]
+    system = pds.ODE(
+        states="level", drift=drift, initial=1.0, observation=lambda level: dist.Normal(level, 0.3)
+    )
+    function = likelihood_function(
+        system, pds.ODESolve(stiff=True), np.stack([Y] * 3), TIMES, {"q": ()}
+    )
+    _, gradient = total_and_gradient(function)(as_arrays({"q": values}))
+    assert gradient["q"][1] == 0.0
+    np.testing.assert_array_equal(np.isfinite(function(as_arrays({"q": values}))), [True, False, True])
+
+
+def test_the_gradient_of_a_shared_parameter_stays_finite():
+    system = scalar(drift=lambda level, q, scale: -jnp.sqrt(q) * level / scale)
+    shapes = {"q": (), "scale": ()}
+    function = likelihood_function(system, pds.Kalman(), np.stack([Y, Y]), TIMES, shapes)
+    value, gradient = total_and_gradient(function)(as_arrays({"q": [-1.0, 0.5], "scale": 1.0}))
+    assert value == -np.inf
+    assert np.isfinite(gradient["scale"])
+
+
+def test_noise_free_data_are_accepted_while_their_innovation_varies():
+    system = oscillator(observation=lambda place: pds.Gaussian(place, 0.0), drift=lambda place, speed, q: (speed, -q * place))
+    function = likelihood_function(system, pds.Kalman(), Y, TIMES, {"q": ()})
+    value, gradient = total_and_gradient(function)(as_arrays({"q": 0.4}))
+    slope = finite_differences(lambda p: function(as_arrays(p)), {"q": 0.4})["q"]
+    assert np.isfinite(value)
+    np.testing.assert_allclose(gradient["q"], slope, rtol=1e-7)
+
+
+def test_the_same_noise_free_datum_twice_has_no_density():
+    system = oscillator(observation=lambda place: pds.Gaussian(place, 0.0), drift=lambda place, speed, q: (speed, -q * place))
+    times = np.array([0.0, 0.0, 1.0])
+    function = likelihood_function(system, pds.Kalman(), np.array([0.3, 0.3, 0.1]), times, {"q": ()})
+    value, gradient = total_and_gradient(function)(as_arrays({"q": 0.4}))
+    assert value == -np.inf
+    assert gradient["q"] == 0.0

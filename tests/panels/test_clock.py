@@ -1,0 +1,149 @@
+import datetime
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import xarray as xr
+
+from pymc_dynsys.panels import panel
+
+ROLES = {"subject": "id", "time": "t", "observed": "y"}
+STARTS = ["2024-03-29 12:00", "2024-03-30 12:00", "2024-03-31 12:00"]
+
+
+def frame_of(library, times):
+    return library.DataFrame({"id": [1, 1, 2], "t": times, "y": [1.0, 2.0, 3.0]})
+
+
+def dates(library, texts, zone=None):
+    if library is pd:
+        return pd.Series(pd.to_datetime(texts)).dt.tz_localize(zone)
+    return pl.Series(texts).str.to_datetime("%Y-%m-%d %H:%M").dt.replace_time_zone(zone)
+
+
+@pytest.mark.parametrize("library", [pd, pl])
+@pytest.mark.parametrize(
+    "unit, day", [("W", 1 / 7), ("D", 1), ("h", 24), ("m", 1440), ("s", 86400), ("ms", 86400000)]
+)
+def test_dates_in_each_unit(library, unit, day):
+    got = panel(frame_of(library, dates(library, STARTS)), **ROLES, unit=unit)["time"]
+    np.testing.assert_allclose(got.values, [[0.0, day], [2 * day, np.nan]], rtol=1e-15)
+    assert got.attrs == {"unit": unit, "origin": "2024-03-29T12:00"}
+
+
+@pytest.mark.parametrize("library", [pd, pl])
+def test_an_hour_is_lost_when_the_clocks_go_forward(library):
+    aware = dates(library, STARTS, "Europe/Amsterdam")
+    got = panel(frame_of(library, aware), **ROLES, unit="h")["time"]
+    np.testing.assert_array_equal(got.values, [[0.0, 24.0], [47.0, np.nan]])
+    assert got.attrs == {
+        "unit": "h",
+        "origin": "2024-03-29T11:00",
+        "time_zone": "Europe/Amsterdam",
+    }
+
+
+def test_the_same_wall_time_twice_is_two_times():
+    # 02:30 comes twice on the night the clocks go back.
+    aware = pd.Series(
+        pd.to_datetime(["2024-10-27T00:30Z", "2024-10-27T01:30Z", "2024-10-27T00:30Z"])
+    ).dt.tz_convert("Europe/Amsterdam")
+    got = panel(frame_of(pd, aware), **ROLES, unit="h")["time"]
+    np.testing.assert_array_equal(got.values, [[0.0, 1.0], [0.0, np.nan]])
+
+
+@pytest.mark.parametrize("resolution", ["s", "ms", "us", "ns"])
+def test_dates_come_back(resolution):
+    when = pd.Series(
+        pd.to_datetime(["2024-03-29 12:00:07", "1999-01-01 00:00:00", "2031-12-31 23:59:59"])
+    )
+    got = panel(frame_of(pd, when.dt.as_unit(resolution)), **ROLES, unit="s")["time"]
+    seconds = got.values.ravel()[[1, 0, 2]].astype(int) * np.timedelta64(1, got.attrs["unit"])
+    back = np.datetime64(got.attrs["origin"]) + seconds
+    np.testing.assert_array_equal(back, when.to_numpy())
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        pd.array(pd.to_datetime(STARTS), dtype="timestamp[ms][pyarrow]"),
+        pd.array(pd.to_datetime(STARTS).date, dtype="date32[pyarrow]"),
+    ],
+)
+def test_dates_of_arrow(times):
+    got = panel(frame_of(pd, times), **ROLES, unit="D")["time"]
+    np.testing.assert_array_equal(got.values, [[0.0, 1.0], [2.0, np.nan]])
+
+
+def test_days_of_polars():
+    days = pl.Series([datetime.date(2024, 2, 28), datetime.date(2024, 3, 1), None])
+    got = panel(frame_of(pl, days.fill_null(days[0])), **ROLES, unit="D")["time"]
+    np.testing.assert_array_equal(got.values, [[0.0, 2.0], [0.0, np.nan]])
+
+
+def test_durations_keep_their_zero(table):
+    spans = [datetime.timedelta(hours=h) for h in (1, 2, 36)]
+    frame = table({"id": [1, 1, 2], "t": spans, "y": [1.0, 2.0, 3.0]})
+    got = panel(frame, **ROLES, unit="D")["time"]
+    np.testing.assert_allclose(got.values, [[1 / 24, 1 / 12], [1.5, np.nan]], rtol=1e-15)
+    assert got.attrs == {"unit": "D"}
+
+
+@pytest.mark.parametrize("library", [pd, pl])
+def test_dates_need_a_unit(library):
+    with pytest.raises(ValueError, match=r"unit: column 't' holds dates, which need one; .*'D'"):
+        panel(frame_of(library, dates(library, STARTS)), **ROLES)
+
+
+def test_durations_need_a_unit():
+    with pytest.raises(ValueError, match="unit: column 't' holds durations"):
+        panel(frame_of(pd, pd.to_timedelta([1, 2, 3], unit="h")), **ROLES)
+
+
+@pytest.mark.parametrize("unit", ["M", "Y", "days", ""])
+def test_unit_has_a_fixed_length(unit):
+    with pytest.raises(ValueError, match=f"unit: '{unit}' is not one of 'W', 'D'"):
+        panel(frame_of(pd, dates(pd, STARTS)), **ROLES, unit=unit)
+
+
+def test_numbers_are_never_rescaled(table):
+    frame = table({"id": [1, 1, 2], "t": [1, 2, 3], "y": [1.0, 2.0, 3.0]})
+    np.testing.assert_array_equal(panel(frame, **ROLES)["time"], [[1.0, 2.0], [3.0, np.nan]])
+    with pytest.raises(ValueError, match=r"numbers already .* leave it out"):
+        panel(frame, **ROLES, unit="h")
+
+
+@pytest.mark.parametrize("library", [pd, pl])
+def test_no_date_at_all(library):
+    times = dates(library, STARTS)
+    times[1] = None
+    with pytest.raises(ValueError, match="time: column 't' has no value in row 1"):
+        panel(frame_of(library, times), **ROLES, unit="h")
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        STARTS,
+        pd.Series([datetime.date(2024, 1, d) for d in (1, 2, 3)], dtype=object),
+        pd.period_range("2024", periods=3, freq="D"),
+    ],
+)
+def test_dates_that_are_no_dates(times):
+    with pytest.raises(TypeError, match=r"time: column 't' holds .* in row 0, .*to_datetime"):
+        panel(frame_of(pd, times), **ROLES, unit="D")
+
+
+def test_numbers_in_object_columns_are_times():
+    times = pd.Series([1, 2.5, 3], dtype=object)
+    np.testing.assert_array_equal(
+        panel(frame_of(pd, times), **ROLES)["time"], [[1.0, 2.5], [3.0, np.nan]]
+    )
+
+
+def test_rows_in_any_order_have_the_same_origin():
+    frame = frame_of(pd, dates(pd, STARTS))
+    xr.testing.assert_identical(
+        panel(frame[::-1], **ROLES, unit="h"), panel(frame, **ROLES, unit="h")
+    )
