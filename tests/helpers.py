@@ -41,6 +41,16 @@ def total_and_gradient(function: Callable[[Any], jax.Array]) -> Callable[[Any], 
     return jax.jit(jax.value_and_grad(lambda params: function(params).sum()))
 
 
+def values_and_gradient(function: Callable[[Any], jax.Array]) -> Callable[[Any], Any]:
+    """Compiled values of all trajectories and the gradient of their sum, in one program."""
+
+    def both(params: Any) -> tuple[jax.Array, Any]:
+        values, pull = jax.vjp(function, params)
+        return values, pull(jnp.ones_like(values))[0]
+
+    return jax.jit(both)
+
+
 def run_filter(
     system: Any,
     params: Mapping[str, Any],

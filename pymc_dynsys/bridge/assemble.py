@@ -86,6 +86,8 @@ def assemble(
     )
     times_now, t0_now = current_value(tensor), current_value(t0_tensor)
     assert times_now is not None and t0_now is not None
+    if 0 in times_now.shape or 0 in counts:
+        raise ValueError(f"times: there is nothing to observe; times has shape {times_now.shape}")
     labels = (
         labels_of(model, dims) if model is not None and dims else [np.arange(n) for n in counts]
     )

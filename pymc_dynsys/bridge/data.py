@@ -1,10 +1,11 @@
 """Observed data and times at the door: checked once, named by label."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pymc as pm
 import pytensor
 import pytensor.tensor as pt
@@ -66,15 +67,25 @@ def data(name: str, value: Any, dims: str | Sequence[str] | None = None) -> Vari
 
 def as_float(name: str, value: Any) -> np.ndarray:
     """Numbers as float64; a TypeError shows the first value that is not one."""
-    array = np.asarray(value)
+    if isinstance(value, xr.Dataset):
+        raise TypeError(f"{name}: got an xarray.Dataset; choose one of its variables, ds['y']")
     if np.ma.isMaskedArray(value):
-        array = np.ma.filled(np.ma.asarray(value, dtype=float), np.nan)
+        return np.asarray(np.ma.filled(np.ma.asarray(value, dtype=float), np.nan))
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(
+            f"{name}: the rows have different lengths; pad them with NaN ({error})"
+        ) from error
     if array.dtype.kind in "fiub":
         return array.astype(float)
     if array.dtype.kind in "mM":
         raise TypeError(f"{name}: dates must be converted to numbers in a stated unit")
+    if array.dtype.kind == "c":
+        raise TypeError(f"{name}: expected real numbers, got complex ones")
+    array = np.where(pd.isna(array), np.nan, array)
     for index, item in np.ndenumerate(array):
-        if item is not None and not _is_number(item):
+        if not _is_number(item):
             raise TypeError(
                 f"{name}: expected numbers, got {str(item)!r} at index {index}; NaN means missing"
             )
@@ -83,7 +94,7 @@ def as_float(name: str, value: Any) -> np.ndarray:
 
 def _is_number(item: Any) -> bool:
     """Whether a Python object is a number; text that reads like one is not."""
-    if isinstance(item, str | bytes):
+    if isinstance(item, str | bytes | complex):
         return False
     try:
         float(item)
@@ -214,3 +225,19 @@ def aligned(name: str, array: xr.DataArray, coords: dict[str, Any]) -> xr.DataAr
             raise ValueError(f"{name}: dim {dim!r} has a label twice, so it cannot be aligned")
         array = array.reindex({dim: want})
     return array
+
+
+def labelled(name: str, value: Any, dims: Sequence[str], coords: Mapping[str, Any]) -> Any:
+    """A pandas object as a DataArray, so that its labels are matched, never its positions.
+
+    Default labels 0, 1, 2, ... on an axis are no labels.
+    """
+    if not isinstance(value, pd.Series | pd.DataFrame) or value.ndim != len(dims):
+        return value
+    axes = {}
+    for dim, index in zip(dims, value.axes, strict=True):
+        known = coords.get(dim)
+        default = isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1
+        if known is not None and (not default or list(index) == list(known)):
+            axes[dim] = index
+    return xr.DataArray(as_float(name, value), dims=tuple(dims), coords=axes)

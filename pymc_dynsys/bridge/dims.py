@@ -9,6 +9,8 @@ import pymc as pm
 import pytensor.tensor as pt
 import xarray as xr
 from pytensor.graph.basic import Constant, Variable
+from pytensor.graph.traversal import ancestors
+from pytensor.tensor.random.op import RandomVariable
 from pytensor.xtensor.type import XTensorVariable
 
 from pymc_dynsys.bridge.data import aligned, as_float, current_value
@@ -85,6 +87,10 @@ def place(
                 f"params: {name!r} varies along the time dim {dim!r}; parameters are constant in "
                 "time, use the argument t or a function of it instead"
             )
+    if not isinstance(value, Variable | XTensorVariable):
+        _refuse_not_finite(name, tensor, dims)
+    elif model is not None:
+        _refuse_strangers(name, tensor, model)
     named = [dim for dim in dims if dim is not None]
     if len(set(named)) < len(named):
         raise ValueError(f"params: {name!r} has a dim twice in {dims}")
@@ -98,6 +104,31 @@ def place(
         core_shape=tuple(shape[axis] for axis in own),
         named=any(dim is not None for dim in dims) or isinstance(value, xr.DataArray),
     )
+
+
+def _refuse_not_finite(name: str, array: Any, dims: Sequence[str | None]) -> None:
+    """Raise for a constant that is missing or infinite: a parameter has no missing values."""
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        where = ", ".join(f"{d or 'index'}={i}" for d, i in zip(dims, bad[0], strict=True))
+        raise ValueError(
+            f"params: {name!r} is {array[tuple(bad[0])]}{' at ' + where if where else ''}; "
+            "parameters must be finite"
+        )
+
+
+def _refuse_strangers(name: str, tensor: Variable, model: pm.Model) -> None:
+    """Raise for a parameter made from random variables that are not in the model."""
+    own = set(model.named_vars.values())
+    blockers = [v for v in own if isinstance(v, Variable)]
+    for variable in ancestors([tensor], blockers=blockers):
+        if variable in own or variable.owner is None:
+            continue
+        if isinstance(variable.owner.op, RandomVariable):
+            raise ValueError(
+                f"params: {name!r} depends on a random variable that is not in this model; define "
+                f"it inside the model, such as {name} = pm.Normal({name!r}, ...)"
+            )
 
 
 def check_lengths(
@@ -165,7 +196,14 @@ def array_hint(
     """Suggest dims for unnamed arrays that are as long as a batch dim, after a shape error."""
     hints = []
     for name, value in placed.items():
-        if value.named or not value.core_shape:
+        if not value.core_shape:
+            continue
+        if value.named:
+            if isinstance(params[name], xr.DataArray) and batch_free(params[name], lengths):
+                hints.append(
+                    f"{name!r} has dims {tuple(params[name].dims)}, none of which is a batch dim "
+                    f"{tuple(lengths)}, so every trajectory sees all of it"
+                )
             continue
         for dim, length in lengths.items():
             if value.core_shape[0] == length:
@@ -179,6 +217,11 @@ def array_hint(
                     f"by {dim}, write {how}"
                 )
     return "".join(f". {hint}" for hint in hints)
+
+
+def batch_free(array: xr.DataArray, lengths: Mapping[str, int]) -> bool:
+    """Whether a labelled array has none of the batch dims."""
+    return not set(map(str, array.dims)) & set(lengths)
 
 
 def labels_of(model: pm.Model, dims: Sequence[str]) -> list[np.ndarray]:

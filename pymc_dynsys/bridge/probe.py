@@ -54,8 +54,7 @@ def initial_params(built: Assembled, model: pm.Model) -> dict[str, np.ndarray] |
         except NotImplementedError:
             return None
         fixed = {
-            rv: rv.type.make_constant(np.asarray(point[rv.name], rv.dtype))
-            for rv in model.free_RVs
+            rv: rv.type.make_constant(np.asarray(point[rv.name], rv.dtype)) for rv in model.free_RVs
         }
     graph = clone_replace(tensors, replace=fixed, rebuild_strict=False)
     values = pytensor.function([], graph, mode="FAST_COMPILE")()

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pymc as pm
 import pytensor.tensor as pt
 import xarray as xr
 from pytensor.graph.basic import Variable
 from pytensor.xtensor.type import XTensorVariable
 
-from pymc_dynsys.bridge.data import aligned, current_value
+from pymc_dynsys.bridge.data import aligned, as_float, current_value, labelled
 
 UNITS = ("W", "D", "h", "m", "s", "ms")
 """Units into which dates convert; months and years have no fixed length."""
@@ -52,6 +53,12 @@ def as_times(
     since the earliest one.
     """
     core = 0 if time_dim is None else 1
+    full = (*batch_dims, *([time_dim] if time_dim is not None else []))
+    coords = {} if model is None else dict(model.coords)
+    if isinstance(value, pd.Series | pd.DataFrame) and pd.api.types.is_numeric_dtype(
+        np.asarray(value).dtype
+    ):
+        value = labelled(role, value, full[len(full) - value.ndim :], coords)
     if isinstance(value, XTensorVariable):
         value, dims = value.values, tuple(value.type.dims)
     elif isinstance(value, xr.DataArray):
@@ -66,7 +73,6 @@ def as_times(
     else:
         named = _model_dims(value, model)
         ndim = value.type.ndim if isinstance(value, Variable) else np.ndim(value)
-        full = (*batch_dims, *([time_dim] if time_dim is not None else []))
         if named is not None:
             dims = named
         elif ndim == core:
@@ -119,13 +125,8 @@ def _check_lengths(
 def as_numbers(role: str, value: Any, unit: str | None, origin: Any) -> tuple[np.ndarray, Any]:
     """Times as float64; dates as multiples of the unit since the earliest."""
     array = np.asarray(value)
-    if array.dtype == object and array.size and hasattr(array.flat[0], "isoformat"):
-        try:
-            array = array.astype("datetime64[ns]")
-        except (TypeError, ValueError) as error:
-            raise TypeError(
-                f"{role}: these dates cannot be converted ({error}); convert to datetime64 in UTC"
-            ) from error
+    if array.dtype == object and array.size:
+        array = _from_objects(role, array)
     if array.dtype.kind == "M":
         if role == "t0" and origin is None:
             raise TypeError("t0: times are numbers, so t0 must be a number too")
@@ -134,7 +135,11 @@ def as_numbers(role: str, value: Any, unit: str | None, origin: Any) -> tuple[np
                 f"{role}: dates need a unit; pass unit='D' (days), 'h', 'm' (minutes) or 's'"
             )
         if origin is None:
-            origin = np.nanmin(array)
+            if role == "t0":
+                raise TypeError("t0: is a date, but the times are numbers; give a number")
+            if np.isnat(array).all():
+                raise ValueError(f"{role}: all dates are missing")
+            origin = array[~np.isnat(array)].min()
         return (array - origin) / _one(unit), origin
     if array.dtype.kind == "m":
         if unit is None:
@@ -144,10 +149,23 @@ def as_numbers(role: str, value: Any, unit: str | None, origin: Any) -> tuple[np
         return array / _one(unit), origin
     if array.dtype.kind not in "fiu":
         first = array.flat[0] if array.size else None
-        raise TypeError(f"{role}: expected numbers or dates, got {first!r}")
+        raise TypeError(f"{role}: expected numbers or dates, got {str(first)!r}")
     if origin is not None:
         raise TypeError(f"{role}: times are dates, so {role} must be a date too")
     return array.astype(float), None
+
+
+def _from_objects(role: str, array: np.ndarray) -> np.ndarray:
+    """Python or pandas dates as datetime64 in UTC, numbers as floats."""
+    if not hasattr(array.flat[0], "isoformat"):
+        return as_float(role, array)
+    try:
+        dates = pd.to_datetime(array.ravel(), utc=True).tz_localize(None)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{role}: these dates cannot be converted ({error}); convert to datetime64 in UTC"
+        ) from error
+    return dates.to_numpy().reshape(array.shape)
 
 
 def _one(unit: Any) -> np.timedelta64:

@@ -17,6 +17,7 @@ from pymc_dynsys.bridge.data import (
     as_float,
     check_times,
     constant,
+    labelled,
     place,
     refuse_infinite,
     warn_unobserved,
@@ -196,11 +197,16 @@ class Trajectory(Distribution):
             simulator=simulator,
             model=model,
         )
-        lengths = [built.lengths[dim] for dim in built.batch_dims]
-        return _random_variable(built, kwargs.pop("size", lengths))
+        size = kwargs.pop("size", [built.lengths[dim] for dim in built.batch_dims])
+        if kwargs:
+            raise TypeError(f"Trajectory.dist() got unexpected arguments: {', '.join(kwargs)}")
+        return _random_variable(built, size)
 
 
 def _dims_tuple(dims: Any, observed: Any) -> tuple[str, ...]:
+    """Names of the axes, from the argument or else from labelled data."""
+    if dims is not None and not isinstance(dims, str | Sequence):
+        raise TypeError(f"dims: expected names, got {dims!r}")
     if dims is None:
         return tuple(map(str, observed.dims)) if isinstance(observed, xr.DataArray) else ()
     names = (dims,) if isinstance(dims, str) else tuple(dims)
@@ -222,6 +228,7 @@ def _observed(
             return observed, as_float(name, observed.data)
         value = getattr(observed, "get_value", lambda: None)()
         return observed, None if value is None else np.asarray(value, float)
+    observed = labelled("observed", observed, dims, dict(model.coords))
     if isinstance(observed, xr.DataArray):
         if set(map(str, observed.dims)) != set(dims):
             raise ValueError(f"observed: its dims are {tuple(observed.dims)}, but dims={dims}")

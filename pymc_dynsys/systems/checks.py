@@ -26,11 +26,25 @@ def evaluate(
         except Exception as error:
             raise FunctionFailed(
                 f"{function.role}() failed on one trajectory, called with "
-                f"{_shapes(function, x, params)}: {type(error).__name__}: {error}"
+                f"{_shapes(function, x, params)}: {_explain(error)}"
             ) from error
         return convert(value)
 
     return jax.eval_shape(call, x, t, params)
+
+
+def _explain(error: Exception) -> str:
+    """First line of an error, with the mend where JAX's own words do not help."""
+    first = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    if isinstance(error, jax.errors.TracerBoolConversionError):
+        return "it branches on a value with `if`, `and`, `or` or `max`; use jnp.where instead"
+    if isinstance(
+        error, jax.errors.TracerArrayConversionError | jax.errors.ConcretizationTypeError
+    ):
+        return "it uses a numpy or math function; use the one of jax.numpy (jnp) instead"
+    if "tensor variable" in first:
+        return "it uses a PyMC variable from outside; pass that through params"
+    return first
 
 
 def _shapes(function: BoundFunction, x: Any, params: Mapping[str, Any]) -> str:
