@@ -5,8 +5,8 @@ Every subject i follows
     dx = -0.5 (x - mu_i) dt + 0.1 dB,    x(0) ~ N(0, 0.5),    y_k = x(t_k) + N(0, 0.1^2),
 
 and the means mu_i are what we want to learn. The unit of time is the reader's to choose: half of
-the way to mu_i takes log(2) / 0.5 = 1.4 of them, and the noise keeps x within an sd of
-0.1 / sqrt(2 * 0.5) = 0.1 of it.
+the way to mu_i takes log(2) / 0.5 = 1.4 of them, and x strays from it with an sd of
+0.1 / sqrt(2 * 0.5) = 0.1.
 
 The first model draws the means from one population. The system is linear, so that the Kalman filter
 gives the exact likelihood; two approximate ones, such as a nonlinear system would need, are held
@@ -196,7 +196,7 @@ def violins(ax: Axes, draws: xr.DataArray, true: xr.DataArray, colors: np.ndarra
     parts = ax.violinplot(draws, at, widths=0.7, showextrema=False)
     for body, color in zip(parts["bodies"], colors, strict=True):
         body.set(facecolor=color, edgecolor=color, alpha=0.8)
-    ax.hlines(true, at - 0.35, at + 0.35, color="black", lw=1, label="truth")
+    ax.hlines(true, at - 0.35, at + 0.35, color="black", lw=1, label="truth (dashed: of a band)")
 
 
 def plot_means(ax: Axes, idata: xr.DataTree, truth: xr.Dataset, colors: np.ndarray) -> None:
@@ -212,7 +212,7 @@ def plot_means(ax: Axes, idata: xr.DataTree, truth: xr.Dataset, colors: np.ndarr
         band(ax, (first - 0.5, last + 0.5), mu, mu_true, color=colors[first], label=label)
     violins(ax, by_subject(draws["mu"]), true, colors)
     name_subjects(ax, true)
-    ax.set_title("Posterior of the means")
+    ax.set_title("Posteriors of the subjects' means (violins)")
 
 
 def plot_study(y: xr.DataArray, truth: xr.Dataset, idata: xr.DataTree) -> Figure:
@@ -223,7 +223,7 @@ def plot_study(y: xr.DataArray, truth: xr.Dataset, idata: xr.DataTree) -> Figure
     plot_means(axes[1], idata, truth, colors)
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower center", ncols=5)
+    figure.legend(loc="outside lower center", ncols=5, frameon=False)
     return figure
 
 
@@ -249,7 +249,7 @@ def plot_likelihoods(fits: dict[str, xr.DataTree], truth: xr.Dataset) -> Figure:
     name_subjects(ax, true)
     ax.set_ylabel("distance from Kalman's mean\n(in its posterior sds)")
     ax.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside upper center", ncols=4)
+    figure.legend(loc="outside upper center", ncols=4, frameon=False)
     return figure
 
 

@@ -190,34 +190,42 @@ def plot_fit(panel: xr.Dataset, predicted: xr.Dataset) -> Figure:
         ax.text(0.95, 0.92, f"subject {subject}", ha="right", va="top", transform=ax.transAxes)
         ax.spines[["top", "right"]].set_visible(False)
     ax.set(xticks=range(0, 25, 6), yticks=range(0, 13, 4))
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    entries = ax.get_legend_handles_labels()
+    figure.legend(*entries, loc="outside upper center", ncols=4, frameon=False)
     figure.supxlabel("hours since the dose")
     figure.supylabel("theophylline in serum (mg/L)")
     return figure
 
 
+def plot_effect(ax: Axes, idata: xr.DataTree, name: str) -> None:
+    """Intervals of one rate in each subject, and in the population."""
+    subjects = np.exp(idata.posterior[f"{name}_subject"])
+    rows = subjects["subject"].values
+    levels = subjects.quantile([0.05, 0.25, 0.5, 0.75, 0.95], ["chain", "draw"])
+    low, middle, high = np.exp(idata.posterior[name].quantile([0.05, 0.5, 0.95]))
+    ax.axvspan(low, high, color="C0", alpha=0.1, lw=0, label="population, 90%")
+    ax.axvline(middle, color="C0", ls="--", label="its median")
+    ax.axvline(np.exp(NLME[name]), color="black", ls=":", label="population by nlme")
+    ax.hlines(rows, levels[0], levels[4], color="C0", lw=1)
+    ax.hlines(rows, levels[1], levels[3], color="C0", lw=4)
+    ax.plot(levels[2], rows, "o", color="white", mec="C0", label="subjects, 50% and 90%")
+
+
 def plot_subjects(idata: xr.DataTree) -> Figure:
-    """Intervals of what differs between subjects, around the population's value."""
-    figure, axes = plt.subplots(1, 2, sharey=True, figsize=(9, 5), layout="constrained")
-    labels = {"log_ka": "absorption rate (1/h)", "log_cl": "clearance (L/h per kg)"}
+    """Show what differs between subjects, on logarithmic scales."""
+    figure, axes = plt.subplots(1, 2, sharey=True, figsize=(10, 5), layout="constrained")
     ticks = {"log_ka": [0.5, 1, 2, 5, 10], "log_cl": [0.025, 0.03, 0.04, 0.05, 0.06]}
-    for ax, (name, label) in zip(axes, labels.items(), strict=True):
-        draws = np.exp(idata.posterior[f"{name}_subject"])
-        levels = draws.quantile([0.05, 0.25, 0.5, 0.75, 0.95], ["chain", "draw"])
-        ax.hlines(draws["subject"], levels[0], levels[4], color="C0", lw=1)
-        ax.hlines(draws["subject"], levels[1], levels[3], color="C0", lw=4)
-        ax.plot(levels[2], draws["subject"], "o", color="white", mec="C0", label="subjects")
-        low, middle, high = np.exp(idata.posterior[name].quantile([0.05, 0.5, 0.95]))
-        ax.axvspan(low, high, color="C0", alpha=0.1, lw=0)
-        ax.axvline(middle, color="C0", ls="--", label="population")
-        ax.axvline(np.exp(NLME[name]), color="black", ls=":", label="population by nlme")
-        ax.set(xlabel=label, xscale="log", yticks=draws["subject"])
+    for ax, name in zip(axes, ticks, strict=True):
+        plot_effect(ax, idata, name)
+        ax.set_xscale("log")
         ax.set_xticks(ticks[name], ticks[name])
         ax.minorticks_off()
         ax.spines[["top", "right"]].set_visible(False)
-    axes[0].set_ylabel("subject")
+    axes[0].set(xlabel="absorption rate (1/h)", ylabel="subject", yticks=range(1, 13))
+    axes[1].set(xlabel="clearance (L/h per kg)")
     axes[0].invert_yaxis()
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    entries = axes[0].get_legend_handles_labels()
+    figure.legend(*entries, loc="outside upper center", ncols=4, frameon=False)
     return figure
 
 

@@ -96,15 +96,7 @@ def path_grid(
     """Grid for paths: the number of steps is data, bounded by nothing."""
     whole = build_grid(times, t0, Exact(), schedule, n_states)
     steps = simulator.substeps(whole.gaps) if isinstance(simulator, Discretization) else whole.steps
-    xp = np if isinstance(whole.gaps, np.ndarray) else jnp
-    return replace(
-        whole,
-        steps=steps,
-        distinct_gaps=whole.gaps,
-        distinct_steps=xp.ones_like(steps),
-        index=np.arange(whole.gaps.shape[-1]),
-        max_steps=1,
-    )
+    return replace(whole, steps=steps)
 
 
 def simulate_one(
