@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import jax
 import pytest
 from jaxtyping import install_import_hook
 
@@ -11,8 +12,6 @@ CHECKED = ("pymc_dynsys.linalg", "pymc_dynsys.discretization", "pymc_dynsys.filt
 
 with install_import_hook(CHECKED, f"{typechecking.__name__}.check_functions"):
     import pymc_dynsys  # noqa: F401
-
-import jax
 
 
 @pytest.fixture(autouse=True)

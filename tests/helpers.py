@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from pymc_dynsys.discretization import Discretization, Exact, build_grid
 from pymc_dynsys.filters.base import Data, Likelihood
 from pymc_dynsys.filters.batch import Program, log_likelihood

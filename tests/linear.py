@@ -4,13 +4,15 @@ from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
-import pymc_dynsys as pds
 from numpyro import distributions as dist
 
+import pymc_dynsys as pds
 from tests.dense import LinearSystem, log_likelihood
 
 
-def random_system(n_states: int, n_observed: int, *, full_noise: bool, seed: int = 0) -> LinearSystem:
+def random_system(
+    n_states: int, n_observed: int, *, full_noise: bool, seed: int = 0
+) -> LinearSystem:
     """A stable system with singular diffusion (fewer noises than states) and vector data."""
     rng = np.random.default_rng([seed, n_states, n_observed])
     A = rng.normal(size=(n_states, n_states))

@@ -139,6 +139,7 @@ def _knots(name: str, value: xr.DataArray, frame: Frame) -> tuple[str, np.ndarra
         if key == "time" or key == frame.time_dim
         if set(map(str, coord.dims)) - set(frame.batch_dims)
     ]
+    own_time.sort(key=lambda coord: coord.name != "time")
     if own_time:
         coord = own_time[0].reset_coords(drop=True)
         dim = next(d for d in map(str, coord.dims) if d not in frame.batch_dims)

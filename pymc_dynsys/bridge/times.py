@@ -24,10 +24,15 @@ def find_times(
     if times is not None:
         return times
     if isinstance(observed, xr.DataArray):
-        for name in (time_dim, "time"):
+        for name in ("time", time_dim):
             if name in observed.coords and time_dim in observed.coords[name].dims:
                 return observed.coords[name].reset_coords(drop=True)
     labels = None if model is None or time_dim is None else model.coords.get(time_dim)
+    if labels is not None and time_dim == "visit":
+        raise ValueError(
+            "times: the coords of the dim 'visit' number the visits; pass times=panel['time'], or "
+            "observed=panel[...], which brings its times along"
+        )
     if labels is None:
         where = "" if time_dim is None else f" and the dim {time_dim!r} has no coordinate values"
         raise ValueError(

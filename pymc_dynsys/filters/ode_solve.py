@@ -96,15 +96,15 @@ class ODESolve(Likelihood):
             return log_density(system, here, x, t, y, seen)
 
         rows = jax.tree.map(jnp.asarray, grid.rows)
-        states = self.solve(system, params, grid)
+        start, _ = system.initial_moments(params)
+        states = self.solve(system, params, start, grid)
         return jax.vmap(visit)(states, jnp.asarray(grid.times), data.y, data.seen, rows)
 
     def solve(
-        self, system: BoundSystem, params: Params, grid: TimeGrid
+        self, system: BoundSystem, params: Params, state: Float[Array, " state"], grid: TimeGrid
     ) -> Float[Array, "time state"]:
-        """States at the visits, after the events there; NaN if the solver gave up."""
+        """States at the visits, after the events there, from a start; NaN if the solver gave up."""
         times = jnp.asarray(grid.times)
-        state, _ = system.initial_moments(params)
         if grid.rows is None:
             return self._solve(system, params, state, times[0] - grid.gaps[0], times)
 

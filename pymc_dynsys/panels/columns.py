@@ -131,7 +131,7 @@ def _plain(role: str, column: str, values: np.ndarray, rows: np.ndarray) -> np.n
 def declared_levels(series: nw.Series[Any]) -> list[Any] | None:
     """Levels that the type of a column declares, in order.
 
-    A polars Categorical declares none: its categories are those of the whole session.
+    A polars Categorical declares none: its categories are shared by all columns.
     """
     if isinstance(series.dtype, nw.Enum) and not series.implementation.is_pandas_like():
         return list(series.dtype.categories)

@@ -104,10 +104,10 @@ def simulate_one(
 ) -> tuple[Float[Array, "time state"], Array]:
     """One trajectory: its states and its data at every visit."""
     of_initial, of_path, of_data = jax.random.split(key, 3)
+    start = jnp.asarray(system.initial(params).sample(of_initial), float).reshape(system.n_states)
     if isinstance(simulator, ODESolve):
-        states = simulator.solve(system, params, grid)
+        states = simulator.solve(system, params, start, grid)
     else:
-        start = jnp.asarray(system.initial(params).sample(of_initial), float)
         cross, entries = crossing(system, simulator, params, grid)
 
         def visit(x: Array, k: Any) -> tuple[Array, Array]:
@@ -119,7 +119,7 @@ def simulate_one(
 
         n = grid.times.shape[0]
         rows = (grid.times, grid.rows, jax.random.split(of_path, n), entries)
-        _, states = jax.lax.scan(visit, start.reshape(system.n_states), rows)
+        _, states = jax.lax.scan(visit, start, rows)
 
     def datum(x: Array, t: Array, row: Any, key: Array) -> Array:
         here = params if row is None else row.at_row(params)

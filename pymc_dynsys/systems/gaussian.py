@@ -86,7 +86,7 @@ class Gaussian(dist.Distribution):
         noise = jax.random.normal(key, sample_shape + self.event_shape)
         if not self.event_shape:
             return self.loc + psd_factor(self.cov[None, None])[0, 0] * noise
-        return self.loc + noise @ psd_factor(self.cov).T
+        return jnp.broadcast_to(self.loc, noise.shape) + noise @ psd_factor(self.cov).T
 
     def log_prob(self, value: Any, intermediates: Any = None) -> Array:
         """Log-density of one value on the support of the law."""

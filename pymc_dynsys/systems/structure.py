@@ -24,6 +24,7 @@ STEPS_AND_WALLS = frozenset(
         "sign",
         "rem",
         "nextafter",
+        "reduce_precision",
         "stop_gradient",
         "custom_jvp_call",
         "custom_vjp_call",

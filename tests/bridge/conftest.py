@@ -2,9 +2,10 @@
 
 import numpy as np
 import pymc as pm
-import pymc_dynsys as pds
 import pytest
 from numpyro import distributions as dist
+
+import pymc_dynsys as pds
 
 SUBJECTS = ["ann", "bob", "cal"]
 TIMES = np.array([0.0, 0.3, 1.0, 1.2, 2.5])

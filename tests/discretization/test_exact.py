@@ -5,13 +5,13 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pymc_dynsys as pds
 import pytest
 from numpyro import distributions as dist
-from pymc_dynsys.discretization.exact import DOUBLINGS, exact_transition, relative_expm1
-from pymc_dynsys.systems import bind_system
 from scipy.linalg import solve_continuous_lyapunov
 
+import pymc_dynsys as pds
+from pymc_dynsys.discretization.exact import DOUBLINGS, exact_transition, relative_expm1
+from pymc_dynsys.systems import bind_system
 from tests.dense import van_loan
 
 
@@ -55,7 +55,9 @@ def test_agrees_with_van_loan(name):
     F, G, Q = transitions(jnp.asarray(A), jnp.asarray(L @ L.T), jnp.asarray(GAPS))
     for k, h in enumerate(GAPS):
         for got, expected in zip((F[k], G[k], Q[k]), van_loan(A, L @ L.T, h), strict=True):
-            np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-10 * np.abs(expected).max())
+            np.testing.assert_allclose(
+                got, expected, rtol=1e-10, atol=1e-10 * np.abs(expected).max()
+            )
 
 
 @pytest.mark.parametrize("name", MATRICES)
@@ -102,7 +104,9 @@ def test_integrated_brownian_motion_in_closed_form(h):
 
 @pytest.mark.parametrize("h", [0.3, 10.0, 1e3])
 def test_rotation_in_closed_form(h):
-    F, G, Q = exact_transition(jnp.array([[0.0, 1.0], [-1.0, 0.0]]), jnp.diag(jnp.array([0.0, 1.0])), h)
+    F, G, Q = exact_transition(
+        jnp.array([[0.0, 1.0], [-1.0, 0.0]]), jnp.diag(jnp.array([0.0, 1.0])), h
+    )
     s, c = np.sin(h), np.cos(h)
     np.testing.assert_allclose(F, [[c, s], [-s, c]], atol=1e-10)
     np.testing.assert_allclose(G, [[s, 1 - c], [c - 1, s]], atol=1e-10)
@@ -139,7 +143,9 @@ def score(A, S, h, weights):
     return (F * weights[0] + G * weights[1] + Q * weights[2]).sum()
 
 
-@pytest.mark.parametrize("name", ["one", "one, zero", "stable", "unstable", "singular", "nilpotent", "double root"])
+@pytest.mark.parametrize(
+    "name", ["one", "one, zero", "stable", "unstable", "singular", "nilpotent", "double root"]
+)
 def test_gradients_agree_with_differences(name):
     A = MATRICES[name]
     n = len(A)
@@ -167,7 +173,9 @@ def test_gradients_are_right_at_the_ends(name, h):
     A = jnp.asarray(MATRICES[name])
     n = len(A)
     weights = jnp.asarray(np.random.default_rng(2).normal(size=(3, n, n)))
-    of_A, of_S, of_h = jax.grad(partial(score, weights=weights), argnums=(0, 1, 2))(A, jnp.eye(n), h)
+    of_A, of_S, of_h = jax.grad(partial(score, weights=weights), argnums=(0, 1, 2))(
+        A, jnp.eye(n), h
+    )
     assert np.isfinite(of_A).all() and np.isfinite(of_S).all()
     if h == 0.0:
         np.testing.assert_array_equal(of_A, 0.0)
@@ -192,9 +200,7 @@ def test_relative_expm1_is_smooth_through_zero():
     np.testing.assert_allclose(relative_expm1(jnp.asarray(z)), expected, rtol=1e-13)
     slope = jax.vmap(jax.grad(relative_expm1))(jnp.asarray(z))
     far = np.abs(z) > 0.5
-    np.testing.assert_allclose(
-        slope[far], ((z - 1) * np.exp(z) + 1)[far] / z[far] ** 2, rtol=1e-12
-    )
+    np.testing.assert_allclose(slope[far], ((z - 1) * np.exp(z) + 1)[far] / z[far] ** 2, rtol=1e-12)
     near = np.abs(z) < 1e-3
     np.testing.assert_allclose(
         slope[near], (1 / 2 + z / 3 + z**2 / 8 + z**3 / 30)[near], rtol=1e-12

@@ -2,8 +2,9 @@
 
 import jax
 import numpy as np
-import pymc_dynsys as pds
 import pytest
+
+import pymc_dynsys as pds
 from pymc_dynsys.discretization import build_grid
 
 NAN = np.nan
@@ -11,7 +12,9 @@ NAN = np.nan
 
 def gaps_through_table(grid):
     """Gaps as a filter finds them: by looking up the row of the table."""
-    table = np.broadcast_to(grid.distinct_gaps, (*grid.gaps.shape[:-1], grid.distinct_gaps.shape[-1]))
+    table = np.broadcast_to(
+        grid.distinct_gaps, (*grid.gaps.shape[:-1], grid.distinct_gaps.shape[-1])
+    )
     return np.take_along_axis(table, np.broadcast_to(grid.index, grid.gaps.shape), axis=-1)
 
 
@@ -72,7 +75,9 @@ def test_gaps_that_all_differ_keep_their_own_rows():
 def test_gaps_as_different_as_float32_times_are_kept_apart():
     times = np.linspace(0, 10, 101).astype(np.float32)
     grid = build_grid(times, NAN, pds.Exact())
-    np.testing.assert_array_equal(gaps_through_table(grid), np.diff(times.astype(float), prepend=0.0))
+    np.testing.assert_array_equal(
+        gaps_through_table(grid), np.diff(times.astype(float), prepend=0.0)
+    )
 
 
 def test_times_far_from_zero_keep_small_gaps():

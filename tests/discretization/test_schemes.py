@@ -3,13 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pymc_dynsys as pds
 import pytest
 from numpyro import distributions as dist
-from pymc_dynsys.discretization.exact import exact_transition
-from pymc_dynsys.systems import bind_system
 from scipy.integrate import solve_ivp
 
+import pymc_dynsys as pds
+from pymc_dynsys.discretization.exact import exact_transition
+from pymc_dynsys.systems import bind_system
 from tests.helpers import as_arrays
 
 A = np.array([[-0.4, 1.0], [-1.3, -0.6]])
@@ -136,7 +136,9 @@ def test_moment_equations_that_need_too_many_steps_are_not_a_number(van_der_pol)
     ("scheme", "order_of_mean", "order_of_noise"),
     [(pds.EulerMaruyama(), 1, 1), (pds.LocalLinearization(), 2, 1)],
 )
-def test_orders_of_convergence_to_the_moment_equations(van_der_pol, scheme, order_of_mean, order_of_noise):
+def test_orders_of_convergence_to_the_moment_equations(
+    van_der_pol, scheme, order_of_mean, order_of_noise
+):
     """The noise of a diffusion that depends on the state is taken at the beginning of a step."""
     mean, _, Q = van_der_pol_moments(X, T, 1.0)
     errors = []
@@ -150,7 +152,11 @@ def test_orders_of_convergence_to_the_moment_equations(van_der_pol, scheme, orde
 
 def test_gradients_of_a_step_of_no_length_are_finite(van_der_pol):
     def end(h):
-        return pds.EulerMaruyama().propagate(van_der_pol, jnp.asarray(X), T, h, PARAMS, jnp.ones(2)).sum()
+        return (
+            pds.EulerMaruyama()
+            .propagate(van_der_pol, jnp.asarray(X), T, h, PARAMS, jnp.ones(2))
+            .sum()
+        )
 
     assert np.isfinite(jax.grad(end)(0.0))
 

@@ -3,12 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pymc_dynsys as pds
 import pytest
 from numpyro import distributions as dist
+
+import pymc_dynsys as pds
 from pymc_dynsys.filters.batch import Program, compiled_log_likelihood, map_batch
 from pymc_dynsys.systems import bind_system
-
 from tests.helpers import as_arrays, likelihood_function
 
 N = 3
@@ -102,11 +102,15 @@ def test_two_batch_axes_with_parameters_of_either():
             single = likelihood_function(
                 scalar, pds.Kalman(), y[g, i], times[0, i], shapes, t0[g, 0], complete=False
             )
-            alone.append(single(as_arrays({"rate": rate[g, 0], "target": target[0, i], "scale": 0.4})))
+            alone.append(
+                single(as_arrays({"rate": rate[g, 0], "target": target[0, i], "scale": 0.4}))
+            )
     np.testing.assert_allclose(values.ravel(), alone, rtol=1e-10)
 
 
-@pytest.mark.parametrize("times", [TIMES, np.stack([TIMES, TIMES + 1.0, TIMES * 2])], ids=["shared", "own"])
+@pytest.mark.parametrize(
+    "times", [TIMES, np.stack([TIMES, TIMES + 1.0, TIMES * 2])], ids=["shared", "own"]
+)
 def test_complete_data_are_the_same_with_and_without_a_mask(times):
     y = np.where(np.isnan(Y), 0.0, Y)
     shapes = {"rate": (), "target": (N,)}

@@ -2,10 +2,10 @@
 
 import jax.numpy as jnp
 import numpy as np
-import pymc_dynsys as pds
 import pytest
 from numpyro import distributions as dist
 
+import pymc_dynsys as pds
 from tests.dense import LinearSystem, joint_law, log_likelihood
 from tests.helpers import (
     as_arrays,
@@ -111,7 +111,9 @@ def test_one_observation_needs_no_gap():
 
 
 def test_observation_noise_may_change_in_time():
-    ou = LinearSystem(*(np.array(M) for M in ([[-0.7]], [0.2], [[0.5]], [[1.0]], [0.0], [[1.0]], [0.0], [[1.0]])))
+    ou = LinearSystem(
+        *(np.array(M) for M in ([[-0.7]], [0.2], [[0.5]], [[1.0]], [0.0], [[1.0]], [0.0], [[1.0]]))
+    )
     source = pds.SDE(
         states="level",
         drift=lambda level, rate: 0.2 - rate * level,
@@ -120,13 +122,17 @@ def test_observation_noise_may_change_in_time():
         observation=lambda level, t: dist.Normal(level * (1 + t), jnp.exp(-t)),
     )
     times, y = np.array([0.0, 0.5, 2.0]), np.array([0.3, -0.2, 0.8])
-    value = likelihood_function(source, pds.Kalman(), y, times, {"rate": ()})(as_arrays({"rate": 0.7}))
+    value = likelihood_function(source, pds.Kalman(), y, times, {"rate": ()})(
+        as_arrays({"rate": 0.7})
+    )
     mean, cov = joint_law(ou, times, 0.0)
     scale = 1 + times
     cov = np.outer(scale, scale) * (cov - np.eye(3)) + np.diag(np.exp(-2 * times))
     deviation = y - scale * mean
     expected = -0.5 * (
-        deviation @ np.linalg.solve(cov, deviation) + np.linalg.slogdet(cov)[1] + 3 * np.log(2 * np.pi)
+        deviation @ np.linalg.solve(cov, deviation)
+        + np.linalg.slogdet(cov)[1]
+        + 3 * np.log(2 * np.pi)
     )
     np.testing.assert_allclose(value, expected, rtol=1e-10)
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from pymc_dynsys.linalg import ldl, psd_factor, unit_lower_solve
 from pymc_dynsys.linalg.factor import UNROLL
 
@@ -80,8 +81,12 @@ def test_unit_lower_solve(n):
     rng = np.random.default_rng(n)
     L = np.tril(rng.normal(size=(n, n)), -1) + np.eye(n)
     b, B = rng.normal(size=n), rng.normal(size=(n, 3))
-    np.testing.assert_allclose(unit_lower_solve(jnp.asarray(L), jnp.asarray(b)), np.linalg.solve(L, b), atol=1e-10)
-    np.testing.assert_allclose(unit_lower_solve(jnp.asarray(L), jnp.asarray(B)), np.linalg.solve(L, B), atol=1e-10)
+    np.testing.assert_allclose(
+        unit_lower_solve(jnp.asarray(L), jnp.asarray(b)), np.linalg.solve(L, b), atol=1e-10
+    )
+    np.testing.assert_allclose(
+        unit_lower_solve(jnp.asarray(L), jnp.asarray(B)), np.linalg.solve(L, B), atol=1e-10
+    )
 
 
 @pytest.mark.parametrize("n", [2, UNROLL + 2])
@@ -96,7 +101,9 @@ def test_gradients_of_a_definite_matrix_agree_with_differences(n):
     direction = weights + weights.T
     slope = (jax.grad(score)(jnp.asarray(P)) * direction).sum()
     h = 1e-5
-    difference = (score(jnp.asarray(P + h * direction)) - score(jnp.asarray(P - h * direction))) / (2 * h)
+    difference = (score(jnp.asarray(P + h * direction)) - score(jnp.asarray(P - h * direction))) / (
+        2 * h
+    )
     np.testing.assert_allclose(slope, difference, rtol=1e-6)
 
 

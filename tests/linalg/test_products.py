@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from pymc_dynsys.linalg import congruence, matmul, matvec, outer, symmetrize
 from pymc_dynsys.linalg.products import LARGE
 

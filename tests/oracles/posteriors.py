@@ -40,7 +40,10 @@ def assert_posterior_matches(
     """
     for name in names:
         draws = posterior[(rename or {}).get(name, name)]
-        mean, sd = getattr(expected, f"{name}_mean{suffix}"), getattr(expected, f"{name}_sd{suffix}")
+        mean, sd = (
+            getattr(expected, f"{name}_mean{suffix}"),
+            getattr(expected, f"{name}_sd{suffix}"),
+        )
         theirs = getattr(expected, f"{name}_mcse", None)
         ours = az.mcse(draws, method="mean").values
         allowed = 4 * np.hypot(ours, 0.0 if theirs is None else theirs)

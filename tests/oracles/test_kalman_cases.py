@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import jax.numpy as jnp
 import numpy as np
 import pymc as pm
-import pymc_dynsys as pds
 import pytest
 from numpyro import distributions as dist
 
+import pymc_dynsys as pds
 from tests.helpers import as_arrays, likelihood_function, run_filter, total_and_gradient
 from tests.oracles.cases import load
 
@@ -45,7 +45,9 @@ def matern_case() -> SimpleNamespace:
 
     def initial(log_ell, log_s):
         s = jnp.exp(log_s)
-        return dist.Normal(jnp.zeros(2), jnp.stack([s, jnp.sqrt(3.0) / jnp.exp(log_ell) * s])).to_event(1)
+        return dist.Normal(
+            jnp.zeros(2), jnp.stack([s, jnp.sqrt(3.0) / jnp.exp(log_ell) * s])
+        ).to_event(1)
 
     system = pds.SDE(
         states=("f", "speed"),
@@ -91,7 +93,10 @@ def test_every_step_of_the_filter(oracle, scheme):
     visits = run_filter(oracle.system, oracle.params, case.y, case.t, extended=scheme)
     np.testing.assert_allclose(visits.log_likelihood, case.out.loglik_step, rtol=1e-7, atol=1e-9)
     np.testing.assert_allclose(
-        visits.log_likelihood.sum(), case.out.loglik, rtol=0, atol=1e-8 * max(1, abs(case.out.loglik))
+        visits.log_likelihood.sum(),
+        case.out.loglik,
+        rtol=0,
+        atol=1e-8 * max(1, abs(case.out.loglik)),
     )
     n = oracle.shown
     for belief, name in ((visits.predicted, "predicted"), (visits.filtered, "filtered")):
@@ -118,7 +123,11 @@ def test_one_euler_step_a_gap_is_visibly_biased():
     oracle = ou_case()
     case = oracle.case
     biased = likelihood_function(
-        oracle.system, pds.Kalman(pds.EulerMaruyama()), case.y, case.t, dict.fromkeys(oracle.params, ())
+        oracle.system,
+        pds.Kalman(pds.EulerMaruyama()),
+        case.y,
+        case.t,
+        dict.fromkeys(oracle.params, ()),
     )(as_arrays(oracle.params))
     assert abs(biased - case.out.loglik) > 0.1
 

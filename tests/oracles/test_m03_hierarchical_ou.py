@@ -3,11 +3,11 @@
 import arviz as az
 import numpy as np
 import pymc as pm
-import pymc_dynsys as pds
 import pytest
 from numpyro import distributions as dist
 from scipy.stats import multivariate_normal
 
+import pymc_dynsys as pds
 from tests.helpers import as_arrays, likelihood_function
 from tests.oracles.cases import load
 from tests.oracles.posteriors import assert_posterior_matches, sample
@@ -102,9 +102,7 @@ def test_the_gradient_in_a_model_is_that_of_the_closed_form_posterior(model):
 def test_posterior_by_sampling(model):
     posterior = sample(model, draws=400, tune=300, chains=2)
     assert float(az.rhat(posterior).to_array().max()) < 1.05
-    assert_posterior_matches(
-        posterior, CASE.out, ("mu_global", "mu_i"), sd_ratio=(0.8, 1.25)
-    )
+    assert_posterior_matches(posterior, CASE.out, ("mu_global", "mu_i"), sd_ratio=(0.8, 1.25))
 
 
 @pytest.mark.slow

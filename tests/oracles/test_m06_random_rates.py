@@ -3,11 +3,11 @@
 import arviz as az
 import numpy as np
 import pymc as pm
-import pymc_dynsys as pds
 import pytest
 from jax import numpy as jnp
 from numpyro import distributions as dist
 
+import pymc_dynsys as pds
 from tests.helpers import finite_differences
 from tests.oracles.cases import load, to_panel
 from tests.oracles.posteriors import assert_posterior_matches, sample
@@ -40,14 +40,25 @@ def build_model() -> pm.Model:
         z = pm.Normal("z", dims="subject")
         add_trajectories(
             mu=pm.Normal("mu_i", mu_global, tau_mu, dims="subject"),
-            log_theta=pm.Deterministic("log_theta_i", log_theta_global + tau_theta * z, dims="subject"),
+            log_theta=pm.Deterministic(
+                "log_theta_i", log_theta_global + tau_theta * z, dims="subject"
+            ),
             sigma=pm.HalfNormal("sigma", 1.0),
             s_obs=pm.HalfNormal("s_obs", 0.5),
         )
     return model
 
 
-NAMES = ("mu_global", "tau_mu", "log_theta_global", "tau_theta", "sigma", "s_obs", "mu_i", "log_theta_i")
+NAMES = (
+    "mu_global",
+    "tau_mu",
+    "log_theta_global",
+    "tau_theta",
+    "sigma",
+    "s_obs",
+    "mu_i",
+    "log_theta_i",
+)
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,10 @@
 
 import jax.numpy as jnp
 import numpy as np
-import pymc_dynsys as pds
 import pytest
 from numpyro import distributions as dist
 
+import pymc_dynsys as pds
 from tests.helpers import as_arrays, likelihood_function, total_and_gradient
 from tests.oracles.cases import load, to_panel
 

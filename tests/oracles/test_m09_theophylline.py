@@ -3,12 +3,12 @@
 import jax.numpy as jnp
 import numpy as np
 import pymc as pm
-import pymc_dynsys as pds
 import pytest
 import xarray as xr
 from numpyro import distributions as dist
 from scipy.stats import norm
 
+import pymc_dynsys as pds
 from tests.helpers import as_arrays, likelihood_function
 from tests.oracles.cases import load
 from tests.oracles.posteriors import assert_posterior_matches, sample

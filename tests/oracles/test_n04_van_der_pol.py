@@ -1,10 +1,9 @@
 """N04: the continuous-discrete extended Kalman filter of a Van der Pol oscillator."""
 
 import numpy as np
-import pymc_dynsys as pds
 import pytest
-from numpyro import distributions as dist
 
+import pymc_dynsys as pds
 from tests.helpers import as_arrays, likelihood_function, run_filter
 from tests.oracles.cases import load
 
@@ -17,8 +16,6 @@ SYSTEM = pds.SDE(
     observation=lambda position, R: pds.Gaussian(position, R),
 )
 PARAMS = {"mu": CASE.mu, "s": CASE.s, "R": CASE.R}
-
-
 
 
 def errors(discretization) -> np.ndarray:
@@ -59,7 +56,9 @@ def test_errors_halve_with_the_step(scheme):
 
 
 def test_local_linearization_is_well_ahead_of_euler_at_the_same_step():
-    assert np.all(4 * errors(pds.LocalLinearization(0.01))[1:3] < errors(pds.EulerMaruyama(0.01))[1:3])
+    assert np.all(
+        4 * errors(pds.LocalLinearization(0.01))[1:3] < errors(pds.EulerMaruyama(0.01))[1:3]
+    )
 
 
 @pytest.mark.parametrize("scheme", [pds.EulerMaruyama, pds.LocalLinearization])

@@ -1,10 +1,10 @@
 """P04: error of the ensemble Kalman filter over seeds on the K05 series, beside a table."""
 
 import numpy as np
-import pymc_dynsys as pds
 import pytest
 from numpyro import distributions as dist
 
+import pymc_dynsys as pds
 from tests.helpers import as_arrays, likelihood_function
 from tests.oracles.cases import load
 

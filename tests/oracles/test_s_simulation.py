@@ -3,11 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pymc_dynsys as pds
 import pytest
 from numpyro import distributions as dist
-from pymc_dynsys.systems import bind_system
 
+import pymc_dynsys as pds
+from pymc_dynsys.systems import bind_system
 from tests.helpers import as_arrays
 from tests.oracles.cases import load
 

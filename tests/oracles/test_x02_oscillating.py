@@ -2,11 +2,11 @@
 
 import jax.numpy as jnp
 import numpy as np
-import pymc_dynsys as pds
 import pytest
 from jax.flatten_util import ravel_pytree
 from scipy.optimize import minimize
 
+import pymc_dynsys as pds
 from tests.helpers import as_arrays, likelihood_function, total_and_gradient
 from tests.oracles.cases import load
 

@@ -15,12 +15,13 @@ FRAME = pd.DataFrame(
         "t": [0.0, 1.5, 0.0, 1.0, 4.0, 2.0],
         "y": [0.1, 0.2, 0.3, np.nan, 0.5, 0.7],
         "w": [1.0, 1.0, 2.0, 2.0, 2.0, 3.0],
+        "heat": [0.5, 0.1, -0.4, 0.9, 0.3, 0.2],
         "g": ["u", "u", "v", "v", "v", "u"],
     }
 )
 OU = pds.SDE(
     states=("level",),
-    drift=lambda level, mu, w: -0.5 * w * (level - mu),
+    drift=lambda level, mu, w, heat: -0.5 * w * (level - mu) + heat,
     diffusion=0.1,
     initial=dist.Normal(0.0, 1.0),
     observation=lambda level: dist.Normal(level, 0.1),
@@ -35,9 +36,8 @@ def model_of(data, **options):
             "y",
             OU,
             params={"mu": mu, "w": data["w"]},
-            observed=data["y"],
+            **{"inputs": {"heat": data["heat"]}, "observed": data["y"], **options},
             likelihood=pds.Kalman(),
-            **options,
         )
     return model
 
@@ -47,12 +47,20 @@ def logp(model, point):
 
 
 POINT = {"mu_group": np.array([0.3, -0.8])}
-ROLES = {"subject": "id", "time": "t", "observed": "y", "covariates": "w", "groups": "g"}
+ROLES = {
+    "subject": "id",
+    "time": "t",
+    "observed": "y",
+    "inputs": "heat",
+    "covariates": "w",
+    "groups": "g",
+}
 
 
 def test_times_are_the_panels_and_not_the_numbers_of_its_visits():
     data = panel(FRAME, **ROLES)
-    explicit = logp(model_of(data, times=data["time"]), POINT)
+    plain = {"times": data["time"].values, "inputs": {"heat": data["heat"].values}}
+    explicit = logp(model_of(data, observed=data["y"].drop_vars(["visit", "time"]), **plain), POINT)
     np.testing.assert_array_equal(logp(model_of(data), POINT), explicit)
 
 
