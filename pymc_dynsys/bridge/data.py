@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pymc as pm
-import pytensor
 import pytensor.tensor as pt
 import xarray as xr
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import graph_inputs
 from pytensor.tensor.random.type import RandomType
+from pytensor.tensor.sharedvar import TensorSharedVariable
 
 
 def data(name: str, value: Any, dims: str | Sequence[str] | None = None) -> Variable:
@@ -51,7 +51,8 @@ def data(name: str, value: Any, dims: str | Sequence[str] | None = None) -> Vari
     if names is not None and len(names) != values.ndim:
         raise ValueError(f"{name}: dims {tuple(names)} do not fit values of shape {values.shape}")
     refuse_infinite(name, values, [np.arange(n) for n in values.shape], names)
-    shared = pytensor.shared(values, name=model.name_for(name), shape=(None,) * values.ndim)
+    kind = pt.TensorType("float64", shape=(None,) * values.ndim)
+    shared = DataVariable(kind, values, strict=False, name=model.name_for(name))
     for axis, dim in enumerate(names or ()):
         if dim not in model.dim_lengths:
             raise ValueError(f"{name}: dim {dim!r} is not in the model's coords")
@@ -63,6 +64,14 @@ def data(name: str, value: Any, dims: str | Sequence[str] | None = None) -> Vari
             )
     model.register_data_var(shared, dims=None if names is None else tuple(names))
     return shared
+
+
+class DataVariable(TensorSharedVariable):
+    """Shared data that may hold NaN, which ``pm.set_data`` masks on the way here."""
+
+    def set_value(self, new_value: Any, borrow: bool = False) -> None:
+        """Replace the values; what is masked is missing."""
+        super().set_value(as_float(str(self.name), new_value), borrow)
 
 
 def as_float(name: str, value: Any) -> np.ndarray:
@@ -83,7 +92,7 @@ def as_float(name: str, value: Any) -> np.ndarray:
         raise TypeError(f"{name}: dates must be converted to numbers in a stated unit")
     if array.dtype.kind == "c":
         raise TypeError(f"{name}: expected real numbers, got complex ones")
-    array = np.where(pd.isna(array), np.nan, array)
+    array = np.where(pd.isna(array), np.nan, array.astype(object))
     for index, item in np.ndenumerate(array):
         if not _is_number(item):
             raise TypeError(

@@ -140,8 +140,6 @@ def as_numbers(role: str, value: Any, unit: str | None, origin: Any) -> tuple[np
                 f"{role}: dates need a unit; pass unit='D' (days), 'h', 'm' (minutes) or 's'"
             )
         if origin is None:
-            if role == "t0":
-                raise TypeError("t0: is a date, but the times are numbers; give a number")
             if np.isnat(array).all():
                 raise ValueError(f"{role}: all dates are missing")
             origin = array[~np.isnat(array)].min()
