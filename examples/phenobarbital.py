@@ -65,8 +65,8 @@ class Effort:
     thin: int
 
 
-FULL = Effort(draws=500, tune=500, chains=4, thin=4)
-SMOKE = Effort(draws=20, tune=20, chains=2, thin=2)
+FULL = Effort(draws=1000, tune=500, chains=4, thin=8)
+SMOKE = Effort(draws=10, tune=10, chains=2, thin=1)
 
 
 def read_panel() -> xr.Dataset:
@@ -213,7 +213,8 @@ def plot_fit(panel: xr.Dataset, predicted: xr.Dataset) -> Figure:
     """Data, doses and posterior predictive bands, one small picture a subject."""
     figure, axes = plt.subplots(3, 4, sharey=True, figsize=(10, 7), layout="constrained")
     for ax, subject in zip(axes.flat, panel["subject"].values, strict=True):
-        data, paths = panel.sel(subject=subject), predicted.sel(subject=subject)
+        data = panel.sel(subject=subject)
+        paths = predicted.sel(subject=subject).dropna("point", subset=["time"])
         days = paths["time"] / 24
         band(ax, days, paths["observations"], alpha=0.2, label="measurements, 90%")
         band(ax, days, paths["level"], alpha=0.45, label="concentration, 90%")

@@ -31,13 +31,10 @@ def probe(name: str, built: Assembled, model: pm.Model) -> None:
     values = initial_params(built, model)
     if values is None:
         return
-    rank = len(built.batch_dims)
-    shapes = {**built.system.param_shapes, **built.system.input_shapes}
-    core = {key: len(shape) for key, shape in shapes.items()}
     values = {**values, **_first_inputs(built)}
     first = np.nanmin(np.where(np.isfinite(built.times_now), built.times_now, np.inf), axis=-1)
     start = np.where(np.isnan(built.t0_now), first, built.t0_now)
-    looks = map_batch(partial(look, built.system), (values, start), (core, 0), rank)
+    looks = look_at_all(built.system, len(built.batch_dims), values, start)
     _require_semidefinite(name, built, looks)
     _warn_not_finite(name, built, looks, values)
     if "jacobian" in looks:
@@ -59,6 +56,14 @@ def initial_params(built: Assembled, model: pm.Model) -> dict[str, np.ndarray] |
     graph = clone_replace(tensors, replace=fixed, rebuild_strict=False)
     values = pytensor.function([], graph, mode="FAST_COMPILE")()
     return dict(zip(built.params, map(np.asarray, values), strict=True))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def look_at_all(system: BoundSystem, rank: int, params: Any, t: Any) -> dict[str, Any]:
+    """Look at each trajectory; traced, so that no law checks its own arguments before we do."""
+    shapes = {**system.param_shapes, **system.input_shapes}
+    core = {name: len(shape) for name, shape in shapes.items()}
+    return map_batch(partial(look, system), (params, t), (core, 0), rank)
 
 
 def look(system: BoundSystem, params: Any, t: Any) -> dict[str, Any]:

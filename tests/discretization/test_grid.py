@@ -38,7 +38,16 @@ def test_a_start_of_their_own_for_trajectories_that_share_times():
 def test_repeated_times_are_gaps_of_zero():
     grid = build_grid(np.array([1.0, 1.0, 3.0, 3.0]), NAN, pds.EulerMaruyama(dt=0.5))
     np.testing.assert_allclose(grid.gaps, [0.0, 0.0, 2.0, 0.0])
-    np.testing.assert_array_equal(grid.steps, [1, 1, 4, 1])
+    assert grid.max_steps == 4
+
+
+def test_gaps_of_zero_take_as_many_steps_as_the_others_where_these_agree():
+    even = build_grid(np.array([1.0, 1.0, 3.0, 5.0]), NAN, pds.EulerMaruyama(dt=0.5))
+    assert not even.uneven
+    np.testing.assert_array_equal(even.steps, 4)
+    uneven = build_grid(np.array([1.0, 1.0, 3.0, 4.0]), NAN, pds.EulerMaruyama(dt=0.5))
+    assert uneven.uneven
+    np.testing.assert_array_equal(uneven.steps, [1, 1, 4, 2])
 
 
 def test_missing_times_are_no_visit_wherever_they_stand():

@@ -52,7 +52,6 @@ def test_a_ragged_panel_agrees_with_dense_algebra(panel):
     [
         (pds.EulerMaruyama(dt=0.5), 1e-10),
         (pds.LocalLinearization(dt=0.5), 1e-10),
-        (pds.LocalLinearization(), 1e-10),
         (pds.MomentODE(rtol=1e-12, atol=1e-13), 1e-9),
     ],
     ids=repr,

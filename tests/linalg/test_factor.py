@@ -94,6 +94,7 @@ def test_gradients_of_a_definite_matrix_agree_with_differences(n):
     P = positive_definite(n)
     weights = np.random.default_rng(0).normal(size=(n, n))
 
+    @jax.jit
     def score(P):
         L, D = ldl(0.5 * (P + P.T))
         return (L * weights).sum() + (D**1.5).sum() + (psd_factor(P) ** 2 * weights).sum()
@@ -110,5 +111,5 @@ def test_gradients_of_a_definite_matrix_agree_with_differences(n):
 @pytest.mark.parametrize("P", [np.zeros((2, 2)), np.diag([0.0, 1.0]), np.ones((UNROLL + 2,) * 2)])
 def test_gradients_of_singular_matrices_are_finite(P):
     for function in (psd_factor, lambda P: ldl(P)[0], lambda P: ldl(P)[1]):
-        gradient = jax.grad(lambda P, f=function: f(P).sum())(jnp.asarray(P))
+        gradient = jax.jit(jax.grad(lambda P, f=function: f(P).sum()))(jnp.asarray(P))
         assert np.isfinite(gradient).all()

@@ -96,7 +96,7 @@ def test_gradient_at_the_truth(flat_model):
 
 
 def test_posterior_by_sampling():
-    posterior = sample(build_model(), draws=300, tune=300, chains=2)
+    posterior = sample(build_model(), draws=250, tune=250, chains=2)
     assert float(az.rhat(posterior[[*NAMES]]).to_array().max()) < 1.1
     assert_posterior_matches(posterior, CASE.out, NAMES, sd_ratio=(0.7, 1.4))
 

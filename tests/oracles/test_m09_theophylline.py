@@ -51,14 +51,13 @@ def test_likelihood_at_the_fixed_point(name):
     np.testing.assert_allclose(by_subject, expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("stiff", [False, True])
-def test_concentrations_at_the_fixed_point(stiff):
+def test_concentrations_at_the_fixed_point():
     subject = xr.DataArray(CASE.dose, dims="subject")
     paths = pds.simulate(
         ODE,
         {**POINT, "dose": subject},
         xr.DataArray(CASE.t, dims=("subject", "time")),
-        scheme=pds.ODESolve(rtol=1e-10, atol=1e-10, stiff=stiff),
+        scheme=pds.ODESolve(rtol=1e-10, atol=1e-10),
     )
     conc = paths.states.sel(state="central").isel(sample=0)
     np.testing.assert_allclose(conc, CASE.out.conc_fixed_point, rtol=1e-6, atol=1e-8)

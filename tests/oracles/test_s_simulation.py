@@ -66,14 +66,11 @@ def test_euler_ou_paths_have_the_law_of_the_euler_chain(dt):
         assert bias > 20 * OU.out.cov[-1, -1] * np.sqrt(2 / N), "the wrong scheme would be seen"
 
 
-def test_gbm_starts_where_it_is_known_to_be():
-    assert np.all(states(GBM_SYSTEM, GBM_PARAMS, GBM.t, n=10)[:, 0] == GBM.x0)
-
-
 @pytest.mark.parametrize("dt", STEPS)
 def test_euler_gbm_paths_have_the_law_of_the_ito_chain(dt):
     """The tails are heavy, so the error of a variance is that of the fourth moment."""
     x = states(GBM_SYSTEM, GBM_PARAMS, GBM.t, scheme=pds.EulerMaruyama(dt=dt))
+    assert np.all(x[:, 0] == GBM.x0)
     mean, var = getattr(GBM.out, f"em_mean_dt{dt}"), getattr(GBM.out, f"em_var_dt{dt}")
     assert_moments(x, mean, var, gaussian=False)
 
