@@ -23,10 +23,10 @@ def data(name: str, value: Any, dims: str | Sequence[str] | None = None) -> Vari
     ----------
     name : str
         Name of the data variable in the model.
-    value : array
-        Values; NaN is a missing value, infinity an error.
+    value : array, DataArray or pandas object
+        Values; NaN is a missing value, infinity an error. Labels are matched to the model's.
     dims : str or sequence of str, optional
-        Dims of the value, all known to the model.
+        Dims of the value, all known to the model; default those of a DataArray.
 
     Returns
     -------
@@ -47,7 +47,9 @@ def data(name: str, value: Any, dims: str | Sequence[str] | None = None) -> Vari
     """
     model = pm.modelcontext(None)
     names = (dims,) if isinstance(dims, str) else dims
-    values = as_float(name, value)
+    if names is None and isinstance(value, xr.DataArray):
+        names = tuple(map(str, value.dims))
+    values = as_float(name, in_order(name, value, names or (), dict(model.coords)))
     if names is not None and len(names) != values.ndim:
         raise ValueError(f"{name}: dims {tuple(names)} do not fit values of shape {values.shape}")
     refuse_infinite(name, values, [np.arange(n) for n in values.shape], names)
@@ -250,3 +252,13 @@ def labelled(name: str, value: Any, dims: Sequence[str], coords: Mapping[str, An
         if known is not None and (not default or list(index) == list(known)):
             axes[dim] = index
     return xr.DataArray(as_float(name, value), dims=tuple(dims), coords=axes)
+
+
+def in_order(name: str, value: Any, dims: Sequence[str], coords: Mapping[str, Any]) -> Any:
+    """Labelled values in the order of the dims and of the model's labels; others as they are."""
+    value = labelled(name, value, dims, coords)
+    if not isinstance(value, xr.DataArray):
+        return value
+    if set(map(str, value.dims)) != set(dims):
+        raise ValueError(f"{name}: its dims are {tuple(value.dims)}, but dims={tuple(dims)}")
+    return aligned(name, value, dict(coords)).transpose(*dims).values

@@ -46,8 +46,8 @@ def named_dims(name: str, value: Any, model: pm.Model | None) -> tuple[Any, tupl
     if not isinstance(value, Variable):
         array = as_float(name, value)
         return array, (None,) * array.ndim
-    if model is not None and model.named_vars.get(value.name) is value:
-        dims = model.named_vars_to_dims.get(value.name) or (None,) * value.type.ndim
+    if model is not None and model.root.named_vars.get(value.name) is value:
+        dims = model.root.named_vars_to_dims.get(value.name) or (None,) * value.type.ndim
         return value, tuple(dims)
     if value.type.ndim == 0 or isinstance(value, Constant):
         return value, (None,) * value.type.ndim
@@ -119,7 +119,7 @@ def _refuse_not_finite(name: str, array: Any, dims: Sequence[str | None]) -> Non
 
 def _refuse_strangers(name: str, tensor: Variable, model: pm.Model) -> None:
     """Raise for a parameter made from random variables that are not in the model."""
-    own = set(model.named_vars.values())
+    own = set(model.root.named_vars.values())
     blockers = [v for v in own if isinstance(v, Variable)]
     for variable in ancestors([tensor], blockers=blockers):
         if variable in own or variable.owner is None:

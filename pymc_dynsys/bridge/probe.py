@@ -47,11 +47,12 @@ def initial_params(built: Assembled, model: pm.Model) -> dict[str, np.ndarray] |
     fixed: dict[Any, Any] = {}
     if any(is_variable(tensor) for tensor in tensors):
         try:
-            point = make_initial_point_fn(model=model, return_transformed=False)(0)
+            point = make_initial_point_fn(model=model.root, return_transformed=False)(0)
         except NotImplementedError:
             return None
         fixed = {
-            rv: rv.type.make_constant(np.asarray(point[rv.name], rv.dtype)) for rv in model.free_RVs
+            rv: rv.type.make_constant(np.asarray(point[rv.name], rv.dtype))
+            for rv in model.root.free_RVs
         }
     graph = clone_replace(tensors, replace=fixed, rebuild_strict=False)
     values = pytensor.function([], graph, mode="FAST_COMPILE")()

@@ -108,8 +108,8 @@ def as_times(
 
 def _model_dims(value: Any, model: Any) -> tuple[str, ...] | None:
     if isinstance(model, pm.Model) and isinstance(value, Variable):
-        if model.named_vars.get(value.name) is value:
-            return model.named_vars_to_dims.get(value.name)
+        if model.root.named_vars.get(value.name) is value:
+            return model.root.named_vars_to_dims.get(value.name)
     return None
 
 

@@ -8,16 +8,16 @@ import numpy as np
 import pymc as pm
 import xarray as xr
 from pymc.distributions.distribution import Distribution
-from pytensor.graph.basic import Constant, Variable
+from pytensor.graph.basic import Variable
 from pytensor.tensor.random.variable import shared_rng
 
 from pymc_dynsys.bridge.assemble import Assembled, assemble
 from pymc_dynsys.bridge.data import (
-    aligned,
     as_float,
     check_times,
     constant,
-    labelled,
+    current_value,
+    in_order,
     place,
     refuse_infinite,
     warn_unobserved,
@@ -133,6 +133,8 @@ class Trajectory(Distribution):
     ) -> Any:
         """Add the trajectory to the model on the context stack."""
         model = pm.modelcontext(None)
+        if dims is None and isinstance(observed, Variable):
+            dims = model.root.named_vars_to_dims.get(str(observed.name))
         names = _dims_tuple(dims, observed)
         if names:
             require_dims(model, names, observed)
@@ -224,16 +226,15 @@ def _observed(
     if observed is None:
         return None, None
     if isinstance(observed, Variable):
-        if isinstance(observed, Constant):
-            return observed, as_float(name, observed.data)
-        value = getattr(observed, "get_value", lambda: None)()
-        return observed, None if value is None else np.asarray(value, float)
-    observed = labelled("observed", observed, dims, dict(model.coords))
-    if isinstance(observed, xr.DataArray):
-        if set(map(str, observed.dims)) != set(dims):
-            raise ValueError(f"observed: its dims are {tuple(observed.dims)}, but dims={dims}")
-        observed = aligned("observed", observed, dict(model.coords)).transpose(*dims).values
-    numbers = as_float("observed", observed)
+        named = model.root.named_vars_to_dims.get(str(observed.name))
+        if named is not None and tuple(named) != dims:
+            raise ValueError(
+                f"observed: {observed.name!r} has dims {tuple(named)}, but dims={dims}; define the "
+                "data with these dims, in this order"
+            )
+        value = current_value(observed)
+        return observed, None if value is None else as_float("observed", value)
+    numbers = as_float("observed", in_order("observed", observed, dims, dict(model.coords)))
     return constant(numbers), numbers
 
 

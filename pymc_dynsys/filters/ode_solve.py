@@ -123,11 +123,13 @@ class ODESolve(Likelihood):
         """States at ascending times from a state at `start`."""
         solver: Any = diffrax.Kvaerno5() if self.stiff else diffrax.Tsit5()
         controller: Any = diffrax.PIDController(rtol=self.rtol, atol=self.atol)
+        drift: Any = system.drift
         if self.stiff:
+            drift = without_slopes_where_not_finite(drift)
             # Between its steps Kvaerno5 interpolates with two digits less than it solves.
             controller = diffrax.ClipStepSizeController(controller, step_ts=times)
         solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(lambda t, x, params: system.drift(x, t, params)),
+            diffrax.ODETerm(lambda t, x, params: drift(x, t, params)),
             solver,
             t0=start,
             t1=times[-1],
@@ -141,6 +143,25 @@ class ODESolve(Likelihood):
         )
         failed = solution.result != diffrax.RESULTS.successful
         return jnp.where(failed, jnp.nan, solution.ys)
+
+
+def without_slopes_where_not_finite(drift: Any) -> Any:
+    """The same drift, with zero derivatives where it is not a finite number.
+
+    Differentiating an implicit step solves a linear system, and a NaN in that stops the whole
+    program instead of failing the one trajectory.
+    """
+
+    def guarded(x: Array, t: Any, params: Params) -> Array:
+        broken = ~jnp.isfinite(drift(x, t, params)).all()
+
+        def held(leaf: Any) -> Array:
+            return jnp.where(broken, jax.lax.stop_gradient(leaf), leaf)
+
+        value = drift(held(x), t, jax.tree.map(held, dict(params)))
+        return jnp.where(broken, jnp.nan, value)
+
+    return guarded
 
 
 def log_density(
