@@ -12,7 +12,8 @@ drug is in one compartment, from which it is cleared:
     weight        kg, at birth
     sigma         mg per kg and square root of an hour
 
-Clearance and volume differ between neonates: by powers of the weight, by the Apgar score (5 or more:
+Clearance and volume differ between neonates: by powers of the weight, by the Apgar score (5 or
+more:
 volume only), and for reasons unknown, which are the random effects:
 
     log cl_i = log_cl + cl_by_weight log(weight_i)                       + N(0, sd_log_cl^2)

@@ -5,6 +5,7 @@
 import pymc.sampling.jax  # noqa: F401  isort: skip
 
 import logging
+import warnings
 
 from pymc_dynsys.bridge import Input, Trajectory, data
 from pymc_dynsys.discretization import EulerMaruyama, Exact, LocalLinearization, MomentODE
@@ -33,6 +34,9 @@ __all__ = [
     "panel",
     "simulate",
 ]
+
+# PyTensor warns when an Op runs outside numba; for a compiled JAX function that is the intent.
+warnings.filterwarnings("ignore", message="Numba will use object mode to run trajectory_rv")
 
 # As PyMC does: what the library chose for the user is shown unless logging is configured.
 _logger = logging.getLogger(__name__)

@@ -249,11 +249,6 @@ def _jaxify(op: TrajectoryOp, node: Apply | None = None, **kwargs: Any) -> Any:
 
 @numba_funcify.register(TrajectoryOp)
 def _numbafy(op: TrajectoryOp, node: Apply, **kwargs: Any) -> Any:
-    return object_mode(op, node, **kwargs)
-
-
-def object_mode(op: Op, node: Apply, **kwargs: Any) -> Any:
-    """Run an Op's ``perform`` from numba, without the warning that this is a fallback."""
     with warnings.catch_warnings():
         # The compiled JAX function called from object mode is what is wanted.
         warnings.filterwarnings("ignore", message="Numba will use object mode")

@@ -11,10 +11,9 @@ from pymc.distributions.distribution import _support_point
 from pymc.logprob.abstract import _logprob
 from pytensor.graph.basic import Constant, Variable
 from pytensor.link.jax.dispatch.random import jax_sample_fn
-from pytensor.link.numba.dispatch.basic import numba_funcify
 from pytensor.tensor.random.op import RandomVariable
 
-from pymc_dynsys.bridge.ops import LogLikelihood, object_mode
+from pymc_dynsys.bridge.ops import LogLikelihood
 from pymc_dynsys.discretization import Schedule
 from pymc_dynsys.filters.base import Likelihood
 from pymc_dynsys.filters.batch import Program
@@ -92,11 +91,6 @@ class TrajectoryRV(RandomVariable):
             for value, core in zip(params, self.ndims_params, strict=True)
         ]
         return np.broadcast_shapes(*shapes)
-
-
-@numba_funcify.register(TrajectoryRV)
-def _numbafy(op: TrajectoryRV, node: Any, **kwargs: Any) -> Any:
-    return object_mode(op, node, **kwargs)
 
 
 @jax_sample_fn.register(TrajectoryRV)
