@@ -13,8 +13,7 @@ drug is in one compartment, from which it is cleared:
     sigma         mg per kg and square root of an hour
 
 Clearance and volume differ between neonates: by powers of the weight, by the Apgar score (5 or
-more:
-volume only), and for reasons unknown, which are the random effects:
+more: volume only), and for reasons unknown, which are the random effects:
 
     log cl_i = log_cl + cl_by_weight log(weight_i)                       + N(0, sd_log_cl^2)
     log v_i  = log_v  + v_by_weight  log(weight_i) + v_by_apgar apgar5_i + N(0, sd_log_v^2)

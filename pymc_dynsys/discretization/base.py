@@ -70,7 +70,10 @@ class Discretization:
 
 def check_step(dt: Any) -> None:
     """Refuse a step that is not a positive number."""
-    if dt is not None and not (np.ndim(dt) == 0 and np.isfinite(dt) and dt > 0):
+    if dt is None:
+        return
+    is_number = isinstance(dt, int | float | np.number) and not isinstance(dt, bool)
+    if not (is_number and np.isfinite(dt) and dt > 0):
         raise ValueError(f"dt: expected a positive number or None (one step a gap), got {dt!r}")
 
 

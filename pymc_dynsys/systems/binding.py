@@ -13,6 +13,8 @@ def check_states(states: Sequence[str] | None) -> tuple[str, ...] | None:
     """Validate the names of the states; one name may be given as a plain string."""
     if states is None:
         return None
+    if not isinstance(states, Iterable):
+        raise TypeError(f"states: expected names, got {states!r}")
     names = (states,) if isinstance(states, str) else tuple(states)
     if not names:
         raise ValueError("states is empty: name at least one state, or leave it out")

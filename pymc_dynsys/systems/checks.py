@@ -42,7 +42,7 @@ def _explain(error: Exception) -> str:
         error, jax.errors.TracerArrayConversionError | jax.errors.ConcretizationTypeError
     ):
         return "it uses a numpy or math function; use the one of jax.numpy (jnp) instead"
-    if "tensor variable" in first:
+    if "tensor variable" in first or "TensorVariable" in first:
         return "it uses a PyMC variable from outside; pass that through params"
     return first
 
@@ -170,7 +170,7 @@ def count_components(
     found: list[int | None] = []
 
     def read(law: Any) -> Any:
-        if not hasattr(law, "log_prob"):
+        if not hasattr(law, "log_prob") or isinstance(law, type):
             raise TypeError(
                 f"observation() must return a numpyro distribution, got {type(law).__name__}; "
                 "for noise of standard deviation s write dist.Normal(mean, s)"
