@@ -170,8 +170,8 @@ def compare(without: xr.DataTree, with_noise: xr.DataTree) -> pd.DataFrame:
     table = az.summary(with_noise, var_names=[*NLME, "sigma"])
     plain = az.summary(without, var_names=list(NLME))
     table.insert(0, "nlme", pd.Series(NLME))
-    table.insert(1, "without noise", plain["mean"])
-    table.insert(2, "its sd", plain["sd"])
+    table.insert(1, "no noise", plain["mean"].round(3))
+    table.insert(2, "its sd", plain["sd"].round(3))
     return table
 
 
@@ -296,8 +296,7 @@ def main() -> None:
     panel = read_panel()
     without = fit(build_model(panel, process_noise=False), effort, arguments.seed)
     idata = fit(build_model(panel, process_noise=True), effort, arguments.seed)
-    print("\nThe population: nlme, ours without process noise, and with it\n")
-    print(compare(without, idata))
+    print(f"\nThe population\n{compare(without, idata)}")
 
     most = panel["conc"].count("visit").argsort()[::-1][:12]
     some = panel.isel(subject=np.sort(most))

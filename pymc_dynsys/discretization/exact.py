@@ -91,9 +91,10 @@ def exact_transition(
 ) -> LinearTransition:
     """``(F, G, Q)`` over a gap `h`; NaN for undecayed dynamics beyond the longest gap."""
     if A.shape == (1, 1):
-        return LinearTransition(
-            F=jnp.exp(A * h), G=h * relative_expm1(A * h), Q=S * h * relative_expm1(2 * A * h)
-        )
+        # On scalars: XLA does not vectorize over a batch whose last axes have length one.
+        a, s = A[0, 0], S[0, 0]
+        scalars = (jnp.exp(a * h), h * relative_expm1(a * h), s * h * relative_expm1(2 * a * h))
+        return LinearTransition(*(jnp.reshape(M, (1, 1)) for M in scalars))
     return _doubled(A, S, jnp.asarray(h))
 
 

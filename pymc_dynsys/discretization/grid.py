@@ -45,8 +45,8 @@ class TimeGrid:
         Substeps of each gap.
     distinct_gaps, distinct_steps : array, (*batch, distinct)
         The table of gaps: those that differ, or all of them when most differ.
-    index : array of int, (*batch, time)
-        Row of the table for each visit.
+    index : array of int, (*batch, time), or None
+        Row of the table for each visit; None: the table has a row for each.
     max_steps : int
         Most substeps of any gap.
     uneven : bool
@@ -100,17 +100,18 @@ def build_grid(
     unit = 8 * np.finfo(float).eps * max(np.abs(times).max(initial=0.0), 1e-300)
     _, first, index = np.unique(np.round(gaps / unit), return_index=True, return_inverse=True)
     distinct = gaps.reshape(-1)[first]
-    if distinct.size <= gaps.shape[-1]:
+    row_of_gap: np.ndarray | None = None
+    if 2 * distinct.size <= gaps.shape[-1]:
         table, table_steps = distinct, steps.reshape(-1)[first]
-        index = index.reshape(gaps.shape)
+        row_of_gap = index.reshape(gaps.shape)
     else:
-        table, table_steps, index = gaps, steps, np.arange(gaps.shape[-1])
+        table, table_steps = gaps, steps
     # A gap of zero may be cut at will, so where all others agree it joins them.
     most = int(steps.max(initial=1))
     uneven = bool((steps[gaps > 0] != most).any())
     if not uneven:
         steps, table_steps = np.full_like(steps, most), np.full_like(table_steps, most)
-    grid = TimeGrid(times, gaps, steps, table, table_steps, index, most, uneven)
+    grid = TimeGrid(times, gaps, steps, table, table_steps, row_of_gap, most, uneven)
     if layout is None:
         return grid
     return replace(
@@ -139,7 +140,7 @@ def _traced_grid(
         )
     times, gaps = _gaps(jnp, jnp.asarray(times), jnp.asarray(t0))
     steps = discretization.substeps(gaps)
-    return TimeGrid(times, gaps, steps, gaps, steps, np.arange(gaps.shape[-1]), 1, False)
+    return TimeGrid(times, gaps, steps, gaps, steps, None, 1, False)
 
 
 def _gaps(xp: Any, times: Any, t0: Any) -> tuple[Any, Any]:

@@ -21,6 +21,7 @@ from pymc_dynsys.filters.kalman import (
     Visit,
     give_dose,
     initial_belief,
+    over_visits,
     tabulated_crossing,
     update,
 )
@@ -64,6 +65,8 @@ class EKF(Likelihood):
     """
 
     discretization: Discretization = field(default_factory=LocalLinearization)
+
+    forward_scalars = 1
 
     def __post_init__(self) -> None:
         if not isinstance(self.discretization, Discretization):
@@ -109,7 +112,7 @@ def filter_extended(
 
     start = initial_belief(system, params)
     visits = (data.y, data.seen, grid.times, entries, grid.rows)
-    return jax.lax.scan(visit, start, visits)[1]
+    return over_visits(visit, start, visits)
 
 
 def crossing(

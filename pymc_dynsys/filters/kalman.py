@@ -96,6 +96,8 @@ class Kalman(Likelihood):
 
     discretization: Discretization = field(default_factory=Exact)
 
+    forward_scalars = 1
+
     def __post_init__(self) -> None:
         if isinstance(self.discretization, MomentODE) or not isinstance(
             self.discretization, Discretization
@@ -144,7 +146,15 @@ def filter_linear(
         return filtered, Visit(loglik, predicted, filtered)
 
     visits = (data.y, data.seen, grid.times, cross.entries, grid.rows)
-    return jax.lax.scan(visit, initial_belief(system, params), visits)[1]
+    return over_visits(visit, initial_belief(system, params), visits)
+
+
+def over_visits(visit: Any, start: Belief, visits: Any) -> Visit:
+    """Scan `visit` over the visits; a gradient keeps the beliefs between them and nothing else.
+
+    What lies between is computed again on the way back, which takes less time than memory does.
+    """
+    return jax.lax.scan(jax.checkpoint(visit, prevent_cse=False), start, visits)[1]
 
 
 def initial_belief(system: BoundSystem, params: Params) -> Belief:
@@ -155,19 +165,27 @@ def initial_belief(system: BoundSystem, params: Params) -> Belief:
 
 
 class TabulatedCrossing(NamedTuple):
-    """Transitions of all distinct gaps of a linear system; called to carry a belief over one.
+    """Transitions of a linear system over its gaps; called to carry a belief over one.
 
-    ``entries`` holds, per visit, the arguments of the call after the belief: the row of the
-    table, and the drift offset where it varies in time.
+    ``entries`` holds, per visit, the arguments of the call after the belief: the transition, or
+    its row in a table of those that differ, and the drift offset where it varies in time.
+    Transitions that all differ are not looked up: the gradient of a look-up in a loop adds to
+    the whole table at every turn.
     """
 
-    table: LinearTransition
+    table: LinearTransition | None
     c: Float[Array, " state"]
     entries: tuple[Any, ...]
 
-    def __call__(self, belief: Belief, row: Any, c: Any = None) -> Belief:
-        """Belief at the end of the gap in row `row` of the table."""
-        F, G, Q = (M[row] for M in self.table)
+    @property
+    def transitions(self) -> LinearTransition:
+        """All transitions that there are; leaves have a leading axis."""
+        stacked: LinearTransition = self.entries[0] if self.table is None else self.table
+        return stacked
+
+    def __call__(self, belief: Belief, entry: Any, c: Any = None) -> Belief:
+        """Belief at the end of the gap whose transition or row `entry` is."""
+        F, G, Q = entry if self.table is None else (M[entry] for M in self.table)
         return predict(belief, F, matvec(G, self.c if c is None else c), Q)
 
 
@@ -184,23 +202,24 @@ def tabulated_crossing(
         return repeat(one, steps, grid.max_steps)
 
     if grid.rows is None:
-        c = system.drift(origin, now, params)
-        table = jax.vmap(cross, in_axes=(0, 0, None))(
-            jnp.asarray(grid.distinct_gaps), jnp.asarray(grid.distinct_steps), params
-        )
-        return TabulatedCrossing(table, c, (grid.index,))
-    held = jax.tree.map(jnp.asarray, grid.rows)
-    c = jax.vmap(lambda rows: system.drift(origin, now, rows.over_gap(params)))(held)
-    if not system.structure.varying_dynamics:
+        c, anyhow = system.drift(origin, now, params), params
+        offsets: tuple[Any, ...] = ()
+    else:
+        held = jax.tree.map(jnp.asarray, grid.rows)
+        of_gaps = jax.vmap(lambda rows: system.drift(origin, now, rows.over_gap(params)))(held)
+        c, offsets = of_gaps[0], (of_gaps,)
+        if system.structure.varying_dynamics:
+            transitions = jax.vmap(
+                lambda gap, steps, rows: cross(gap, steps, rows.over_gap(params))
+            )(jnp.asarray(grid.gaps), jnp.asarray(grid.steps), held)
+            return TabulatedCrossing(None, c, (transitions, *offsets))
         anyhow = jax.tree.map(lambda leaf: leaf[0], held).over_gap(params)
-        table = jax.vmap(cross, in_axes=(0, 0, None))(
-            jnp.asarray(grid.distinct_gaps), jnp.asarray(grid.distinct_steps), anyhow
-        )
-        return TabulatedCrossing(table, c[0], (grid.index, c))
-    table = jax.vmap(lambda gap, steps, rows: cross(gap, steps, rows.over_gap(params)))(
-        jnp.asarray(grid.gaps), jnp.asarray(grid.steps), held
+    table = jax.vmap(cross, in_axes=(0, 0, None))(
+        jnp.asarray(grid.distinct_gaps), jnp.asarray(grid.distinct_steps), anyhow
     )
-    return TabulatedCrossing(table, c[0], (jnp.arange(len(c)), c))
+    if grid.index is None:
+        return TabulatedCrossing(None, c, (table, *offsets))
+    return TabulatedCrossing(table, c, (grid.index, *offsets))
 
 
 def give_dose(

@@ -137,15 +137,20 @@ def crossing(
     """Function that carries a state over the gap into a row, and its arguments at every row."""
     if isinstance(simulator, Exact | LocalLinearization) and _is_linear(system):
         table = tabulated_crossing(system, simulator, params, grid)
-        factors = jax.vmap(psd_factor)(table.table.Q)
+        entries, factors = table.entries, jax.vmap(psd_factor)(table.transitions.Q)
+        if table.table is None:
+            entries = ((entries[0], factors), *entries[1:])
 
         def jump(x: Array, key: Any, entry: Any, c: Any = None) -> Array:
-            F, G = table.table.F[entry], table.table.G[entry]
+            if table.table is None:
+                (F, G, _), factor = entry
+            else:
+                F, G, factor = table.table.F[entry], table.table.G[entry], factors[entry]
             noise = jax.random.normal(key, x.shape)
             offset = matvec(G, table.c if c is None else c)
-            return matvec(F, x) + offset + matvec(factors[entry], noise)
+            return matvec(F, x) + offset + matvec(factor, noise)
 
-        return jump, table.entries
+        return jump, entries
     n_noise = simulator.noise_size(system, _everything(system, params))
 
     def walk(x: Array, key: Any, t: Any, gap: Any, steps: Any, row: Any) -> Array:

@@ -154,6 +154,7 @@ def test_gradients_agree_with_differences(name):
     rng = np.random.default_rng(1)
     weights = jnp.asarray(rng.normal(size=(3, n, n)))
     along_A, along_S = rng.normal(size=(2, n, n))
+    along_S = (along_S + along_S.T) / 2  # covariances stay symmetric
     S = np.eye(n) + 0.3
     for h in (1e-3, 0.7, 2.0):
         of_A, of_S, of_h = slopes(jnp.asarray(A), jnp.asarray(S), h, weights)

@@ -15,6 +15,8 @@ def gaps_through_table(grid):
     table = np.broadcast_to(
         grid.distinct_gaps, (*grid.gaps.shape[:-1], grid.distinct_gaps.shape[-1])
     )
+    if grid.index is None:  # a row for every gap
+        return table
     return np.take_along_axis(table, np.broadcast_to(grid.index, grid.gaps.shape), axis=-1)
 
 

@@ -113,3 +113,18 @@ def test_posterior_by_long_sampling(name):
     assert_posterior_matches(
         posterior, CASE.out, ("mu_global", "mu_i"), suffix=suffix, sd_ratio=(0.93, 1.07)
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["square_root", "perturbed"])
+def test_posterior_by_an_ensemble(variant):
+    """With 400 members means are within 0.15 posterior sd; with 100 the worst misses by 0.17."""
+    likelihood = pds.EnKF(400, pds.Exact(), variant=variant)
+    posterior = sample(build_model(likelihood), draws=600, tune=300, chains=2)
+    for name in ("mu_global", "mu_i"):
+        mean, sd = (getattr(CASE.out, f"{name}_{moment}") for moment in ("mean", "sd"))
+        draws = posterior[name]
+        error = np.abs(draws.mean(("chain", "draw")).values - mean) / sd
+        ratio = draws.std(("chain", "draw"), ddof=1).values / sd
+        assert np.all(error <= 0.15), f"{name}: off by {error} sd"
+        assert np.all((ratio >= 0.8) & (ratio <= 1.25)), f"{name}: sd ratios {ratio}"

@@ -49,16 +49,8 @@ def build_model() -> pm.Model:
     return model
 
 
-NAMES = (
-    "mu_global",
-    "tau_mu",
-    "log_theta_global",
-    "tau_theta",
-    "sigma",
-    "s_obs",
-    "mu_i",
-    "log_theta_i",
-)
+POPULATION = ("mu_global", "tau_mu", "log_theta_global", "tau_theta", "sigma", "s_obs")
+NAMES = (*POPULATION, "mu_i", "log_theta_i")
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +88,11 @@ def test_gradient_at_the_truth(flat_model):
 
 
 def test_posterior_by_sampling():
-    posterior = sample(build_model(), draws=250, tune=250, chains=2)
-    assert float(az.rhat(posterior[[*NAMES]]).to_array().max()) < 1.1
-    assert_posterior_matches(posterior, CASE.out, NAMES, sd_ratio=(0.7, 1.4))
+    posterior = sample(build_model(), draws=500, tune=500, chains=2, target_accept=0.9)
+    assert float(az.rhat(posterior[[*NAMES]]).to_array().max()) < 1.05
+    assert_posterior_matches(posterior, CASE.out, NAMES)
+    # Slow subjects have long-tailed means; their spread takes the long run below.
+    assert_posterior_matches(posterior, CASE.out, POPULATION, sd_ratio=(0.7, 1.4))
 
 
 @pytest.mark.slow
