@@ -103,11 +103,13 @@ def loop(
     for index in np.ndindex(lengths):
         where = dict(zip(batch, index, strict=True))
         own = {name: jnp.asarray(param.of(where)) for name, param in params.items()}
-        # With as many steps as the whole panel has, an ensemble finds its own noise again.
-        alone = program.prepare(times[index], starts[index])
+        # A trajectory alone has no padding. With as many steps as the whole panel has, an
+        # ensemble finds its own noise again.
+        n = max(np.flatnonzero(np.isfinite(times[index])).max(initial=0) + 1, 1)
+        alone = program.prepare(times[index][:n], starts[index])
         grid = replace(alone, max_steps=whole.max_steps, uneven=whole.uneven)
-        noise = jax.tree.map(lambda leaf, i=index: leaf[(slice(None), *i)], constants)
-        values[index], slopes = _single(program, own, y[index], grid, noise)
+        noise = jax.tree.map(lambda leaf, i=(slice(n), *index): leaf[i], constants)
+        values[index], slopes = _single(program, own, y[index][:n], grid, noise)
         for name, param in params.items():
             at = tuple(where.get(dim, slice(None)) for dim in param.dims)
             gradient[name][at] += weights(lengths)[index] * np.asarray(slopes[name])
