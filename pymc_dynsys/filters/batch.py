@@ -74,16 +74,7 @@ def visit_log_likelihoods(
 ) -> Array:
     """Log-density of each visit given the earlier ones, shape ``(*batch, time)``."""
     system = program.system
-    y = jnp.asarray(y)
-    if system.n_observed is None:
-        y = y[..., None]
-    if program.complete:
-        data = Data(y, None)
-    else:
-        seen = ~jnp.isnan(y)
-        # A value that was seen lies in the support of any law, which zero may not.
-        fill = jnp.max(jnp.where(seen, y, -jnp.inf), axis=tuple(range(y.ndim - 1)), keepdims=True)
-        data = Data(jnp.where(seen, y, jnp.where(jnp.isfinite(fill), fill, 0.0)), seen)
+    data = as_data(program, y)
 
     def one(params: Any, data: Data, grid: TimeGrid, constants: Any) -> Array:
         if grid.rows is None:
@@ -98,8 +89,21 @@ def visit_log_likelihoods(
         one,
         (params, data, grid, constants),
         (core, jax.tree.map(lambda _: 2, data), grid_cores(grid, system), None),
-        y.ndim - 2,
+        data.y.ndim - 2,
     )
+
+
+def as_data(program: Program, y: Any) -> Data:
+    """Data with a component axis, and which of them are there."""
+    y = jnp.asarray(y)
+    if program.system.n_observed is None:
+        y = y[..., None]
+    if program.complete:
+        return Data(y, None)
+    seen = ~jnp.isnan(y)
+    # A value that was seen lies in the support of any law, which zero may not.
+    fill = jnp.max(jnp.where(seen, y, -jnp.inf), axis=tuple(range(y.ndim - 1)), keepdims=True)
+    return Data(jnp.where(seen, y, jnp.where(jnp.isfinite(fill), fill, 0.0)), seen)
 
 
 def on_rows(data: Data, grid: TimeGrid) -> Data:

@@ -17,15 +17,14 @@ from pymc_dynsys.discretization.base import linearize
 from pymc_dynsys.filters.base import Data, Likelihood, require_gaussian
 from pymc_dynsys.filters.kalman import (
     Belief,
+    LinearModel,
     Sensor,
     Visit,
-    give_dose,
-    initial_belief,
-    over_visits,
+    moved,
+    run_filter,
     tabulated_crossing,
-    update,
 )
-from pymc_dynsys.linalg import congruence, matvec
+from pymc_dynsys.linalg import matvec
 from pymc_dynsys.systems.bound import BoundSystem, Params
 
 
@@ -100,19 +99,21 @@ def filter_extended(
     grid: TimeGrid,
 ) -> Visit:
     """Run the filter over all visits of one trajectory; leaves gain a leading time axis."""
+    return run_filter(
+        extended_model(system, discretization, params, grid), system, params, data, grid
+    )
+
+
+def extended_model(
+    system: BoundSystem, discretization: Discretization, params: Params, grid: TimeGrid
+) -> LinearModel:
+    """A system linearized along the filtered path."""
     cross, entries = crossing(system, discretization, params, grid)
 
-    def visit(belief: Belief, k: Any) -> tuple[Belief, Visit]:
-        y, seen, t, entry, row = k
-        predicted = give_dose(system, params, cross(belief, *entry), t, row)
-        here = params if row is None else row.at_row(params)
-        H, d, R = linear_sensor(system, predicted.m, t, here)
-        filtered, loglik = update(predicted, y - d, seen, H, R)
-        return filtered, Visit(loglik, predicted, filtered)
+    def sense(m: Array, t: Any, row: Rows | None) -> Sensor:
+        return linear_sensor(system, m, t, params if row is None else row.at_row(params))
 
-    start = initial_belief(system, params)
-    visits = (data.y, data.seen, grid.times, entries, grid.rows)
-    return over_visits(visit, start, visits)
+    return LinearModel(cross, entries, sense)
 
 
 def crossing(
@@ -139,12 +140,12 @@ def crossing(
 
         def step(belief: Belief, i: Any) -> tuple[Belief, None]:
             mean, F, Q = discretization.step(system, belief.m, t + i * h, h, held)
-            after = Belief(mean, congruence(F, belief.P) + Q)
+            after = moved(belief, mean, F, Q)
             return jax.tree.map(lambda a, b: jnp.where(i < steps, a, b), after, belief), None
 
         if grid.max_steps == 1:
             mean, F, Q = discretization.step(system, belief.m, t, h, held)
-            return Belief(mean, congruence(F, belief.P) + Q)
+            return moved(belief, mean, F, Q)
         return jax.lax.scan(step, belief, jnp.arange(grid.max_steps))[0]
 
     return cross, (grid.starts, grid.gaps, grid.steps, grid.rows)

@@ -8,7 +8,7 @@ Leeuwen and Evensen (1998), eq. 9-13.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,15 @@ UNROLL = 4
 
 STEPS_PER_GAP = 4
 """Euler steps in the median gap when the user states none."""
+
+
+class Ensembles(NamedTuple):
+    """Ensembles before and after each datum, its standardised innovation and log-density."""
+
+    predicted: Float[Array, "member state"]
+    filtered: Float[Array, "member state"]
+    innovation: Float[Array, " component"]
+    log_likelihood: Float[Array, ""]
 
 
 @dataclass(frozen=True)
@@ -153,12 +162,17 @@ class EnKF(Likelihood):
         self, system: BoundSystem, params: Params, data: Data, grid: TimeGrid, constants: Any
     ) -> Float[Array, " time"]:
         """Approximate log-density of each visit's datum given the earlier ones."""
-        noise: Noise = constants
+        return self.run(system, params, data, grid, constants).log_likelihood
+
+    def run(
+        self, system: BoundSystem, params: Params, data: Data, grid: TimeGrid, noise: Noise
+    ) -> Ensembles:
+        """Filter one trajectory; leaves of the result are time first."""
         varied = grid.uneven
         m, P = system.initial_moments(params)
         start = m[None, :] + jnp.asarray(noise.initial)[0] @ psd_factor(P).T
 
-        def visit(X: Array, k: Any) -> tuple[Array, Array]:
+        def visit(X: Array, k: Any) -> tuple[Array, Ensembles]:
             y, seen, t, gap, steps, process, perturbation, row = k
             held = params if row is None else row.over_gap(params)
             here = params if row is None else row.at_row(params)
@@ -169,7 +183,8 @@ class EnKF(Likelihood):
             mean = X.mean(0)
             Y = jax.vmap(lambda x: system.observation_moments(x, t, here)[0])(X)
             R = system.observation_moments(mean, t, here)[1]
-            return self.analyse(X, Y, y, seen, R, perturbation)
+            analysed, z, loglik = self.analyse(X, Y, y, seen, R, perturbation)
+            return analysed, Ensembles(X, analysed, z, loglik)
 
         visits = (
             data.y,
@@ -218,8 +233,11 @@ class EnKF(Likelihood):
         seen: Bool[Array, " component"] | None,
         R: Array,
         perturbation: Float[Array, "member component"] | None,
-    ) -> tuple[Float[Array, "member state"], Float[Array, ""]]:
-        """Condition the ensemble on one datum; returns it with the log-density of the datum."""
+    ) -> tuple[Float[Array, "member state"], Float[Array, " component"], Float[Array, ""]]:
+        """Condition the ensemble on one datum.
+
+        Returns it with the standardised innovation and the log-density of the datum.
+        """
         flags = jnp.ones(y.shape, bool) if seen is None else seen
         if R.ndim == 2:
             if seen is not None:
@@ -251,19 +269,22 @@ class EnKF(Likelihood):
             to_data = _covariance(Y, a, n) / safe
             X = X + weights[:, None] * to_states[None, :]
             Y = Y + weights[:, None] * to_data[None, :]
-            return (X, Y, total + loglik), None
+            return (X, Y, total + loglik), v / jnp.sqrt(safe)
 
         carry = (X, Y, jnp.zeros(()))
         m = y.shape[0]
         normals = None if perturbation is None else perturbation.T
         components = (jnp.arange(m), y, flags, R, normals)
         if m <= UNROLL:
+            errors = []
             for j in range(m):
                 part = jax.tree.map(lambda of: of[j], components)  # noqa: B023
-                carry, _ = assimilate(carry, part)
+                carry, error = assimilate(carry, part)
+                errors.append(error)
+            z = jnp.stack(errors)
         else:
-            carry, _ = jax.lax.scan(assimilate, carry, components)
-        return carry[0], carry[2]
+            carry, z = jax.lax.scan(assimilate, carry, components)
+        return carry[0], z, carry[2]
 
 
 def give_doses(

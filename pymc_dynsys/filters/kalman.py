@@ -34,11 +34,19 @@ UNROLL = 3
 """Most components assimilated by written-out code instead of a loop."""
 
 
+class Since(NamedTuple):
+    """Slope of the state in what it was at the last row, and the noise it gathered since."""
+
+    F: Float[Array, "state state"]
+    Q: Float[Array, "state state"]
+
+
 class Belief(NamedTuple):
-    """Mean and covariance of the state."""
+    """Mean and covariance of the state; smoothers also follow what led to it."""
 
     m: Float[Array, " state"]
     P: Float[Array, "state state"]
+    since: Since | None = None
 
 
 class Visit(NamedTuple):
@@ -47,6 +55,27 @@ class Visit(NamedTuple):
     log_likelihood: Float[Array, ""]
     predicted: Belief
     filtered: Belief
+
+
+class Datum(NamedTuple):
+    """What one component of a datum brought: innovation, its variance, gain, log-density."""
+
+    v: Float[Array, ""]
+    s: Float[Array, ""]
+    gain: Float[Array, " state"]
+    log_density: Float[Array, ""]
+
+
+class LinearModel(NamedTuple):
+    """A system as Gaussian filters see it.
+
+    ``cross(belief, *entry)`` carries a belief over the gap whose entry it is, and
+    ``sense(m, t, row)`` gives the sensor, linearized at the mean where it must be.
+    """
+
+    cross: Any
+    entries: tuple[Any, ...]
+    sense: Any
 
 
 class Sensor(NamedTuple):
@@ -135,17 +164,32 @@ def filter_linear(
     grid: TimeGrid,
 ) -> Visit:
     """Run the filter over all visits of one trajectory; leaves gain a leading time axis."""
+    return run_filter(
+        linear_model(system, discretization, params, grid), system, params, data, grid
+    )
+
+
+def linear_model(
+    system: BoundSystem, discretization: Discretization, params: Params, grid: TimeGrid
+) -> LinearModel:
+    """A linear-Gaussian system."""
     cross = tabulated_crossing(system, discretization, params, grid)
-    sense = sensor(system, params)
+    return LinearModel(cross, cross.entries, sensor(system, params))
+
+
+def run_filter(
+    model: LinearModel, system: BoundSystem, params: Params, data: Data, grid: TimeGrid
+) -> Visit:
+    """Predict and update at every visit."""
 
     def visit(belief: Belief, k: Any) -> tuple[Belief, Visit]:
         y, seen, t, entry, row = k
-        predicted = give_dose(system, params, cross(belief, *entry), t, row)
-        H, d, R = sense(t, row)
+        predicted = give_dose(system, params, model.cross(belief, *entry), t, row)
+        H, d, R = model.sense(predicted.m, t, row)
         filtered, loglik = update(predicted, y - d, seen, H, R)
         return filtered, Visit(loglik, predicted, filtered)
 
-    visits = (data.y, data.seen, grid.times, cross.entries, grid.rows)
+    visits = (data.y, data.seen, grid.times, model.entries, grid.rows)
     return over_visits(visit, initial_belief(system, params), visits)
 
 
@@ -231,7 +275,7 @@ def give_dose(
     given = ~jnp.isnan(row.amount)
     amount = jnp.where(given, row.amount, 0.0)
     m, J = linearize(lambda x: system.jump(x, t, row.at_row(params), amount, row.target), belief.m)
-    after = Belief(m, congruence(J, belief.P))
+    after = moved(belief, m, J, jnp.zeros_like(belief.P))
     return jax.tree.map(lambda a, b: jnp.where(given, a, b), after, belief)
 
 
@@ -254,7 +298,7 @@ def repeat(one: LinearTransition, steps: Any, most: int) -> LinearTransition:
 
 
 def sensor(system: BoundSystem, params: Params) -> Any:
-    """Function of time and row that gives the observation; computed once if neither is used."""
+    """Function of mean, time and row that gives the sensor; computed once if none is used."""
     origin = jnp.zeros(system.n_states)
 
     def at(t: Any, params: Params) -> Sensor:
@@ -262,9 +306,9 @@ def sensor(system: BoundSystem, params: Params) -> Any:
         return Sensor(H, d, system.observation_moments(origin, t, params)[1])
 
     if not system.structure.timeless_observation:
-        return lambda t, row: at(t, params if row is None else row.at_row(params))
+        return lambda m, t, row: at(t, params if row is None else row.at_row(params))
     fixed = at(jnp.zeros(()), {**params, **_any_inputs(system)})
-    return lambda t, row: fixed
+    return lambda m, t, row: fixed
 
 
 def _any_inputs(system: BoundSystem) -> dict[str, Array]:
@@ -276,7 +320,17 @@ def predict(
     belief: Belief, F: Float[Array, "state state"], offset: Float[Array, " state"], Q: Array
 ) -> Belief:
     """Belief at the end of a gap."""
-    return Belief(matvec(F, belief.m) + offset, congruence(F, belief.P) + Q)
+    return moved(belief, matvec(F, belief.m) + offset, F, Q)
+
+
+def moved(
+    belief: Belief, m: Float[Array, " state"], F: Float[Array, "state state"], Q: Array
+) -> Belief:
+    """Belief with the mean `m` after a step of slope `F` and noise covariance `Q`."""
+    since = belief.since
+    if since is not None:
+        since = Since(matmul(F, since.F), congruence(F, since.Q) + Q)
+    return Belief(m, congruence(F, belief.P) + Q, since)
 
 
 def update(
@@ -293,35 +347,42 @@ def update(
     """
     if R.ndim == 2:
         y, H, R = decorrelate(y, seen, H, R)
-    flags = jnp.ones(y.shape, bool) if seen is None else seen
 
-    def assimilate(carry: Any, component: Any) -> Any:
-        (m, P), total = carry
-        y, flag, h, r = component
-        Ph = matvec(P, h)
-        s = (h * Ph).sum() + r
-        v = y - (h * m).sum()
-        positive = (s > 0) & (r >= 0)
-        safe = jnp.where(positive, s, 1.0)
-        gain = Ph / safe
-        loglik = -0.5 * (LOG_2PI + jnp.log(safe) + v * v / safe)
-        loglik = jnp.where(positive, loglik, -jnp.inf)
-        if seen is not None:
-            gain = jnp.where(flag, gain, 0.0)
-            v = jnp.where(flag, v, 0.0)
-            loglik = jnp.where(flag, loglik, 0.0)
-        A = jnp.eye(m.shape[0]) - outer(gain, h)
-        P = congruence(A, P) + r * outer(gain, gain)
-        return (Belief(m + gain * v, P), total + loglik), None
+    def step(carry: Any, component: Any) -> Any:
+        belief, total = carry
+        belief, datum = assimilate(belief, *component)
+        return (belief, total + datum.log_density), None
 
-    carry = (belief, jnp.zeros(()))
-    components = (y, flags, H, R)
+    carry = (Belief(belief.m, belief.P), jnp.zeros(()))
+    components = (y, seen, H, R)
     if y.shape[0] <= UNROLL:
         for j in range(y.shape[0]):
-            carry, _ = assimilate(carry, tuple(part[j] for part in components))
+            carry, _ = step(carry, jax.tree.map(lambda part: part[j], components))  # noqa: B023
     else:
-        carry, _ = jax.lax.scan(assimilate, carry, components)
+        carry, _ = jax.lax.scan(step, carry, components)
     return carry
+
+
+def assimilate(
+    belief: Belief, y: Float[Array, ""], seen: Any, h: Float[Array, " state"], r: Any
+) -> tuple[Belief, Datum]:
+    """Belief after one number ``y = h x + N(0, r)``; `seen` None if it is known to be there."""
+    m, P, _ = belief
+    Ph = matvec(P, h)
+    s = (h * Ph).sum() + r
+    v = y - (h * m).sum()
+    positive = (s > 0) & (r >= 0)
+    safe = jnp.where(positive, s, 1.0)
+    gain = Ph / safe
+    loglik = -0.5 * (LOG_2PI + jnp.log(safe) + v * v / safe)
+    loglik = jnp.where(positive, loglik, -jnp.inf)
+    if seen is not None:
+        gain = jnp.where(seen, gain, 0.0)
+        v = jnp.where(seen, v, 0.0)
+        loglik = jnp.where(seen, loglik, 0.0)
+    A = jnp.eye(m.shape[0]) - outer(gain, h)
+    after = Belief(m + gain * v, congruence(A, P) + r * outer(gain, gain))
+    return after, Datum(v, safe, gain, loglik)
 
 
 def decorrelate(

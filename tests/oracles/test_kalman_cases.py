@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pymc as pm
@@ -9,6 +10,9 @@ import pytest
 from numpyro import distributions as dist
 
 import pymc_dynsys as pds
+from pymc_dynsys.filters.batch import Program
+from pymc_dynsys.smoothers import state_draws, state_moments
+from pymc_dynsys.systems import bind_system
 from tests.helpers import as_arrays, likelihood_function, run_filter, total_and_gradient
 from tests.oracles.cases import load
 
@@ -144,3 +148,62 @@ def test_likelihood_and_gradient_in_a_model():
     gradient = model.compile_dlogp(variables)(point)
     np.testing.assert_allclose(value, case.out.loglik, rtol=0, atol=1e-8 * abs(case.out.loglik))
     np.testing.assert_allclose(gradient, [oracle.gradient[name] for name in names], rtol=1e-5)
+
+
+def smoother_inputs(oracle, likelihood, times, y):
+    """What the smoothers take: program, data, parameters, grid, constants."""
+    system = bind_system(oracle.system, dict.fromkeys(oracle.params, ()))
+    program = Program(system, likelihood, not np.isnan(y).any())
+    return program, y, as_arrays(oracle.params), program.prepare(times, np.nan), None
+
+
+EXACT = {"Kalman": pds.Kalman(), "EKF": pds.EKF(pds.LocalLinearization())}
+
+
+@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("given", ["past", "all"])
+def test_moments_of_states(oracle, name, given):
+    case, n = oracle.case, oracle.shown
+    program, *inputs = smoother_inputs(oracle, EXACT[name], case.t, case.y)
+    mean, cov = state_moments(program, given, *inputs)
+    kind = {"past": "filtered", "all": "smoothed"}[given]
+    expected = getattr(case.out, f"{kind}_mean"), getattr(case.out, f"{kind}_cov")
+    np.testing.assert_allclose(mean[:, :n], expected[0], rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(cov[:, :n, :n], expected[1], rtol=1e-7, atol=1e-9)
+
+
+def test_moments_between_and_after_the_data():
+    oracle = ou_case()
+    case = oracle.case
+    times = np.concatenate([case.t, case.out.pred_t])
+    y = np.concatenate([case.y, np.full(case.out.pred_t.shape, np.nan)])
+    order = np.argsort(times, kind="stable")
+    asked = np.argsort(order)[len(case.t) :]
+    program, *inputs = smoother_inputs(oracle, pds.Kalman(), times[order], y[order])
+    mean, cov = state_moments(program, "all", *inputs)
+    np.testing.assert_allclose(mean[asked, 0], case.out.pred_mean, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(cov[asked, 0, 0], np.diag(case.out.pred_cov), rtol=1e-7, atol=1e-9)
+    keys = jax.random.split(jax.random.PRNGKey(0), 40_000)
+    one, *inputs = smoother_inputs(oracle, pds.Kalman(), times[order], y[order])
+    draws = np.asarray(state_draws(one, "all", keys, inputs[0][None], *inputs[1:]))[:, asked, 0]
+    sd = np.sqrt(np.diag(case.out.pred_cov))
+    assert np.all(np.abs(draws.mean(0) - case.out.pred_mean) < 4 * sd / 200)
+    assert np.all(np.abs(np.cov(draws.T) - case.out.pred_cov) < 4 * np.outer(sd, sd) * 1.5 / 200)
+
+
+def test_moments_and_lag_one_covariances_of_draws(oracle):
+    case, n, size = oracle.case, oracle.shown, 40_000
+    program, *inputs = smoother_inputs(oracle, pds.Kalman(), case.t, case.y)
+    mean, cov = map(np.asarray, state_moments(program, "all", *inputs))
+    keys = jax.random.split(jax.random.PRNGKey(1), size)
+    draws = np.asarray(state_draws(program, "all", keys, inputs[0][None], *inputs[1:]))
+    sd = np.sqrt(np.diagonal(cov, axis1=1, axis2=2))
+    off = draws - mean
+    assert np.all(np.abs(off.mean(0)) < 5 * sd / size**0.5)
+    np.testing.assert_allclose(np.einsum("stj,stj->tj", off, off) / size / sd**2, 1, atol=0.05)
+    lag = np.einsum("sti,stj->tij", off[:, 1:, :n], off[:, :-1, :n]) / size
+    expected = case.out.smoothed_lag1_cov[1:]
+    scale = sd[1:, :n, None] * sd[:-1, None, :n]
+    same = np.abs(lag - expected) / scale
+    swapped = np.abs(np.swapaxes(lag, 1, 2) - expected) / scale
+    assert min(same.max(), swapped.max()) < 5 * 1.5 / size**0.5
