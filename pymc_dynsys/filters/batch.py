@@ -53,11 +53,12 @@ def log_likelihood(program: Program, y: Any, params: Mapping[str, Any], grid: Ti
     `y` is ``(*batch, time)`` or ``(*batch, time, component)``; parameters carry as many batch
     axes, of length one where they do not vary, before their own axes.
     """
-    constants = _constants(program, y, params, grid)
+    constants = constants_of(program, y, grid)
     return _guarded(program, y, dict(params), grid, constants)
 
 
-def _constants(program: Program, y: Any, params: Mapping[str, Any], grid: TimeGrid) -> Any:
+def constants_of(program: Program, y: Any, grid: TimeGrid) -> Any:
+    """Arrays fixed for all evaluations, such as an ensemble's noise, for data like `y`."""
     batch = y.shape[: y.ndim - _core_ndim(program)]
     system = program.system
     shapes = {**system.param_shapes, **system.input_shapes}

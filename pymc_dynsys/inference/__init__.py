@@ -1,5 +1,6 @@
 """Labelled results: xarray in, xarray out."""
 
 from pymc_dynsys.inference.simulate import simulate
+from pymc_dynsys.inference.states import sample_states
 
-__all__ = ["simulate"]
+__all__ = ["sample_states", "simulate"]

@@ -76,6 +76,7 @@ def forward(
         nothing = Since(jnp.eye(d), jnp.zeros((d, d)))
         predicted = model.cross(belief._replace(since=nothing), *entry)
         predicted = give_dose(system, params, predicted, t, held)
+        since: Any = predicted.since
         H, offset, R = model.sense(predicted.m, t, held)
         y = y - offset
         if R.ndim == 2:
@@ -84,8 +85,8 @@ def forward(
         if key is not None:
             z = jax.random.normal(key, (d + R.shape[0],))
             noise = jnp.sqrt(jnp.maximum(R, 0.0)) * z[d:]
-            z = matvec(psd_factor(predicted.since.Q), z[:d])
-        u = matvec(predicted.since.F, u) + z
+            z = matvec(psd_factor(since.Q), z[:d])
+        u = matvec(since.F, u) + z
         filtered, ahead = Belief(predicted.m, predicted.P), u
 
         def component(carry: Any, part: Any) -> Any:
@@ -124,7 +125,8 @@ def backward(record: Record, seen: Any) -> tuple[Array, Array]:
         r, N = here
         return (matvec(F.T, r), congruence(F.T, N)), here
 
-    rows = (record.H, record.data, record.predicted.since.F, seen)
+    since: Any = record.predicted.since
+    rows = (record.H, record.data, since.F, seen)
     return jax.lax.scan(row, (jnp.zeros(d), jnp.zeros((d, d))), rows, reverse=True)[1]
 
 
