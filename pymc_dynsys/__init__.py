@@ -10,7 +10,7 @@ import warnings
 from pymc_dynsys.bridge import Input, Trajectory, data
 from pymc_dynsys.discretization import EulerMaruyama, Exact, LocalLinearization, MomentODE
 from pymc_dynsys.filters import EKF, EnKF, Kalman, ODESolve
-from pymc_dynsys.inference import sample_states, simulate
+from pymc_dynsys.inference import forecast, sample_states, simulate
 from pymc_dynsys.panels import coords, panel
 from pymc_dynsys.systems import ODE, SDE, Dose, Gaussian
 
@@ -31,6 +31,7 @@ __all__ = [
     "Trajectory",
     "coords",
     "data",
+    "forecast",
     "panel",
     "sample_states",
     "simulate",

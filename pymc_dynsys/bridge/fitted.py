@@ -151,6 +151,58 @@ def _padded(array: np.ndarray, ndim: int) -> np.ndarray:
     return array.reshape((1,) * (ndim - array.ndim) + array.shape)
 
 
+def renewed(
+    fitted: Fitted, model: pm.Model, draws: xr.Dataset, random_seed: Any
+) -> tuple[xr.Dataset, list[str]]:
+    """Draws for a model with other labels than those of the fit, and the names of what is new.
+
+    A variable none of whose labels along some dim are in the draws is drawn from its own law,
+    given the variables that are; deterministic ones are left out, to be computed again.
+    """
+    reached = set(ancestors(list(fitted.params.values())))
+    needed = [rv for rv in model.free_RVs if rv in reached]
+    new = [rv.name for rv in needed if rv.name in draws and _is_new(rv.name, draws, model)]
+    if not new:
+        return draws, []
+    kept = [rv.name for rv in needed if rv.name in draws and rv.name not in new]
+    if not kept:
+        raise ValueError(
+            f"idata: all of {', '.join(new)} have other labels than the model, so nothing is left "
+            "that was learnt from the data"
+        )
+    given = xr.DataTree.from_dict({"posterior": draws[kept]})
+    drawn = pm.sample_posterior_predictive(
+        given,
+        model=model,
+        var_names=new,
+        random_seed=random_seed,
+        progressbar=False,
+        compile_kwargs={"mode": "FAST_COMPILE"},
+    )
+    fresh = drawn["posterior_predictive"].dataset[new]
+    return xr.merge([draws[kept], fresh], compat="override", join="override"), new
+
+
+def _is_new(name: str, draws: xr.Dataset, model: pm.Model) -> bool:
+    """Whether labels of a variable are all different from those in the draws."""
+    for dim in model.named_vars_to_dims.get(name, ()):
+        if dim not in draws[name].dims or dim not in model.dim_lengths:
+            continue
+        wanted = {str(label) for label in labels_of(model, [dim])[0]}
+        index = draws[name].indexes.get(dim)
+        have = {str(label) for label in (range(draws.sizes[dim]) if index is None else index)}
+        if wanted == have:
+            continue
+        both = wanted & have
+        if both:
+            raise ValueError(
+                f"idata: along {dim!r} the model has {sorted(both)[0]!r} of the draws, but not the "
+                "same labels; a model of new ones must have new ones only, or all of them"
+            )
+        return True
+    return False
+
+
 class ParameterDraws:
     """Parameters of a trajectory, computed from draws of the model's variables.
 

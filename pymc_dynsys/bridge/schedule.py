@@ -249,11 +249,19 @@ def _targets(events: xr.Dataset, read: Any, system: BoundSystem) -> np.ndarray:
 
 
 def check_schedule(
-    schedule: Schedule, times: np.ndarray, t0: np.ndarray, frame: Frame, system: BoundSystem
+    schedule: Schedule,
+    times: np.ndarray,
+    t0: np.ndarray,
+    frame: Frame,
+    system: BoundSystem,
+    midway: bool = False,
 ) -> np.ndarray:
-    """Raise for events before ``t0`` and inputs unknown where needed; returns the gaps."""
+    """Raise for events before ``t0`` and inputs unknown where needed; returns the gaps.
+
+    Starting `midway`, infusions may have begun before.
+    """
     labels = [frame.coords.get(d) for d in frame.batch_dims]
-    if schedule.event_times is not None:
+    if schedule.event_times is not None and not midway:
         early = np.argwhere(schedule.event_times < np.asarray(t0)[..., None])
         if len(early):
             here = tuple(early[0])

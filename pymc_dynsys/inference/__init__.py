@@ -1,6 +1,7 @@
 """Labelled results: xarray in, xarray out."""
 
+from pymc_dynsys.inference.forecast import forecast
 from pymc_dynsys.inference.simulate import simulate
 from pymc_dynsys.inference.states import sample_states
 
-__all__ = ["sample_states", "simulate"]
+__all__ = ["forecast", "sample_states", "simulate"]

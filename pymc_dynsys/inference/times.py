@@ -8,7 +8,7 @@ import xarray as xr
 
 from pymc_dynsys.bridge.data import aligned, as_float, place
 from pymc_dynsys.bridge.fitted import Fitted
-from pymc_dynsys.discretization import Exact, Schedule, build_grid
+from pymc_dynsys.discretization import Schedule
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +45,12 @@ def asked_times(fitted: Fitted, times: Any) -> Asked:
         report = fitted.times
         return Asked(fitted.y, report, start, fitted.spec.schedule, None, report, fitted.time_dim)
     extra, dim = as_times(times, fitted)
+    return merged(fitted, extra, dim)
+
+
+def merged(fitted: Fitted, extra: np.ndarray, dim: str) -> Asked:
+    """Times ``(*batch, asked)`` among the visits."""
+    start = starts(fitted)
     _check_order(extra, start, fitted)
     lead = np.broadcast_shapes(fitted.times.shape[:-1], extra.shape[:-1])
     known, new = (np.broadcast_to(t, (*lead, t.shape[-1])) for t in (fitted.times, extra))
@@ -69,13 +75,14 @@ def asked_times(fitted: Fitted, times: Any) -> Asked:
 
 def starts(fitted: Fitted) -> np.ndarray:
     """Time of the initial law of each trajectory: ``t0``, else its first visit or event."""
-    spec = fitted.spec
-    grid = build_grid(fitted.times, fitted.t0, Exact(), spec.schedule, spec.system.n_states)
-    first: np.ndarray = grid.times[..., 0] - grid.gaps[..., 0]
-    nowhere = np.isnan(fitted.t0) & ~np.isfinite(fitted.times).any(-1)
-    if spec.schedule is None or spec.schedule.event_times is None:
-        return np.where(nowhere, np.nan, first)
-    return np.where(nowhere & ~np.isfinite(spec.schedule.event_times).any(-1), np.nan, first)
+    records = [fitted.times]
+    schedule = fitted.spec.schedule
+    if schedule is not None and schedule.event_times is not None:
+        records.append(schedule.event_times)
+    first = [np.where(np.isfinite(t), t, np.inf).min(-1, initial=np.inf) for t in records]
+    earliest = np.minimum(*first) if len(first) == 2 else first[0]
+    earliest = np.where(np.isfinite(earliest), earliest, np.nan)
+    return np.where(np.isnan(fitted.t0), earliest, fitted.t0)
 
 
 def last_data(fitted: Fitted) -> np.ndarray:

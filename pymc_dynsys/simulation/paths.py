@@ -67,19 +67,21 @@ def simulate_paths(
     times: Any,
     grid: TimeGrid,
     params: Mapping[str, Any],
+    starts: Any = None,
 ) -> tuple[Array, Array]:
     """States ``(*batch, time, state)`` and data ``(*batch, time[, component])``.
 
     ``keys`` is uint32 ``(*batch, 2)`` and sets the batch; other operands have length-one axes
-    where they do not vary. Where a time is NaN there is no visit, and both outputs are NaN.
+    where they do not vary. ``starts`` ``(*batch, state)`` replaces draws of the initial law.
+    Where a time is NaN there is no visit, and both outputs are NaN.
     """
     rank = keys.ndim - 1
     times = jnp.asarray(times)
     core = {name: len(shape) for name, shape in system.param_shapes.items()}
     states, y = map_batch(
-        lambda key, params, grid: simulate_one(system, simulator, key, params, grid),
-        (keys, dict(params), grid),
-        (1, core, grid_cores(grid, system)),
+        lambda key, params, grid, start: simulate_one(system, simulator, key, params, grid, start),
+        (keys, dict(params), grid, starts),
+        (1, core, grid_cores(grid, system), None if starts is None else 1),
         rank,
     )
     no_visit = jnp.isnan(times)
@@ -100,11 +102,18 @@ def path_grid(
 
 
 def simulate_one(
-    system: BoundSystem, simulator: Simulator, key: Any, params: Params, grid: TimeGrid
+    system: BoundSystem,
+    simulator: Simulator,
+    key: Any,
+    params: Params,
+    grid: TimeGrid,
+    start: Any = None,
 ) -> tuple[Float[Array, "time state"], Array]:
     """One trajectory: its states and its data at every visit."""
     of_initial, of_path, of_data = jax.random.split(key, 3)
-    start = jnp.asarray(system.initial(params).sample(of_initial), float).reshape(system.n_states)
+    if start is None:
+        drawn = system.initial(params).sample(of_initial)
+        start = jnp.asarray(drawn, float).reshape(system.n_states)
     if isinstance(simulator, ODESolve):
         states = simulator.solve(system, params, start, grid)
     else:

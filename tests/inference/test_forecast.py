@@ -1,0 +1,255 @@
+"""Forecasts: closed forms, coverage of simulated futures, other doses and inputs, new subjects."""
+
+import numpy as np
+import pymc as pm
+import pytest
+import xarray as xr
+from numpyro import distributions as dist
+
+import pymc_dynsys as pds
+from tests.inference.posteriors import posterior
+
+NAN = np.nan
+THETA, SIGMA, NOISE = 0.7, 0.5, 0.2
+OU = pds.SDE(
+    states=("level",),
+    drift=lambda level, mu: -THETA * (level - mu),
+    diffusion=SIGMA,
+    initial=dist.Normal(0.5, 1.0),
+    observation=lambda level: dist.Normal(level, NOISE),
+)
+SUBJECTS = ["a", "b"]
+TIMES = np.array([[0.0, 1.0, 2.5], [0.5, 1.5, NAN]])
+Y = np.array([[0.3, 0.7, NAN], [0.1, 0.9, NAN]])  # last data at 1 and 1.5
+MU = np.array([2.0, -1.0])
+
+
+@pytest.fixture(scope="module")
+def model():
+    with pm.Model(coords={"subject": SUBJECTS, "visit": np.arange(3)}) as model:
+        mu = pm.Normal("mu", pm.Normal("centre"), 1.0, dims="subject")
+        pds.Trajectory(
+            "y", OU, params={"mu": mu}, observed=Y, times=TIMES, dims=("subject", "visit")
+        )
+    return model
+
+
+def repeated(n: int) -> xr.DataTree:
+    return posterior({"mu": (("subject",), MU), "centre": 5.0}, n, subject=SUBJECTS)
+
+
+def test_joint_law_of_paths_is_that_of_the_gaussian(model):
+    """Mean and covariance of the future given the last filtered state, in closed form."""
+    n = 20_000
+    future = np.array([1.2, 1.6, 4.0])
+    out = pds.forecast(repeated(n), model=model, times=future, random_seed=2)
+    assert out.predictions["y"].dims == ("chain", "draw", "subject", "time")
+    assert out.predictions["states"].dims == ("chain", "draw", "subject", "time", "state")
+    np.testing.assert_array_equal(out.predictions["time"], future)
+    np.testing.assert_array_equal(out.predictions_constant_data["last_time"], [1.0, 1.5])
+    now = pds.sample_states(repeated(1), model=model, given="past", moments=True).posterior
+    stationary = SIGMA**2 / (2 * THETA)
+    for i in range(2):
+        m, P = (float(now[v].values[0, 0, i, 1].ravel()[0]) for v in ("mean", "covariance"))
+        after = future > (1.0, 1.5)[i]
+        h = future[after] - (1.0, 1.5)[i]
+        mean = MU[i] + np.exp(-THETA * h) * (m - MU[i])
+        sums, gaps = np.add.outer(h, h), np.abs(np.subtract.outer(h, h))
+        cov = np.exp(-THETA * sums) * (P - stationary) + stationary * np.exp(-THETA * gaps)
+        for name, noise in (("states", 0.0), ("y", NOISE**2)):
+            draws = out.predictions[name].values[0, :, i].reshape(n, -1)
+            assert np.isnan(draws[:, ~after]).all()
+            draws, expected = draws[:, after], cov + noise * np.eye(after.sum())
+            sd = np.sqrt(np.diag(expected))
+            assert np.all(np.abs(draws.mean(0) - mean) < 4.5 * sd / n**0.5)
+            error = np.abs(np.cov(draws.T) - expected) / np.outer(sd, sd)
+            assert error.max() < 4.5 * 1.5 / n**0.5
+
+
+def test_intervals_cover_simulated_futures_at_the_nominal_rate():
+    """Parameters drawn as the posterior says are futures' parameters: coverage is exact."""
+    n, times, cut = 400, np.linspace(0.0, 6.0, 13), 8
+    rng = np.random.default_rng(0)
+    mu = rng.normal(0.0, 1.0, size=n)
+    labels = np.arange(n)
+    truth = xr.DataArray(mu, dims="subject", coords={"subject": labels})
+    whole = pds.simulate(OU, {"mu": truth}, times, random_seed=4)["observations"].values[0]
+    y = whole[:, :cut].copy()
+    y[rng.random(y.shape) < 0.2] = NAN
+    with pm.Model(coords={"subject": labels, "time": times[:cut]}) as model:
+        mu_i = pm.Normal("mu", 0.0, 1.0, dims="subject")
+        pds.Trajectory("y", OU, params={"mu": mu_i}, observed=y, dims=("subject", "time"))
+        idata = pm.sample(
+            500,
+            tune=300,
+            chains=2,
+            nuts_sampler="numpyro",
+            nuts={"chain_method": "vectorized"},
+            progressbar=False,
+            random_seed=1,
+        )
+    out = pds.forecast(idata, model=model, times=times[cut:], random_seed=5)
+    for level in (0.5, 0.9):
+        low, high = out.predictions["y"].quantile(
+            [(1 - level) / 2, (1 + level) / 2], ["chain", "draw"]
+        )
+        inside = (whole[:, cut:] >= low.values) & (whole[:, cut:] <= high.values)
+        # The five times of a subject go together: count subjects at each time.
+        assert np.all(np.abs(inside.mean(0) - level) < 4 * (level * (1 - level) / n) ** 0.5)
+
+
+PK = pds.SDE(
+    states=("depot", "central"),
+    drift=lambda depot, central, ka: (-ka * depot, ka * depot - 0.3 * central),
+    diffusion=(0.0, 0.0),
+    initial=(0.0, 0.0),
+    observation=lambda central: dist.Normal(central, 0.5),
+    events="depot",
+)
+KA = 1.1
+
+
+def doses(*at_and_amounts: float) -> xr.Dataset:
+    at, amounts = np.reshape(at_and_amounts, (-1, 2)).T
+    return xr.Dataset({"event_time": ("event", at), "event_amount": ("event", amounts)})
+
+
+def bateman(h: np.ndarray, dose: float) -> np.ndarray:
+    curve = dose * KA / (KA - 0.3) * (np.exp(-0.3 * h) - np.exp(-KA * h))
+    return np.where(h > 0, curve, 0.0)
+
+
+@pytest.fixture(scope="module")
+def dosed():
+    with pm.Model(coords={"time": [0.5, 2.0]}) as model:
+        params = {"ka": pm.Normal("ka", 1.0)}
+        events = doses(0.0, 10.0, 2.0, 4.0, 5.0, 8.0)
+        pds.Trajectory("y", PK, params=params, observed=[3.0, 4.0], events=events, dims="time")
+    return model
+
+
+FUTURE = np.array([2.0, 3.0, 5.0, 6.0, 9.0])
+
+
+@pytest.mark.parametrize("scenario", [None, doses(1.0, 99.0, 2.0, 7.0, 4.5, 2.0)])
+def test_doses_to_come_are_those_of_the_model_or_of_a_scenario(dosed, scenario):
+    """A dose at the time of the last datum comes after it; earlier ones are in its state."""
+    idata = posterior({"ka": KA}, 3)
+    out = pds.forecast(idata, model=dosed, times=FUTURE, events=scenario, random_seed=1)
+    central = out.predictions["states"].sel(state="central").values[0]
+    after = [(2.0, 4.0), (5.0, 8.0)] if scenario is None else [(2.0, 7.0), (4.5, 2.0)]
+    expected = bateman(FUTURE, 10.0) + sum(bateman(FUTURE - at, dose) for at, dose in after)
+    np.testing.assert_allclose(central, np.broadcast_to(expected, (3, 5)), rtol=1e-8)
+
+
+def test_an_infusion_under_way_goes_on():
+    events = doses(0.0, 12.0).assign(event_duration=("event", [4.0]))
+    system = pds.SDE(
+        states=("central",),
+        drift=lambda central, k: -k * central,
+        diffusion=0.0,
+        initial=(0.0,),
+        observation=lambda central: dist.Normal(central, 0.5),
+        events="central",
+    )
+    with pm.Model(coords={"time": [0.5, 2.0]}) as model:
+        params = {"k": pm.Normal("k", 0.5)}
+        pds.Trajectory("y", system, params=params, observed=[3.0, 4.0], events=events, dims="time")
+    out = pds.forecast(posterior({"k": 0.5}, 2), model=model, times=[3.0, 6.0], random_seed=1)
+    rate = 12.0 / 4.0 / 0.5
+    expected = [rate * (1 - np.exp(-1.5)), rate * (1 - np.exp(-2.0)) * np.exp(-1.0)]
+    got = out.predictions["states"].values[0, :, :, 0]
+    np.testing.assert_allclose(got, np.broadcast_to(expected, (2, 2)), rtol=1e-8)
+
+
+def test_inputs_go_on_or_are_given():
+    system = pds.SDE(
+        states=("level",),
+        drift=lambda level, heat, k: heat - k * level,
+        diffusion=0.0,
+        initial=(0.0,),
+        observation=lambda level: dist.Normal(level, 0.5),
+    )
+    with pm.Model(coords={"time": [0.0, 1.0]}) as model:
+        params = {"k": pm.Normal("k", 1.0)}
+        pds.Trajectory(
+            "y",
+            system,
+            params=params,
+            observed=[0.0, 0.5],
+            inputs={"heat": [1.0, 3.0]},
+            dims="time",
+        )
+    idata = posterior({"k": 1.0}, 1)
+    start = 1 - np.exp(-1.0)
+    going_on = pds.forecast(idata, model=model, times=[2.0], random_seed=0)
+    expected = 3.0 + (start - 3.0) * np.exp(-1.0)
+    np.testing.assert_allclose(going_on.predictions["states"].values.ravel(), expected, rtol=1e-9)
+    heat = xr.DataArray([0.0, 5.0], dims="time", coords={"time": [1.0, 1.5]})
+    given = pds.forecast(idata, model=model, times=[2.0], inputs={"heat": heat}, random_seed=0)
+    middle = start * np.exp(-0.5)
+    expected = 5.0 + (middle - 5.0) * np.exp(-0.5)
+    np.testing.assert_allclose(given.predictions["states"].values.ravel(), expected, rtol=1e-9)
+    with pytest.raises(ValueError, match="no input 'cold'; it has heat"):
+        pds.forecast(idata, model=model, times=[2.0], inputs={"cold": heat})
+
+
+def test_new_subjects_are_drawn_from_their_population():
+    """Their random effects have the law of the population, given each draw of its parameters."""
+    labels = ["p", "q", "r"]
+    with pm.Model(coords={"subject": labels, "time": [0.0]}) as new:
+        mu = pm.Normal("mu", pm.Normal("centre"), 0.5, dims="subject")
+        double = pm.Deterministic("double", 2 * mu, dims="subject")
+        with pytest.warns(UserWarning, match="no value observed"):
+            pds.Trajectory(
+                "y",
+                OU,
+                params={"mu": double},
+                observed=np.full((3, 1), NAN),
+                dims=("subject", "time"),
+            )
+    n = 4000
+    centre = np.repeat([5.0, -5.0], n // 2)
+    idata = posterior(
+        {"mu": (("subject",), MU), "double": (("subject",), 2 * MU), "centre": centre},
+        n,
+        subject=SUBJECTS,
+    )
+    out = pds.forecast(idata, model=new, times=[30.0], random_seed=3).predictions
+    assert out["subject"].values.tolist() == labels
+    x = out["states"].values[0, :, :, 0, 0]
+    sd = np.sqrt(4 * 0.5**2 + SIGMA**2 / (2 * THETA))
+    for half, middle in ((slice(n // 2), 10.0), (slice(n // 2, None), -10.0)):
+        assert np.all(np.abs(x[half].mean(0) - middle) < 4.5 * sd / (n / 2) ** 0.5)
+        np.testing.assert_allclose(x[half].std(0), sd, rtol=0.07)
+    assert abs(np.corrcoef(x[: n // 2].T)[0, 1]) < 0.1  # each of them by itself
+
+
+def test_a_mixture_of_old_and_new_subjects_is_refused(model):
+    idata = posterior({"mu": (("subject",), MU), "centre": 0.0}, 2, subject=["a", "z"])
+    with pytest.raises(ValueError, match="along 'subject' the model has 'a' of the draws"):
+        pds.forecast(idata, model=model, times=[3.0])
+
+
+def test_an_ode_goes_on_from_its_state():
+    decay = pds.ODE(
+        states=("level",),
+        drift=lambda level, k: -k * level,
+        initial=(2.0,),
+        observation=lambda level: dist.Poisson(level),
+    )
+    with pm.Model(coords={"time": [0.0, 1.0]}) as model:
+        params = {"k": pm.HalfNormal("k")}
+        pds.Trajectory("y", decay, params=params, observed=[2.0, 1.0], dims="time")
+    out = pds.forecast(posterior({"k": 0.5}, 400), model=model, times=[2.0, 3.0], random_seed=0)
+    states = 2 * np.exp(-0.5 * np.array([2.0, 3.0]))
+    got = out.predictions["states"].values[0, :, :, 0]
+    np.testing.assert_allclose(got, np.broadcast_to(states, (400, 2)), rtol=1e-6)
+    counts = out.predictions["y"].values[0]
+    assert np.all(counts == counts.round())
+    assert np.all(np.abs(counts.mean(0) - states) < 4.5 * np.sqrt(states / 400))
+
+
+def test_times_that_are_all_past_are_an_error(model):
+    with pytest.raises(ValueError, match="all lie before the last data"):
+        pds.forecast(repeated(2), model=model, times=[0.5, 0.8])
