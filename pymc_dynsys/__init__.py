@@ -10,7 +10,15 @@ import warnings
 from pymc_dynsys.bridge import Input, Trajectory, data
 from pymc_dynsys.discretization import EulerMaruyama, Exact, LocalLinearization, MomentODE
 from pymc_dynsys.filters import EKF, EnKF, Kalman, ODESolve
-from pymc_dynsys.inference import forecast, sample_states, simulate
+from pymc_dynsys.inference import (
+    LeaveFutureOut,
+    check_likelihood,
+    forecast,
+    innovations,
+    log_likelihood,
+    sample_states,
+    simulate,
+)
 from pymc_dynsys.panels import coords, panel
 from pymc_dynsys.systems import ODE, SDE, Dose, Gaussian
 
@@ -25,13 +33,17 @@ __all__ = [
     "Gaussian",
     "Input",
     "Kalman",
+    "LeaveFutureOut",
     "LocalLinearization",
     "MomentODE",
     "ODESolve",
     "Trajectory",
+    "check_likelihood",
     "coords",
     "data",
     "forecast",
+    "innovations",
+    "log_likelihood",
     "panel",
     "sample_states",
     "simulate",

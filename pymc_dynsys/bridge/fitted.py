@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pymc as pm
 import xarray as xr
+from pymc.model.fgraph import clone_model
 from pymc.sampling.jax import get_jaxified_graph
 from pytensor.graph.basic import Variable
 from pytensor.graph.replace import clone_replace
 from pytensor.graph.traversal import ancestors
 
-from pymc_dynsys.bridge.data import current_value
+from pymc_dynsys.bridge.data import constant, current_value
 from pymc_dynsys.bridge.dims import dim_length, labels_of
 from pymc_dynsys.bridge.random_variable import Specification, TrajectoryRV
 from pymc_dynsys.filters.batch import Program
@@ -281,3 +282,16 @@ def _same_labels(name: str, dim: str, array: xr.DataArray, model: pm.Model) -> N
 def _shown(labels: Any) -> str:
     some = ", ".join(map(str, labels[:4]))
     return f"[{some}, ...] ({len(labels)})" if len(labels) > 4 else f"[{some}]"
+
+
+def with_data(model: pm.Model, name: str, y: np.ndarray) -> pm.Model:
+    """A copy of the model that observes other values of one variable."""
+    copy = clone_model(model)
+    rv = copy[name]
+    old = copy.rvs_to_values[rv]
+    new = constant(y)
+    new.name = old.name
+    copy.rvs_to_values[rv] = new
+    copy.values_to_rvs.pop(old)
+    copy.values_to_rvs[new] = rv
+    return copy

@@ -1,6 +1,7 @@
 """P04: error of the ensemble Kalman filter over seeds on the K05 series, beside a table."""
 
 import numpy as np
+import pymc as pm
 import pytest
 from numpyro import distributions as dist
 
@@ -62,3 +63,21 @@ def test_seeds_differ_and_repeat():
         return float(likelihood_function(SYSTEM, likelihood, y, SERIES.t[:20], shapes)(params))
 
     assert value(1) == value(1) != value(2)
+
+
+def test_the_report_of_a_model_agrees_with_the_table():
+    members, bias, sd = TABLE[1, :3]
+    with pm.Model(coords={"time": SERIES.t}) as model:
+        theta = pm.HalfNormal("theta", initval=float(SERIES.theta))
+        pds.Trajectory(
+            "y",
+            SYSTEM,
+            params={"theta": theta},
+            observed=SERIES.y,
+            dims="time",
+            likelihood=pds.EnKF(int(members), pds.Exact(), variant="perturbed"),
+        )
+    report = pds.check_likelihood(model, n_seeds=40)["check"]
+    assert 0.5 * sd < float(report["seed_sd"].item()) < 1.5 * sd
+    off = -float(report["reference_change"].item())
+    assert abs(off - bias) < abs(bias) + 3 * sd / 40**0.5

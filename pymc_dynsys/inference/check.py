@@ -1,0 +1,318 @@
+"""What an approximate likelihood costs, in nats for each trajectory."""
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pymc as pm
+import xarray as xr
+from pymc.initial_point import make_initial_point_fn
+
+from pymc_dynsys.bridge.data import place
+from pymc_dynsys.bridge.fitted import Fitted, ParameterDraws, find_trajectory
+from pymc_dynsys.discretization import EulerMaruyama, LocalLinearization, MomentODE
+from pymc_dynsys.filters import EKF, EnKF, Kalman
+from pymc_dynsys.filters.base import Likelihood
+from pymc_dynsys.filters.batch import constants_of, visit_log_likelihoods
+from pymc_dynsys.inference.states import draws_of
+
+logger = logging.getLogger("pymc_dynsys")
+
+LARGE = 1000
+"""Members of the ensemble that an extended Kalman filter is compared with."""
+
+TOLERABLE = 0.1
+"""Error in nats of one trajectory that moves its parameters by some hundredths of their sd."""
+
+
+def check_likelihood(
+    model: pm.Model,
+    idata: xr.DataTree | None = None,
+    *,
+    n_draws: int = 4,
+    n_seeds: int = 8,
+    var_name: str | None = None,
+) -> xr.DataTree:
+    r"""Measure how wrong an approximate likelihood is, and say what to do about it.
+
+    Errors that do not change with the parameters are harmless; those that do bias the posterior
+    by about their own slope. So look at several draws, and not at one point only.
+
+    Parameters
+    ----------
+    model : pm.Model
+        The model.
+    idata : DataTree, optional
+        What ``pm.sample`` returned; `n_draws` of its draws are looked at, evenly spread. Default:
+        the model's initial point.
+    n_draws, n_seeds : int
+        Draws of the parameters, and sets of noise of an ensemble filter.
+    var_name : str, optional
+        Name of the trajectory, if the model has several.
+
+    Returns
+    -------
+    DataTree
+        Group ``check`` with, in nats, dims ``(draw, *batch)``:
+
+        ``log_likelihood``
+            what the model uses;
+        ``seed_sd``
+            spread over the seeds of an ensemble filter, 0 for others;
+        ``step_change``
+            change when steps are halved, 0 where there are none;
+        ``reference_change``
+            change to another likelihood, the one in the attribute ``reference``: the exact one
+            where it exists, else ``EKF`` for an ensemble filter and an ensemble of 1,000 members
+            for ``EKF``; averages over the seeds.
+
+        ``finite`` and ``gradient_finite`` say where the likelihood and its gradient are numbers.
+        The attribute ``advice`` has a sentence for each thing to do, also logged.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a model without a trajectory, or draws that do not fit it.
+
+    Examples
+    --------
+    >>> import numpy as np, pymc as pm
+    >>> import pymc_dynsys as pds
+    >>> from numpyro import distributions as dist
+    >>> walk = pds.SDE(
+    ...     states=("level",),
+    ...     drift=lambda level, mu: mu - level,
+    ...     diffusion=0.3,
+    ...     initial=dist.Normal(0.0, 1.0),
+    ...     observation=lambda level: dist.Normal(level, 0.1),
+    ... )
+    >>> with pm.Model(coords={"time": [0.0, 1.0, 3.0]}) as model:
+    ...     y = [0.1, 0.2, 0.3]
+    ...     rv = pds.Trajectory("y", walk, params={"mu": pm.Normal("mu")}, observed=y, dims="time")
+    >>> pds.check_likelihood(model)["check"].attrs["advice"]
+    ['Kalman(discretization=Exact()) is exact: there is nothing to choose']
+    """
+    fitted = find_trajectory(model, var_name)
+    draws, chosen = _draws(fitted, model, idata, n_draws)
+    params = ParameterDraws(fitted, model, draws).at(np.arange(draws.sizes["draw"]))
+    likelihood, gaps = fitted.spec.likelihood, _gaps(fitted)
+    seeds = range(n_seeds) if isinstance(likelihood, EnKF) else range(1)
+
+    def evaluate(changed: Any, of_seeds: Any = seeds) -> np.ndarray:
+        return _values(fitted, changed, params, of_seeds)
+
+    own = evaluate(likelihood, [getattr(likelihood, "seed", 0)])[0]
+    several = evaluate(likelihood) if len(seeds) > 1 else own[None]
+    middle = several.mean(0)
+    halved = _halved(likelihood, gaps)
+    other = _reference(fitted, likelihood)
+    step_change = np.zeros(own.shape) if halved is None else evaluate(halved).mean(0) - middle
+    reference_change = np.zeros(own.shape)
+    if other is not None:
+        of_seeds = range(n_seeds) if isinstance(other, EnKF) else [0]
+        reference_change = evaluate(other, of_seeds).mean(0) - middle
+    slopes = _slopes(fitted, params)
+    finite_slopes = np.all([np.isfinite(s) for s in slopes.values()], axis=0) if slopes else True
+    dims = ("draw", *fitted.batch_dims)
+    data = xr.Dataset(
+        {
+            "log_likelihood": (dims, own),
+            "seed_sd": (dims, several.std(0, ddof=1) if len(seeds) > 1 else np.zeros(own.shape)),
+            "step_change": (dims, step_change),
+            "reference_change": (dims, reference_change),
+            "finite": (dims, np.isfinite(own)),
+            "gradient_finite": (dims, np.broadcast_to(finite_slopes, own.shape)),
+        },
+        coords={"draw": chosen, **{d: fitted.coords[d] for d in fitted.batch_dims}},
+        attrs={"likelihood": repr(likelihood), "reference": repr(other), "halved": repr(halved)},
+    )
+    data.attrs["advice"] = _advice(fitted, data, slopes, likelihood, halved, other)
+    for sentence in data.attrs["advice"]:
+        logger.info("%s: %s", fitted.name, sentence)
+    return xr.DataTree.from_dict({"check": data})
+
+
+def _draws(
+    fitted: Fitted, model: pm.Model, idata: Any, n_draws: int
+) -> tuple[xr.Dataset, np.ndarray]:
+    """Some draws in a chain of their own, and their positions; else the initial point."""
+    if idata is None:
+        point = make_initial_point_fn(model=model, return_transformed=False)(0)
+        data = xr.Dataset()
+        for rv in model.free_RVs:
+            value = np.asarray(point[rv.name], float)
+            named = model.named_vars_to_dims.get(rv.name)
+            own = [f"{rv.name}_dim_{i}" for i in range(value.ndim)] if named is None else named
+            data[rv.name] = (("chain", "draw", *own), value[None, None])
+        coords = {d: list(c) for d, c in model.coords.items() if d in data.dims and c is not None}
+        data = data.assign_coords(coords)
+        if not data.variables:
+            data = xr.Dataset(coords={"chain": [0], "draw": [0]})
+        return data, np.arange(1)
+    draws = draws_of(idata, "posterior")
+    total = draws.sizes["chain"] * draws.sizes["draw"]
+    which = np.unique(np.linspace(0, total - 1, min(n_draws, total)).round().astype(int))
+    stacked = draws.stack(pick=("chain", "draw"), create_index=False).isel(pick=which)
+    some = stacked.drop_vars(["chain", "draw"]).rename(pick="draw").expand_dims("chain")
+    return some, which
+
+
+def _gaps(fitted: Fitted) -> np.ndarray:
+    grid = fitted.program.prepare(fitted.times, fitted.t0)
+    return np.asarray(grid.gaps / grid.steps)
+
+
+def _values(fitted: Fitted, likelihood: Any, params: Any, seeds: Any) -> np.ndarray:
+    """Log-likelihoods ``(seed, draw, *batch)``; one program for all seeds."""
+    program = replace(fitted.program, likelihood=likelihood)
+    grid = program.prepare(fitted.times, fitted.t0)
+    y = fitted.y[None]
+
+    @jax.jit
+    def total(constants: Any) -> Any:
+        return visit_log_likelihoods(program, y, params, grid, constants).sum(-1)
+
+    out = []
+    n_draws = max((value.shape[0] for value in params.values()), default=1)
+    for seed in seeds:
+        changed = replace(program, likelihood=_seeded(likelihood, seed))
+        constants = constants_of(changed, fitted.y, grid)
+        constants = jax.tree.map(lambda leaf: np.expand_dims(leaf, 1), constants)
+        out.append(np.broadcast_to(np.asarray(total(constants)), (n_draws, *fitted.batch)))
+    return np.stack(out)
+
+
+def _seeded(likelihood: Any, seed: int) -> Any:
+    return replace(likelihood, seed=seed) if isinstance(likelihood, EnKF) else likelihood
+
+
+def _slopes(fitted: Fitted, params: Any) -> dict[str, np.ndarray]:
+    """Whether-finite sizes of the gradient of each trajectory's value, by parameter."""
+    program = fitted.program
+    grid = program.prepare(fitted.times, fitted.t0)
+    constants = constants_of(program, fitted.y, grid)
+    constants = jax.tree.map(lambda leaf: np.expand_dims(leaf, 1), constants)
+    y = fitted.y[None]
+    n_draws = max((value.shape[0] for value in params.values()), default=1)
+    cores = {name: len(shape) for name, shape in fitted.spec.system.param_shapes.items()}
+    full = {
+        name: jnp.broadcast_to(value, (n_draws, *fitted.batch, *value.shape[1 + fitted.rank :]))
+        for name, value in params.items()
+    }
+
+    @jax.jit
+    def gradient(params: Any) -> Any:
+        def total(params: Any) -> Any:
+            return visit_log_likelihoods(program, y, params, grid, constants).sum()
+
+        return jax.grad(total)(params)
+
+    found = gradient(full) if full else {}
+    return {
+        name: np.abs(np.asarray(g)).sum(tuple(range(g.ndim - cores[name], g.ndim)))
+        for name, g in found.items()
+    }
+
+
+def _halved(likelihood: Likelihood, gaps: np.ndarray) -> Any:
+    """The same likelihood with steps half as long; None where steps make no difference."""
+    scheme = getattr(likelihood, "discretization", None)
+    if not isinstance(scheme, EulerMaruyama | LocalLinearization):
+        return None
+    longest = float(gaps.max(initial=0.0))
+    if longest == 0.0:
+        return None
+    return replace(likelihood, discretization=replace(scheme, dt=longest / 2 * (1 + 1e-9)))  # type: ignore[type-var]
+
+
+def _reference(fitted: Fitted, likelihood: Likelihood) -> Any:
+    """Another likelihood to compare with, the exact one where there is one."""
+    if isinstance(likelihood, Kalman | EKF | EnKF):
+        if fitted.spec.system.structure.linear_gaussian:
+            exact = Kalman()
+            return None if likelihood == exact else exact
+        if isinstance(likelihood, EKF):
+            scheme = (
+                None
+                if isinstance(likelihood.discretization, MomentODE)
+                else likelihood.discretization
+            )
+            large = EnKF(LARGE, scheme)
+            return large.settle(fitted.spec.system, _gaps(fitted))[0]
+        if isinstance(likelihood, EnKF):
+            return EKF(likelihood.scheme)
+    return None
+
+
+def _advice(
+    fitted: Fitted,
+    data: xr.Dataset,
+    slopes: dict[str, np.ndarray],
+    likelihood: Any,
+    halved: Any,
+    other: Any,
+) -> list[str]:
+    """Sentences for the reader, the most pressing first."""
+    out = []
+    for name, sizes in slopes.items():
+        bad = np.argwhere(~np.isfinite(sizes))
+        if len(bad):
+            who = place(bad[0][1:], fitted.labels, fitted.batch_dims) if fitted.batch_dims else ""
+            out.append(
+                f"the gradient with respect to {name} is not finite"
+                f"{f' for {who}' if who else ''}; guard divisions, roots and logarithms in the "
+                "system with jnp.where"
+            )
+    bad = np.argwhere(~data["finite"].values)
+    if len(bad):
+        who = place(bad[0][1:], fitted.labels, fitted.batch_dims) if fitted.batch_dims else ""
+        out.append(f"the log-likelihood is not finite{f' for {who}' if who else ''}")
+
+    def worst(name: str) -> float:
+        return float(np.nanmax(np.abs(data[name].values), initial=0.0))
+
+    if isinstance(likelihood, EnKF):
+        spread, total = worst("seed_sd"), np.sqrt((data["seed_sd"] ** 2).sum(fitted.batch_dims))
+        out.append(
+            f"the seed moves a trajectory's log-likelihood by up to {spread:.2g} nats (sd), the "
+            f"total by {float(total.max()):.2g}"
+            + (
+                f"; an ensemble of {_enough(likelihood, spread)} would bring the former to "
+                f"{TOLERABLE:g}"
+                if spread > TOLERABLE
+                else ""
+            )
+        )
+    if halved is not None:
+        change = worst("step_change")
+        verdict = "take shorter steps" if change > TOLERABLE else "steps are short enough"
+        out.append(
+            f"steps of half the length change a trajectory by up to {change:.2g} nats: {verdict}"
+        )
+    if other is not None:
+        change = worst("reference_change")
+        exact = isinstance(other, Kalman)
+        if exact:
+            verdict = "use it" if change > 0 else "they agree"
+        else:
+            verdict = "they agree" if change <= TOLERABLE else "find out which is right"
+        out.append(
+            f"{'the exact' if exact else 'another approximate'} likelihood, {other!r}, differs by "
+            f"up to {change:.2g} nats a trajectory: {verdict}"
+        )
+    if not out:
+        exact = likelihood == Kalman()
+        out.append(
+            f"{likelihood!r} is exact: there is nothing to choose"
+            if exact
+            else f"{likelihood!r} has no step, seed or alternative to compare with"
+        )
+    return out
+
+
+def _enough(likelihood: EnKF, spread: float) -> int:
+    """Members that bring the spread down to what is tolerable; it falls with their root."""
+    return int(np.ceil(likelihood.ensemble_size * (spread / TOLERABLE) ** 2 / 10) * 10)

@@ -1,0 +1,173 @@
+"""One-step prediction errors of a fitted trajectory, and what is wrong with them."""
+
+from typing import Any, Literal
+
+import jax
+import numpy as np
+import pymc as pm
+import xarray as xr
+from scipy import stats
+
+from pymc_dynsys.bridge.fitted import ParameterDraws, find_trajectory
+from pymc_dynsys.filters.batch import constants_of
+from pymc_dynsys.filters.ode_solve import ODESolve
+from pymc_dynsys.inference import blocks
+from pymc_dynsys.inference.states import draws_of, labelled, take
+from pymc_dynsys.inference.times import asked_times
+from pymc_dynsys.smoothers import innovations as standardised
+
+
+def innovations(
+    idata: xr.DataTree,
+    *,
+    model: pm.Model,
+    lags: int | None = None,
+    group: Literal["posterior", "prior"] = "posterior",
+    var_name: str | None = None,
+    progressbar: bool = True,
+) -> xr.DataTree:
+    r"""Standardised errors of the prediction of each datum from those before it.
+
+    If the model is right, then at its true parameters
+
+    .. math:: z_{kj} = \frac{y_{kj} - E[y_{kj} \mid y_{<k}, y_{k,<j}]}{\mathrm{sd}[y_{kj} \mid
+              y_{<k}, y_{k,<j}]}
+
+    are independent standard normals: components of one datum are taken in their order, each given
+    those before it.
+
+    Parameters
+    ----------
+    idata : DataTree
+        What ``pm.sample`` returned.
+    model : pm.Model
+        The model.
+    lags : int, optional
+        Autocorrelations in the test of Ljung and Box; default 10, or a fifth of the data of the
+        longest trajectory if that is less.
+    group : {"posterior", "prior"}
+        Where the parameters are.
+    var_name : str, optional
+        Name of the trajectory, if the model has several.
+    progressbar : bool
+        Show the progress of work done in several blocks.
+
+    Returns
+    -------
+    DataTree
+        ``innovations`` with, for each draw: ``z``, dims ``(chain, draw, *batch, time[,
+        component])``; ``pit``, their probability integral transform, uniform if all is well;
+        ``nis``, the normalised innovation squared of a datum, chi-squared with as many degrees of
+        freedom as it has components; NaN where data are missing. ``tests`` with p-values of each
+        trajectory: ``ljung_box`` (are errors correlated in time?) and ``nis`` (is their size as
+        predicted?; two-sided), NaN for trajectories too short to say.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`sample_states`; and if the observation is not Gaussian.
+
+    Notes
+    -----
+    At draws from the posterior, p-values are those of the fit at each draw. A model that is right
+    gives small ones at the rate that their size says, or less often, since its parameters have
+    been fitted to the same data.
+
+    References
+    ----------
+    Ljung and Box (1978), *On a measure of lack of fit in time series models*. Bar-Shalom, Li and
+    Kirubarajan (2001), *Estimation with Applications to Tracking and Navigation*, sec. 5.4.
+
+    Examples
+    --------
+    >>> import numpy as np, pymc as pm
+    >>> import pymc_dynsys as pds
+    >>> from numpyro import distributions as dist
+    >>> walk = pds.SDE(
+    ...     states=("level",),
+    ...     drift=lambda level, mu: mu - level,
+    ...     diffusion=0.3,
+    ...     initial=dist.Normal(0.0, 1.0),
+    ...     observation=lambda level: dist.Normal(level, 0.1),
+    ... )
+    >>> with pm.Model(coords={"time": np.arange(20.0)}) as model:
+    ...     y = np.random.default_rng(0).normal(size=20)
+    ...     rv = pds.Trajectory("y", walk, params={"mu": pm.Normal("mu")}, observed=y, dims="time")
+    ...     prior = pm.sample_prior_predictive(5, random_seed=1)
+    >>> errors = pds.innovations(prior, model=model, group="prior")
+    >>> errors["innovations"]["z"].dims
+    ('chain', 'draw', 'time')
+    """
+    draws = draws_of(idata, group)
+    fitted = find_trajectory(model, var_name)
+    if not fitted.spec.system.structure.gaussian_observation:
+        raise ValueError("innovations: they are defined for Gaussian observations only")
+    params = ParameterDraws(fitted, model, draws)
+    asked = asked_times(fitted, None)
+    program = fitted.program
+    grid = program.prepare(asked.times, asked.t0)
+    constants = constants_of(program, fitted.y, grid)
+    constants = jax.tree.map(lambda leaf: np.expand_dims(leaf, 1), constants)
+
+    def work(which: np.ndarray) -> Any:
+        z = standardised(program, fitted.y[None], params.at(which), grid, constants)
+        return take(np.asarray(z), asked, fitted)
+
+    d, size = fitted.spec.system.n_states, float(np.prod(fitted.y.shape))
+    per_draw = 8.0 * size * (12 + 6 * d * d)
+    if not isinstance(fitted.spec.likelihood, ODESolve):
+        per_draw *= 1 + getattr(fitted.spec.likelihood, "ensemble_size", 0) / 4
+    z = blocks.run(work, params.size, per_draw, "Predicting each datum ...", progressbar)
+
+    seen = ~np.isnan(z)
+    nis = np.where(seen.any(-1), np.nansum(z * z, axis=-1), np.nan)
+    scalar = fitted.spec.system.n_observed is None
+    tail = () if scalar else (fitted.dims[-1],)
+    shown = z[..., 0] if scalar else z
+    errors = labelled(
+        fitted,
+        asked,
+        draws,
+        {"z": (shown, tail), "pit": (stats.norm.cdf(shown), tail), "nis": (nis, ())},
+    )
+    axis = fitted.rank + 1
+    longest = int(seen.sum(axis).max(initial=0))
+    n_lags = max(1, min(10, longest // 5)) if lags is None else lags
+    of_series = ljung_box(np.moveaxis(z, axis, -1), n_lags)
+    total, count = np.nansum(z * z, axis=(axis, axis + 1)), seen.sum((axis, axis + 1))
+    below = stats.chi2.cdf(total, np.maximum(count, 1))
+    of_size = np.where(count > 0, 2 * np.minimum(below, 1 - below), np.nan)
+    sample = (draws.sizes["chain"], draws.sizes["draw"])
+    front = ("chain", "draw", *fitted.batch_dims)
+    of_series = of_series[..., 0] if scalar else of_series
+    tests = xr.Dataset(
+        {
+            "ljung_box": ((*front, *tail), of_series.reshape(*sample, *of_series.shape[1:])),
+            "nis": (front, of_size.reshape(*sample, *of_size.shape[1:])),
+        },
+        coords={name: c for name, c in errors.coords.items() if set(c.dims) <= {*front}},
+        attrs={"lags": n_lags},
+    )
+    if tail:
+        errors = errors.assign_coords({tail[0]: fitted.coords[tail[0]]})
+        tests = tests.assign_coords({tail[0]: fitted.coords[tail[0]]})
+    return xr.DataTree.from_dict({"innovations": errors, "tests": tests})
+
+
+def ljung_box(z: np.ndarray, lags: int) -> np.ndarray:
+    """P-values of series along the last axis; missing values are skipped pair by pair."""
+    if isinstance(lags, bool) or not isinstance(lags, int | np.integer) or lags < 1:
+        raise ValueError(f"lags: expected a positive integer, got {lags!r}")
+    seen = ~np.isnan(z)
+    n = seen.sum(-1)
+    centred = np.where(seen, z - (np.nansum(z, -1) / np.maximum(n, 1))[..., None], 0.0)
+    power = (centred * centred).sum(-1)
+    total = np.zeros(n.shape)
+    for k in range(1, lags + 1):
+        pairs = (seen[..., k:] & seen[..., :-k]).sum(-1)
+        product = (centred[..., k:] * centred[..., :-k]).sum(-1)
+        # Per pair, so that gaps make estimates less sure and not smaller.
+        share = np.maximum(pairs, 1) / np.maximum(n, 1)
+        rho = product / np.where(power > 0, power, 1.0) / share
+        total += np.where(pairs > 0, pairs * rho**2 * (n + 2) / np.maximum(n, 1), 0.0)
+    return np.where(n > lags + 2, stats.chi2.sf(total, lags), np.nan)

@@ -1,0 +1,221 @@
+"""Pointwise log-likelihoods for ArviZ, and refits for leave-future-out cross-validation."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal, get_args
+
+import arviz_stats
+import jax
+import numpy as np
+import pymc as pm
+import xarray as xr
+
+from pymc_dynsys.bridge.fitted import Fitted, ParameterDraws, find_trajectory, with_data
+from pymc_dynsys.filters.batch import constants_of, visit_log_likelihoods
+from pymc_dynsys.inference import blocks
+from pymc_dynsys.inference.states import draws_of, labelled
+from pymc_dynsys.inference.times import asked_times
+
+By = Literal["trajectory", "datum", "time"]
+
+
+def log_likelihood(
+    idata: xr.DataTree,
+    *,
+    model: pm.Model,
+    by: By = "datum",
+    var_name: str | None = None,
+    progressbar: bool = True,
+) -> xr.DataTree:
+    r"""Add the log-likelihood of each trajectory, datum or time to a copy of the results.
+
+    A datum's is :math:`\log p(y_k \mid y_{<k}, \theta)`: one step ahead, given those before it in
+    its trajectory. Summed they are the trajectory's, which ``pm.compute_log_likelihood`` gives.
+
+    Parameters
+    ----------
+    idata : DataTree
+        What ``pm.sample`` returned.
+    model : pm.Model
+        The model.
+    by : {"trajectory", "datum", "time"}
+        What to leave out together: whole trajectories, for ``az.loo`` over subjects; single data,
+        of which missing ones are no part; or all data at one time, for ``az.lfo_cv``, which needs
+        times that the trajectories share.
+    var_name : str, optional
+        Name of the trajectory, if the model has several.
+    progressbar : bool
+        Show the progress of work done in several blocks.
+
+    Returns
+    -------
+    DataTree
+        A copy of `idata` whose group ``log_likelihood`` has one variable with the name of the
+        trajectory and the dims ``(chain, draw)`` and ``*batch``, ``datum`` or ``time``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`sample_states`; and for ``by="time"`` if times differ by trajectory.
+
+    Notes
+    -----
+    Leaving single data out of a time series with ``az.loo`` lets later data tell about the one
+    left out only through the parameters, as all factors are conditional on the past; what it
+    estimates is one-step-ahead prediction with parameters that know the rest.
+
+    Examples
+    --------
+    >>> import numpy as np, pymc as pm
+    >>> import pymc_dynsys as pds
+    >>> from numpyro import distributions as dist
+    >>> walk = pds.SDE(
+    ...     states=("level",),
+    ...     drift=lambda level, mu: mu - level,
+    ...     diffusion=0.3,
+    ...     initial=dist.Normal(0.0, 1.0),
+    ...     observation=lambda level: dist.Normal(level, 0.1),
+    ... )
+    >>> with pm.Model(coords={"time": [0.0, 1.0, 3.0]}) as model:
+    ...     y = [0.1, np.nan, 0.3]
+    ...     rv = pds.Trajectory("y", walk, params={"mu": pm.Normal("mu")}, observed=y, dims="time")
+    ...     idata = pm.sample(50, tune=50, chains=1, nuts_sampler="numpyro", progressbar=False,
+    ...                       random_seed=1, compute_convergence_checks=False)
+    >>> dict(pds.log_likelihood(idata, model=model).log_likelihood["y"].sizes)
+    {'chain': 1, 'draw': 50, 'datum': 2}
+    """
+    if by not in get_args(By):
+        raise ValueError(f"by: expected one of {get_args(By)}, got {by!r}")
+    draws = draws_of(idata, "posterior")
+    fitted = find_trajectory(model, var_name)
+    each = of_visits(fitted, model, draws, progressbar)
+    seen = ~np.isnan(fitted.y)
+    if fitted.spec.system.n_observed is not None:
+        seen = seen.any(-1)
+    data = labelled(fitted, asked_times(fitted, None), draws, {fitted.name: (each, ())})
+    array = data[fitted.name]
+    if by == "trajectory":
+        out = array.sum(str(array.dims[-1])).drop_vars("time", errors="ignore")
+    elif by == "time":
+        require_shared_times(fitted)
+        out = array.sum(list(fitted.batch_dims)) if fitted.batch_dims else array
+        lead = tuple(range(fitted.rank))
+        some = np.broadcast_to(seen, fitted.y.shape[: fitted.rank + 1]).any(lead)
+        out = out.isel({out.dims[-1]: np.flatnonzero(some)})
+    else:
+        front = array.dims[2:]
+        out = array.stack(datum=front, create_index=False)
+        out = out.isel(datum=np.flatnonzero(seen.ravel()))
+    copy = idata.copy()
+    copy["log_likelihood"] = xr.DataTree(out.to_dataset(name=fitted.name))
+    return copy
+
+
+def of_visits(
+    fitted: Fitted, model: pm.Model, draws: xr.Dataset, progressbar: bool = False
+) -> np.ndarray:
+    """Log-density of each datum given the earlier ones, ``(draw, *batch, time)``."""
+    params = ParameterDraws(fitted, model, draws)
+    asked = asked_times(fitted, None)
+    program = fitted.program
+    grid = program.prepare(asked.times, asked.t0)
+    constants = constants_of(program, fitted.y, grid)
+    constants = jax.tree.map(lambda leaf: np.expand_dims(leaf, 1), constants)
+    function = jax.jit(partial(visit_log_likelihoods, program))
+    batch = fitted.y.shape[: fitted.rank + 1]
+
+    def work(which: np.ndarray) -> Any:
+        values = np.asarray(function(fitted.y[None], params.at(which), grid, constants))
+        return np.broadcast_to(values, (len(values), *batch))
+
+    d = fitted.spec.system.n_states
+    per_draw = 8.0 * np.prod(batch, dtype=float) * (8 + 4 * d * d)
+    per_draw *= 1 + getattr(fitted.spec.likelihood, "ensemble_size", 0) / 4
+    out: np.ndarray = blocks.run(
+        work, params.size, per_draw, "Computing log-likelihoods ...", progressbar
+    )
+    return out
+
+
+def require_shared_times(fitted: Fitted) -> None:
+    """Refuse a panel whose trajectories have times of their own."""
+    shared = all(n == 1 for n in fitted.times.shape[:-1])
+    if not shared:
+        first = fitted.times.reshape(-1, fitted.times.shape[-1])[0]
+        shared = bool((fitted.times == first).all())
+    if not shared:
+        raise ValueError(
+            f"{fitted.name}: trajectories have times of their own, so there is no common future "
+            "to leave out; use by='trajectory' or by='datum'"
+        )
+
+
+class LeaveFutureOut(arviz_stats.SamplingWrapper):
+    """Refits for ``az.lfo_cv``: the model without the data from some time onwards.
+
+    Parameters
+    ----------
+    model : pm.Model
+        The model with all data. All trajectories share their times.
+    var_name : str, optional
+        Name of the trajectory, if the model has several.
+    **sample_kwargs
+        For ``pm.sample``, which fits each shortened panel.
+
+    Examples
+    --------
+    >>> import arviz as az, numpy as np, pymc as pm
+    >>> import pymc_dynsys as pds
+    >>> from numpyro import distributions as dist
+    >>> walk = pds.SDE(
+    ...     states=("level",),
+    ...     drift=lambda level, mu: mu - level,
+    ...     diffusion=0.3,
+    ...     initial=dist.Normal(0.0, 1.0),
+    ...     observation=lambda level: dist.Normal(level, 0.1),
+    ... )
+    >>> options = dict(draws=200, tune=100, chains=1, nuts_sampler="numpyro", progressbar=False,
+    ...                random_seed=1, compute_convergence_checks=False)
+    >>> with pm.Model(coords={"time": np.arange(6.0)}) as model:
+    ...     y = [0.1, 0.3, 0.2, -0.1, 0.4, 0.2]
+    ...     rv = pds.Trajectory("y", walk, params={"mu": pm.Normal("mu")}, observed=y, dims="time")
+    ...     idata = pm.sample(**options)
+    >>> idata = pds.log_likelihood(idata, model=model, by="time")
+    >>> future = pds.LeaveFutureOut(model, **options)
+    >>> az.lfo_cv(idata, future, min_observations=4, forecast_horizon=1).n_data_points
+    2
+    """
+
+    def __init__(self, model: pm.Model, *, var_name: str | None = None, **sample_kwargs: Any):
+        self.fitted = find_trajectory(model, var_name)
+        require_shared_times(self.fitted)
+        super().__init__(model, sample_kwargs=sample_kwargs)
+        seen = ~np.isnan(self.fitted.y)
+        if self.fitted.spec.system.n_observed is not None:
+            seen = seen.any(-1)
+        # Times at which nothing was observed are no points to leave out.
+        self._visits = np.flatnonzero(seen.any(tuple(range(self.fitted.rank))))
+
+    def sel_observations(self, idx: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Data without those at the times with the positions `idx`; and these positions."""
+        which = np.asarray(idx)
+        y = self.fitted.y.copy()
+        y[(slice(None),) * self.fitted.rank + (self._visits[which],)] = np.nan
+        return y, which
+
+    def sample(self, modified_observed_data: np.ndarray) -> Any:
+        """Fit the model to other data."""
+        shortened = with_data(self.model, self.fitted.name, modified_observed_data)
+        return pm.sample(model=shortened, **self.sample_kwargs)
+
+    def get_inference_data(self, fitted_model: Any) -> Any:
+        """What ``pm.sample`` returned."""
+        return fitted_model
+
+    def log_likelihood__i(self, excluded_obs: np.ndarray, idata__i: Any) -> xr.DataArray:
+        """Log-likelihood of each excluded time given all before it, at the draws of a refit."""
+        draws = draws_of(idata__i, "posterior")
+        each = of_visits(self.fitted, self.model, draws)
+        total = each.sum(tuple(range(1, each.ndim - 1)))[:, self._visits[excluded_obs]]
+        shape = (draws.sizes["chain"], draws.sizes["draw"], -1)
+        return xr.DataArray(total.reshape(shape), dims=("chain", "draw", self.fitted.time_dim))
