@@ -162,6 +162,7 @@ def test_log_likelihoods_by_trajectory_datum_and_time_have_one_sum(small):
     assert "log_likelihood" not in idata.children
 
 
+@pytest.mark.filterwarnings("ignore:Estimated shape parameter")  # of few data, not of the code
 def test_arviz_leaves_subjects_out_and_the_future():
     y = simulated()[:20, :8]
     y[:, 2] = NAN
