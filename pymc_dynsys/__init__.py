@@ -20,6 +20,7 @@ from pymc_dynsys.inference import (
     simulate,
 )
 from pymc_dynsys.panels import coords, panel
+from pymc_dynsys.plots import plot_forecast, plot_innovations, plot_trajectories
 from pymc_dynsys.systems import ODE, SDE, Dose, Gaussian
 
 __all__ = [
@@ -45,6 +46,9 @@ __all__ = [
     "innovations",
     "log_likelihood",
     "panel",
+    "plot_forecast",
+    "plot_innovations",
+    "plot_trajectories",
     "sample_states",
     "simulate",
 ]

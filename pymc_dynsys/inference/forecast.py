@@ -13,7 +13,7 @@ from pymc_dynsys.bridge.fitted import Fitted, ParameterDraws, find_trajectory, r
 from pymc_dynsys.bridge.schedule import Frame, check_schedule, make_schedule
 from pymc_dynsys.discretization import Schedule
 from pymc_dynsys.inference import blocks
-from pymc_dynsys.inference.states import draws_of, labelled, states_at, take
+from pymc_dynsys.inference.states import draws_of, labelled, observed_data, states_at, take
 from pymc_dynsys.inference.times import Asked, as_times, last_data, merged, timed
 from pymc_dynsys.simulation.paths import path_grid, simulate_paths
 
@@ -69,7 +69,7 @@ def forecast(
     DataTree
         ``predictions`` with the data under the name of the trajectory, dims ``(chain, draw,
         *batch, time[, component])``, and ``states``; ``predictions_constant_data`` with
-        ``last_time``, where each path begins.
+        ``last_time``, where each path begins; ``observed_data``.
 
     Raises
     ------
@@ -150,7 +150,13 @@ def forecast(
         {"last_time": (fitted.batch_dims, last)},
         coords={d: fitted.coords[d] for d in fitted.batch_dims},
     )
-    return xr.DataTree.from_dict({"predictions": data, "predictions_constant_data": constant})
+    return xr.DataTree.from_dict(
+        {
+            "predictions": data,
+            "predictions_constant_data": constant,
+            "observed_data": observed_data(fitted),
+        }
+    )
 
 
 def future_schedule(

@@ -66,8 +66,7 @@ def sample_states(
     -------
     DataTree
         The same group with ``states``, dims ``(chain, draw, *batch, time, state)``; or ``mean``
-        and ``covariance`` with a last dim ``state_2``. Also ``observed_data``, if the states are
-        those at the visits.
+        and ``covariance`` with a last dim ``state_2``. Also ``observed_data``.
 
     Raises
     ------
@@ -112,10 +111,8 @@ def sample_states(
         named = {"mean": (arrays[0], ("state",)), "covariance": (arrays[1], ("state", "state_2"))}
     else:
         named = {"states": (arrays[0], ("state",))}
-    tree: dict[str, Any] = {group: labelled(fitted, asked, draws, named)}
-    if times is None:
-        tree["observed_data"] = observed_data(fitted)
-    return xr.DataTree.from_dict(tree)
+    data = labelled(fitted, asked, draws, named)
+    return xr.DataTree.from_dict({group: data, "observed_data": observed_data(fitted)})
 
 
 def states_at(

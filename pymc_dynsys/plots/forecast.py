@@ -1,0 +1,85 @@
+"""Forecasts in small multiples: what was seen, and bands of what is to come."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import xarray as xr
+from arviz_plots import PlotCollection
+from arviz_plots.visuals import vline
+
+from pymc_dynsys.plots import panels
+from pymc_dynsys.plots.trajectories import plot_trajectories
+
+
+def plot_forecast(
+    dt: xr.DataTree,
+    *,
+    var_name: str | None = None,
+    coords: Mapping[str, Any] | None = None,
+    ci_probs: Sequence[float] = (0.5, 0.9),
+    plot_collection: PlotCollection | None = None,
+    backend: str | None = None,
+    visuals: Mapping[str, Mapping[str, Any] | bool] | None = None,
+    **pc_kwargs: Any,
+) -> PlotCollection:
+    """Draw forecasts of data (or states) after the data, with a line where the data end.
+
+    Parameters
+    ----------
+    dt : DataTree
+        From :func:`forecast`.
+    var_name : str, optional
+        Variable of ``predictions``; default the data.
+    coords, ci_probs, plot_collection, backend, visuals, **pc_kwargs
+        As for :func:`plot_trajectories`; the line is the visual ``last_time``.
+
+    Returns
+    -------
+    PlotCollection
+
+    Raises
+    ------
+    ValueError, TypeError
+        For groups and variables that are not there.
+
+    Examples
+    --------
+    >>> import pymc as pm
+    >>> import pymc_dynsys as pds
+    >>> from numpyro import distributions as dist
+    >>> walk = pds.SDE(
+    ...     states=("level",),
+    ...     drift=lambda level, mu: mu - level,
+    ...     diffusion=0.3,
+    ...     initial=dist.Normal(0.0, 1.0),
+    ...     observation=lambda level: dist.Normal(level, 0.1),
+    ... )
+    >>> with pm.Model(coords={"time": [0.0, 1.0, 3.0]}) as model:
+    ...     y = [0.1, 0.2, 0.3]
+    ...     rv = pds.Trajectory("y", walk, params={"mu": pm.Normal("mu")}, observed=y, dims="time")
+    ...     prior = pm.sample_prior_predictive(50, random_seed=1)
+    >>> future = pds.forecast(prior, model=model, group="prior", times=[4.0, 5.0], random_seed=1)
+    >>> pc = pds.plot_forecast(future, backend="none")
+    """
+    if var_name is None:
+        panels.variable(dt, "predictions", "states")
+        var_name = next(str(n) for n in dt["predictions"].dataset.data_vars if n != "states")
+    style = dict(visuals or {})
+    line = style.pop("last_time", {})
+    pc = plot_trajectories(
+        dt,
+        var_name=var_name,
+        group="predictions",
+        coords=coords,
+        ci_probs=ci_probs,
+        plot_collection=plot_collection,
+        backend=backend,
+        visuals=style,
+        **pc_kwargs,
+    )
+    if line is not False:
+        last = panels.variable(dt, "predictions_constant_data", "last_time")
+        last = last.sel({d: labels for d, labels in (coords or {}).items() if d in last.dims})
+        look = {"color": "gray", "linestyle": ":", **(line if isinstance(line, Mapping) else {})}
+        pc.map(vline, "last_time", data=last.to_dataset(name=var_name), ignore_aes="all", **look)
+    return pc

@@ -1,0 +1,187 @@
+"""What the pictures share: one small picture a trajectory, bands and points over time."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from arviz_base import rcParams
+from arviz_base.labels import BaseLabeller
+from arviz_plots import PlotCollection
+from arviz_plots.visuals import (
+    fill_between_y,
+    labelled_title,
+    labelled_x,
+    labelled_y,
+    line_xy,
+    scatter_xy,
+)
+
+SAMPLE = ("chain", "draw")
+
+WIDTH, HEIGHT = 2.8, 2.1
+"""Size of one small picture, in inches."""
+
+
+class Labeller(BaseLabeller):
+    """Titles name the trajectory only; the variable is on the vertical axis."""
+
+    def make_label_vert(self, var_name: Any, sel: Any, isel: Any) -> str:
+        """Labels of the facet, such as ``a, central``."""
+        return ", ".join(str(value) for value in sel.values()) or str(var_name)
+
+
+def variable(dt: Any, group: str, name: str) -> xr.DataArray:
+    """A variable of a group; an error says what there is."""
+    if not isinstance(dt, xr.DataTree):
+        raise TypeError(f"dt: expected a DataTree, got {type(dt).__name__}")
+    if group not in dt.children:
+        raise ValueError(f"dt: no group {group!r}; it has {', '.join(dt.children) or 'none'}")
+    data = dt[group].dataset
+    if name not in data:
+        raise ValueError(
+            f"dt: no {name!r} in {group}; it has {', '.join(map(str, data.data_vars))}"
+        )
+    return data[name]
+
+
+def time_dim(array: xr.DataArray, facets: Sequence[str]) -> str:
+    """The dim along which time runs: the one that is neither a sample nor a facet."""
+    own = [str(dim) for dim in array.dims if dim not in (*SAMPLE, *facets)]
+    if len(own) != 1:
+        raise ValueError(f"expected one dim of time among {tuple(array.dims)}, got {own}")
+    return own[0]
+
+
+def facets_of(array: xr.DataArray, last: Sequence[str] = ("state", "component")) -> list[str]:
+    """Dims of which every label has its own picture."""
+    times = array.coords.get("time")
+    batch = [] if times is None else [d for d in times.dims if d in array.dims]
+    dim = str(batch[-1]) if batch else None
+    if dim is None:
+        rest = [str(d) for d in array.dims if d not in (*SAMPLE, *last)]
+        dim = rest[-1]
+    return [str(d) for d in array.dims if d not in (*SAMPLE, dim)]
+
+
+def times_of(array: xr.DataArray, dim: str) -> xr.DataArray:
+    """Times along `dim`, perhaps with other dims."""
+    for name in ("time", dim):
+        if name in array.coords and dim in array.coords[name].dims:
+            return array.coords[name].reset_coords(drop=True)
+    return xr.DataArray(np.arange(array.sizes[dim]), dims=dim)
+
+
+def over_time(array: xr.DataArray, dim: str, axis: str, **parts: xr.DataArray) -> xr.Dataset:
+    """Times and `parts` stacked along a dim called `axis`, in a common dim ``at``."""
+    x = times_of(array, dim).astype(float)
+    pieces = xr.broadcast(x, *(p.reset_coords(drop=True) for p in parts.values()))
+    labels = ["x", *parts]
+    stacked = xr.concat(pieces, dim=xr.DataArray(labels, dims=axis, name=axis), coords="minimal")
+    stacked = stacked.rename({dim: "at"})
+    return stacked.drop_vars("at", errors="ignore").to_dataset(name=str(array.name))
+
+
+def collection(
+    data: xr.Dataset,
+    facets: Sequence[str],
+    plot_collection: PlotCollection | None,
+    backend: str | None,
+    options: Mapping[str, Any],
+) -> PlotCollection:
+    """A grid of pictures with common axes, one for each label along the facets."""
+    if plot_collection is not None:
+        return plot_collection
+    backend = rcParams["plot.backend"] if backend is None else backend
+    options = {"cols": list(facets), "col_wrap": 4, **options}
+    figure = {**options.get("figure_kwargs", {})}
+    states = [d for d in ("state", "component") if d in facets and data.sizes[d] > 1]
+    figure.setdefault("sharex", True)
+    figure.setdefault("sharey", not states)
+    options["figure_kwargs"] = figure
+    one = data.isel({d: 0 for d in data.dims if d not in facets}, drop=True)
+    if "figsize" not in figure:
+        n = int(np.prod([data.sizes[d] for d in facets], dtype=int))
+        columns = min(n, options.get("col_wrap") or int(np.ceil(np.sqrt(n))))
+        rows = -(-n // columns)
+        dots = 100 if backend != "matplotlib" else 1
+        figure["figsize"] = (dots * max(WIDTH * columns, 5.0), dots * max(HEIGHT * rows, 3.0))
+        figure["figsize_units"] = "inches" if backend == "matplotlib" else "dots"
+    if backend == "matplotlib":
+        figure.setdefault("layout", "constrained")
+    return PlotCollection.wrap(one, backend=backend, **options)
+
+
+def band(
+    pc: PlotCollection, draws: xr.DataArray, dim: str, probability: float, label: str, **style: Any
+) -> None:
+    """Fill between equal-tailed quantiles of the draws."""
+    tail = (1 - probability) / 2
+    low, high = quantiles(draws, tail, 1 - tail)
+    data = over_time(draws, dim, "kwarg", y_bottom=low, y_top=high)
+    pc.map(_fill, label, data=data, ignore_aes="all", **style)
+
+
+def quantiles(draws: xr.DataArray, *levels: float) -> list[xr.DataArray]:
+    """Quantiles over the draws; NaN where there is no time."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
+        all_of_them = draws.quantile(levels, SAMPLE)
+    return [all_of_them.isel(quantile=i, drop=True) for i in range(len(levels))]
+
+
+def _fill(da: xr.DataArray, target: Any, **style: Any) -> Any:
+    there = ~np.isnan(da.sel(kwarg="x").values) & ~np.isnan(da.sel(kwarg="y_top").values)
+    return fill_between_y(da.isel(at=there), target, **style)
+
+
+def middle(pc: PlotCollection, draws: xr.DataArray, dim: str, label: str, **style: Any) -> None:
+    """Line of the medians of the draws."""
+    data = over_time(draws, dim, "plot_axis", y=quantiles(draws, 0.5)[0])
+    pc.map(line_xy, label, data=data, ignore_aes="all", **style)
+
+
+def points(pc: PlotCollection, values: xr.DataArray, dim: str, label: str, **style: Any) -> None:
+    """Points over time."""
+    data = over_time(values, dim, "plot_axis", y=values)
+    pc.map(scatter_xy, label, data=data, ignore_aes="all", **style)
+
+
+def names(pc: PlotCollection, x: str, y: str, titles: bool = True) -> None:
+    """Titles from the labels, and what is on the axes at the outer edges."""
+    if titles:
+        pc.map(labelled_title, "title", ignore_aes="all", subset_info=True, labeller=Labeller())
+    below, left = _edges(pc)
+    pc.map(_at_edge(labelled_x, below), "xlabel", ignore_aes="all", subset_info=True, text=x)
+    pc.map(_at_edge(labelled_y, left), "ylabel", ignore_aes="all", subset_info=True, text=y)
+
+
+def _edges(pc: PlotCollection) -> tuple[Any, Any]:
+    """Whether a picture has none below it, and none to its left."""
+    row, column = pc.viz["row_index"], pc.viz["col_index"]
+    rows, columns = np.ravel(row.values), np.ravel(column.values)
+    lowest = {c: rows[columns == c].max() for c in set(columns.tolist())}
+
+    def below(sel: Any) -> bool:
+        return bool(row.sel(sel).item() == lowest[column.sel(sel).item()])
+
+    def left(sel: Any) -> bool:
+        return bool(column.sel(sel).item() == 0)
+
+    return below, left
+
+
+def _at_edge(visual: Any, at_edge: Any) -> Any:
+    def draw(da: Any, target: Any, sel: Any = None, **kwargs: Any) -> Any:
+        kwargs.pop("var_name", None), kwargs.pop("isel", None)
+        return visual(da, target, **kwargs) if at_edge(sel) else None
+
+    return draw
+
+
+def label_of(array: xr.DataArray, default: str) -> str:
+    """Name and unit of a variable or coordinate, from its attributes."""
+    name = array.attrs.get("long_name", default)
+    units = array.attrs.get("units", array.attrs.get("unit"))
+    return f"{name} ({units})" if units else str(name)

@@ -1,0 +1,143 @@
+"""Trajectories in small multiples: bands of states or predictions, and the data."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import xarray as xr
+from arviz_plots import PlotCollection
+
+from pymc_dynsys.plots import panels
+
+GROUPS = ("posterior", "posterior_predictive", "predictions", "prior", "prior_predictive")
+
+
+def plot_trajectories(
+    dt: xr.DataTree,
+    *,
+    var_name: str = "states",
+    group: str | None = None,
+    observed: str | bool | None = None,
+    coords: Mapping[str, Any] | None = None,
+    ci_probs: Sequence[float] = (0.5, 0.9),
+    plot_collection: PlotCollection | None = None,
+    backend: str | None = None,
+    visuals: Mapping[str, Mapping[str, Any] | bool] | None = None,
+    **pc_kwargs: Any,
+) -> PlotCollection:
+    """Draw every trajectory with bands of its states or predictions, one small picture each.
+
+    Parameters
+    ----------
+    dt : DataTree
+        From :func:`sample_states`, :func:`forecast` or ``pm.sample_posterior_predictive``.
+    var_name : str
+        Variable to draw: ``"states"``, or the name of the trajectory for its data.
+    group : str, optional
+        Where it is; default the first group that holds it.
+    observed : str or bool, optional
+        Data to lay over: a variable of ``observed_data``, or whether to show the only one there.
+        Default: shown where they have the dims of what is drawn, apart from a single state.
+    coords : dict, optional
+        Labels to draw, such as ``{"subject": ["a", "b"]}``; at most
+        ``rcParams["plot.max_subplots"]`` pictures fit.
+    ci_probs : sequence of float
+        Probabilities of the bands, equal-tailed.
+    plot_collection : PlotCollection, optional
+        Pictures to draw into.
+    backend : {"matplotlib", "plotly", "bokeh"}, optional
+        Default ``rcParams["plot.backend"]``.
+    visuals : mapping, optional
+        Style, or False to leave out: ``band``, ``median``, ``observed``, ``title``.
+    **pc_kwargs
+        For ``PlotCollection.wrap``, such as ``col_wrap`` and ``figure_kwargs``.
+
+    Returns
+    -------
+    PlotCollection
+
+    Raises
+    ------
+    ValueError, TypeError
+        For groups and variables that are not there.
+
+    Examples
+    --------
+    >>> import numpy as np, pymc as pm
+    >>> import pymc_dynsys as pds
+    >>> from numpyro import distributions as dist
+    >>> walk = pds.SDE(
+    ...     states=("level",),
+    ...     drift=lambda level, mu: mu - level,
+    ...     diffusion=0.3,
+    ...     initial=dist.Normal(0.0, 1.0),
+    ...     observation=lambda level: dist.Normal(level, 0.1),
+    ... )
+    >>> with pm.Model(coords={"time": [0.0, 1.0, 3.0]}) as model:
+    ...     y = [0.1, 0.2, 0.3]
+    ...     rv = pds.Trajectory("y", walk, params={"mu": pm.Normal("mu")}, observed=y, dims="time")
+    ...     prior = pm.sample_prior_predictive(50, random_seed=1)
+    >>> fine = np.linspace(0.0, 3.0, 31)
+    >>> states = pds.sample_states(prior, model=model, group="prior", times=fine, random_seed=1)
+    >>> pc = pds.plot_trajectories(states, backend="none")
+    """
+    group = _group(dt, var_name) if group is None else group
+    draws = panels.variable(dt, group, var_name).sel(coords or {})
+    data = _observed(dt, draws, observed, coords or {})
+    # A single state or component needs no picture of its own.
+    for dim in ("state", "component"):
+        if dim in draws.dims and draws.sizes[dim] == 1:
+            draws = draws.isel({dim: 0})
+    facets = panels.facets_of(draws)
+    dim = panels.time_dim(draws, facets)
+    style = {"band": {}, "median": {}, "observed": {}, "title": {}, **(visuals or {})}
+    pc = panels.collection(
+        draws.to_dataset(name=var_name), facets, plot_collection, backend, pc_kwargs
+    )
+    if data is not None and style["observed"] is not False:
+        own = [d for d in panels.facets_of(data) if d in facets]
+        look = {"color": "B1", "size": 5, **_mapping(style["observed"])}
+        panels.points(pc, data.rename(var_name), panels.time_dim(data, own), "observed", **look)
+    if style["band"] is not False:
+        look = {"color": "C0", "alpha": 0.25, **_mapping(style["band"])}
+        for i, probability in enumerate(sorted(ci_probs, reverse=True)):
+            panels.band(pc, draws, dim, probability, f"band_{i}", **look)
+    if style["median"] is not False:
+        panels.middle(pc, draws, dim, "median", **{"color": "C0", **_mapping(style["median"])})
+    x, y = panels.label_of(panels.times_of(draws, dim), "time"), panels.label_of(draws, var_name)
+    if var_name == "states" and "state" in draws.coords and draws.coords["state"].ndim == 0:
+        y = panels.label_of(draws, str(draws.coords["state"].item()))
+    panels.names(pc, x, y, titles=bool(facets) and style["title"] is not False)
+    return pc
+
+
+def _mapping(style: Any) -> dict[str, Any]:
+    return dict(style) if isinstance(style, Mapping) else {}
+
+
+def _group(dt: Any, name: str) -> str:
+    """The first group that holds a variable."""
+    if not isinstance(dt, xr.DataTree):
+        raise TypeError(f"dt: expected a DataTree, got {type(dt).__name__}")
+    for group in GROUPS:
+        if group in dt.children and name in dt[group].dataset:
+            return group
+    raise ValueError(f"dt: no group has {name!r}; there are {', '.join(dt.children) or 'none'}")
+
+
+def _observed(
+    dt: xr.DataTree, draws: xr.DataArray, observed: Any, coords: Mapping[str, Any]
+) -> xr.DataArray | None:
+    """Data to lay over, if they fit."""
+    if observed is False or "observed_data" not in dt.children:
+        return None
+    held = dt["observed_data"].dataset
+    name = observed if isinstance(observed, str) else None
+    if name is None:
+        name = str(draws.name) if draws.name in held else next(iter(map(str, held.data_vars)))
+    data = panels.variable(dt, "observed_data", name)
+    data = data.sel({d: labels for d, labels in coords.items() if d in data.dims})
+    if observed is None and "state" in draws.dims and draws.sizes["state"] > 1:
+        return None
+    if observed is None and "component" in data.dims and "component" not in draws.dims:
+        return None
+    return data

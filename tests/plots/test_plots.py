@@ -1,0 +1,141 @@
+"""Pictures on two backends: what is drawn, where, and under which names."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pymc as pm
+import pytest
+from numpyro import distributions as dist
+
+import pymc_dynsys as pds
+from tests.inference.posteriors import posterior
+
+NAN = np.nan
+SUBJECTS = ["a", "b", "c"]
+TIMES = np.array([[0.0, 1.0, 2.0, 4.0], [0.5, 3.0, NAN, NAN], [1.0, 2.0, 3.0, NAN]])
+Y = np.array([[0.1, 0.4, NAN, 0.2], [1.0, 0.7, NAN, NAN], [0.0, 0.1, 0.2, NAN]])
+GRID = np.linspace(0.0, 6.0, 13)
+
+
+@pytest.fixture(scope="module")
+def model():
+    system = pds.SDE(
+        states=("position", "speed"),
+        drift=lambda position, speed, k: (speed, -k * position - speed),
+        diffusion=(0.0, 0.5),
+        initial=dist.Normal(np.zeros(2), 1.0),
+        observation=lambda position: dist.Normal(position, 0.2),
+    )
+    with pm.Model(coords={"subject": SUBJECTS, "visit": range(4)}) as model:
+        params = {"k": pm.HalfNormal("k", dims="subject")}
+        dims = ("subject", "visit")
+        pds.Trajectory("y", system, params=params, observed=Y, times=TIMES, t0=0.0, dims=dims)
+    return model
+
+
+IDATA = posterior(
+    {"k": (("subject",), np.random.default_rng(0).gamma(2.0, 1.0, (40, 3)))}, 40, subject=SUBJECTS
+)
+
+
+@pytest.fixture(autouse=True)
+def no_figure_stays_open():
+    yield
+    plt.close("all")
+
+
+def axes(pc):
+    return np.ravel(pc.viz["plot"].values)
+
+
+@pytest.mark.parametrize("times", [None, GRID])
+def test_each_subject_and_state_has_its_picture(model, times):
+    states = pds.sample_states(IDATA, model=model, times=times, random_seed=1)
+    pc = pds.plot_trajectories(states, backend="matplotlib", col_wrap=2)
+    assert dict(pc.viz["plot"].sizes) == {"subject": 3, "state": 2}
+    titles = [ax.get_title() for ax in axes(pc)]
+    assert titles[:3] == ["a, position", "a, speed", "b, position"]
+    assert [ax.get_xlabel() for ax in axes(pc)] == ["", "", "", "", "time", "time"]
+    first = axes(pc)[0]
+    expected = TIMES[0] if times is None else GRID
+    np.testing.assert_allclose(first.lines[0].get_xdata(), expected)
+    middle = states.posterior["states"].median(("chain", "draw")).values[0, :, 0]
+    np.testing.assert_allclose(first.lines[0].get_ydata(), middle)
+    assert len(first.collections) == 2, "two bands, and no data, which are of no single state"
+
+
+def test_data_are_laid_over_their_predictions(model):
+    future = pds.forecast(IDATA, model=model, times=GRID, random_seed=1)
+    pc = pds.plot_forecast(future, backend="matplotlib", coords={"subject": ["a", "c"]})
+    assert dict(pc.viz["plot"].sizes) == {"subject": 2}
+    points = axes(pc)[0].collections[0].get_offsets()
+    seen = ~np.isnan(np.ma.filled(points, NAN)).any(1)
+    np.testing.assert_allclose(points[seen], np.array([TIMES[0], Y[0]]).T[~np.isnan(Y[0])])
+    low = axes(pc)[1].collections[1].get_paths()[0].vertices[:, 0].min()
+    assert low >= 3.0, "nothing is forecast before the last datum"
+    ends = [line.get_xdata()[0] for line in axes(pc)[1].lines if len(set(line.get_xdata())) == 1]
+    assert ends == [3.0]
+    without = pds.plot_forecast(
+        future, backend="matplotlib", visuals={"last_time": False, "band": False, "observed": False}
+    )
+    assert not axes(without)[0].collections
+    assert len(axes(without)[0].lines) == 1
+
+
+def test_predictive_draws_of_pymc_are_drawn_too(model):
+    with model:
+        predicted = pm.sample_posterior_predictive(IDATA, random_seed=1, progressbar=False)
+    predicted = predicted.copy()
+    group = predicted["posterior_predictive"].dataset
+    time = (("subject", "visit"), TIMES)
+    predicted["posterior_predictive"] = group.assign_coords(time=time)
+    observed = predicted["observed_data"].dataset.assign_coords(time=time)
+    predicted["observed_data"] = observed
+    pc = pds.plot_trajectories(predicted, var_name="y", backend="matplotlib")
+    np.testing.assert_allclose(axes(pc)[0].lines[0].get_xdata(), TIMES[0])
+
+
+def test_innovations_lie_between_their_lines(model):
+    errors = pds.innovations(IDATA, model=model)
+    pc = pds.plot_innovations(errors, backend="matplotlib")
+    assert sorted({line.get_ydata()[0] for line in axes(pc)[0].lines}) == [-1.96, 0.0, 1.96]
+    drawn = np.ma.filled(axes(pc)[0].collections[0].get_offsets(), NAN)
+    expected = errors["innovations"]["z"].mean(("chain", "draw")).values[0]
+    np.testing.assert_allclose(drawn[:, 1][~np.isnan(drawn[:, 1])], expected[~np.isnan(expected)])
+    assert axes(pc)[0].get_ylabel() == "standardised error"
+
+
+@pytest.mark.parametrize("backend", ["plotly", "none"])
+def test_other_backends(model, backend):
+    states = pds.sample_states(IDATA, model=model, times=GRID, random_seed=1)
+    future = pds.forecast(IDATA, model=model, times=GRID, random_seed=1)
+    for pc in (
+        pds.plot_trajectories(states, backend=backend),
+        pds.plot_forecast(future, backend=backend),
+        pds.plot_innovations(pds.innovations(IDATA, model=model), backend=backend),
+    ):
+        assert pc.backend == backend
+        assert pc.viz["plot"].sizes["subject"] == 3
+
+
+def test_units_come_from_the_coords(model):
+    states = pds.sample_states(IDATA, model=model, times=GRID, random_seed=1)
+    named = states.copy()
+    data = named["posterior"].dataset.assign_coords(
+        time=("time", GRID, {"long_name": "time since the dose", "units": "h"})
+    )
+    named["posterior"] = data.sel(state=["position"])
+    pc = pds.plot_trajectories(named, backend="matplotlib")
+    assert axes(pc)[0].get_xlabel() == "time since the dose (h)"
+    assert axes(pc)[0].get_ylabel() == "position"
+
+
+def test_what_is_not_there(model):
+    states = pds.sample_states(IDATA, model=model, random_seed=1)
+    with pytest.raises(ValueError, match="no group has 'z'; there are posterior, observed_data"):
+        pds.plot_trajectories(states, var_name="z")
+    with pytest.raises(ValueError, match="no group 'predictions'; it has posterior"):
+        pds.plot_forecast(states)
+    with pytest.raises(ValueError, match="no 'z' in posterior; it has states"):
+        pds.plot_trajectories(states, var_name="z", group="posterior")
+    with pytest.raises(TypeError, match="expected a DataTree, got Dataset"):
+        pds.plot_innovations(states["posterior"].dataset)
