@@ -80,6 +80,6 @@ def plot_forecast(
     if line is not False:
         last = panels.variable(dt, "predictions_constant_data", "last_time")
         last = last.sel({d: labels for d, labels in (coords or {}).items() if d in last.dims})
-        look = {"color": "gray", "linestyle": ":", **(line if isinstance(line, Mapping) else {})}
+        look = {"color": "gray", "linestyle": "C2", **(line if isinstance(line, Mapping) else {})}
         pc.map(vline, "last_time", data=last.to_dataset(name=var_name), ignore_aes="all", **look)
     return pc

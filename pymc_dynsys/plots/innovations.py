@@ -75,7 +75,7 @@ def plot_innovations(
     if style["line"] is not False:
         given = style["line"] if isinstance(style["line"], Mapping) else {}
         one = mean.isel({dim: 0}, drop=True)
-        for height, linestyle in ((0.0, "-"), (-1.96, "--"), (1.96, "--")):
+        for height, linestyle in ((0.0, "C0"), (-1.96, "C1"), (1.96, "C1")):
             look = {"color": "gray", "linestyle": linestyle, "width": 0.8, **given}
             level = xr.full_like(one, height).to_dataset(name="z")
             pc.map(hline, f"line_{height:g}", data=level, ignore_aes="all", **look)
