@@ -10,7 +10,9 @@ the way to mu_i takes log(2) / 0.5 = 1.4 of them, and x strays from it with an s
 
 The first model draws the means from one population. The system is linear, so that the Kalman filter
 gives the exact likelihood; two approximate ones, such as a nonlinear system would need, are held
-against it. The second model puts a layer of groups between the population and the subjects.
+against it: by what `check_likelihood` says they cost, and by what they do to the posterior. The
+paths come out of it smoothed and go on into the future, and the last data are predicted from those
+before them. The second model puts a layer of groups between the population and the subjects.
 
 Run it with `uv run python examples/hierarchical_ou.py`; pictures go to `examples/output`.
 """
@@ -26,6 +28,7 @@ import pandas as pd
 import pymc as pm
 import pymc_dynsys as pds
 import xarray as xr
+from arviz_plots import PlotCollection
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpyro import distributions as dist
@@ -50,6 +53,8 @@ class Effort:
     chains: int
     ensemble_size: int
 
+
+PICTURE = {"backend": "matplotlib"}
 
 FULL = Effort(draws=1000, tune=300, chains=4, ensemble_size=100)
 SMOKE = Effort(draws=30, tune=30, chains=2, ensemble_size=10)
@@ -253,10 +258,10 @@ def plot_likelihoods(fits: dict[str, xr.DataTree], truth: xr.Dataset) -> Figure:
     return figure
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure | PlotCollection, path: Path) -> None:
     """Write the picture."""
     figure.savefig(path, dpi=120)
-    plt.close(figure)
+    plt.close("all")
 
 
 # The story
@@ -266,15 +271,42 @@ def study_one_layer(rng: np.random.Generator, effort: Effort, seed: int, output:
     """Fit subjects of one population with each likelihood, and compare the answers."""
     truth = population(rng)
     y = measure(truth, rng)
-    fits = {
-        name: fit(one_layer(y, likelihood), effort, seed)
-        for name, likelihood in likelihoods(effort).items()
-    }
+    models = {name: one_layer(y, likelihood) for name, likelihood in likelihoods(effort).items()}
+    fits = {name: fit(model, effort, seed) for name, model in models.items()}
     print(f"\nOne layer, Kalman\n{az.summary(fits['Kalman'])}")
+    for name, model in models.items():
+        advice = pds.check_likelihood(model, fits[name])["check"].attrs["advice"]
+        print(f"\n{name}:", *advice, sep="\n  ")
     print("\nDistance of the other posterior means from Kalman's, in its posterior sds")
     print(shift_from_kalman(fits))
     save(plot_study(y, truth, fits["Kalman"]), output / "ou_one_layer.png")
     save(plot_likelihoods(fits, truth), output / "ou_likelihoods.png")
+    look_ahead(models["Kalman"], fits["Kalman"], effort, seed, output)
+
+
+def look_ahead(
+    model: pm.Model, idata: xr.DataTree, effort: Effort, seed: int, output: Path
+) -> None:
+    """Smooth the paths, carry them on, and score predictions of the last data."""
+    quiet = {"model": model, "random_seed": seed, "progressbar": False}
+    some = idata.isel(draw=slice(None, None, 5))
+    states = pds.sample_states(some, times=np.linspace(0.0, 10.0, 201), **quiet)
+    save(pds.plot_trajectories(states, col_wrap=5, **PICTURE), output / "ou_states.png")
+    future = pds.forecast(some, times=np.linspace(10.0, 14.0, 41), **quiet)
+    save(pds.plot_forecast(future, col_wrap=5, **PICTURE), output / "ou_forecast.png")
+
+    by_time = pds.log_likelihood(idata, model=model, by="time", progressbar=False)
+    refits = pds.LeaveFutureOut(
+        model,
+        draws=effort.draws,
+        tune=effort.tune,
+        chains=effort.chains,
+        nuts_sampler="numpyro",
+        random_seed=seed,
+        progressbar=False,
+    )
+    score = az.lfo_cv(by_time, refits, min_observations=90, forecast_horizon=1)
+    print(f"\nPredicting the last ten times, each from those before it\n{score}")
 
 
 def study_two_layers(rng: np.random.Generator, effort: Effort, seed: int, output: Path) -> None:

@@ -18,6 +18,7 @@ Run it with `uv run python examples/theophylline.py`; pictures go to `examples/o
 """
 
 import argparse
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,6 +91,7 @@ ONE_COMPARTMENT = pds.SDE(
     diffusion=lambda sigma: (0.0, sigma),
     initial=just_swallowed,
     observation=lambda central, sd_measurement: dist.Normal(central, sd_measurement),
+    events="depot",  # where further doses would go
 )
 
 
@@ -164,6 +166,45 @@ def predict(idata: xr.DataTree, dose: xr.DataArray, times: np.ndarray, thin: int
     }
     paths = pds.simulate(ONE_COMPARTMENT, params, times, random_seed=seed)
     return paths.isel(sample=0)
+
+
+def judge(idata: xr.DataTree, model: pm.Model) -> pd.DataFrame:
+    """Share of the draws in which each subject's prediction errors look wrong, at 5%."""
+    errors = pds.innovations(idata, model=model, progressbar=False)
+    names = {"ljung_box": "correlated errors", "nis": "errors of wrong size"}
+    shares = (errors["tests"].dataset < 0.05).mean(("chain", "draw")).rename(names)
+    return shares.to_dataframe().round(2)
+
+
+def dose_again(
+    idata: xr.DataTree, model: pm.Model, panel: xr.Dataset, thin: int, seed: int
+) -> xr.DataTree:
+    """Forecast another day, after the same dose once more at the time of the last sample."""
+    last = panel["time"].max("visit")
+    again = xr.Dataset({"event_time": last, "event_amount": panel["dose"]}).expand_dims("event", -1)
+    hours = last + xr.DataArray(24.0 * np.linspace(0.0, 1.0, 50) ** 2, dims="ahead")
+    some = idata.isel(draw=slice(None, None, thin))
+    return pds.forecast(
+        some, model=model, times=hours, events=again, random_seed=seed, progressbar=False
+    )
+
+
+def foresee_newcomers(idata: xr.DataTree, thin: int, seed: int) -> xr.DataTree:
+    """Forecast people who have not been measured, and of whom only the dose is known."""
+    newcomers = xr.Dataset(
+        {
+            "dose": ("subject", [3.0, 6.0]),
+            "conc": (("subject", "visit"), np.full((2, 1), np.nan)),
+            "time": (("subject", "visit"), np.zeros((2, 1))),
+        },
+        coords={"subject": ["3 mg/kg", "6 mg/kg"], "visit": [0]},
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*no value observed")
+        model = build_model(newcomers)
+    some = idata.isel(draw=slice(None, None, thin))
+    hours = np.linspace(0.0, 24.0, 73)
+    return pds.forecast(some, model=model, times=hours, random_seed=seed, progressbar=False)
 
 
 # The pictures
@@ -246,14 +287,27 @@ def main() -> None:
     effort = SMOKE if arguments.smoke else FULL
 
     panel = read_panel()
-    idata = fit(build_model(panel), effort, arguments.seed)
+    model = build_model(panel)
+    idata = fit(model, effort, arguments.seed)
     print(f"\nThe population\n{compare_with_nlme(idata)}")
     print(f"\nThe subjects\n{az.summary(idata, var_names=['log_ka_subject', 'log_cl_subject'])}")
+
+    print(f"\nShare of the draws at which a test rejects at 5%\n{judge(idata, model)}")
+    by_datum = pds.log_likelihood(idata, model=model, by="datum", progressbar=False)
+    print(f"\nPredicting each datum from those before it\n{az.loo(by_datum)}")
 
     hours = 25.0 * np.linspace(0.0, 1.0, 60) ** 2  # dense while the dose is being absorbed
     predicted = predict(idata, panel["dose"], hours, effort.thin, arguments.seed)
     save(plot_fit(panel, predicted), arguments.output / "theophylline_fit.png")
     save(plot_subjects(idata), arguments.output / "theophylline_subjects.png")
+
+    again = dose_again(idata, model, panel, effort.thin, arguments.seed)
+    some = {"subject": [1, 5, 9, 12]}
+    pictures = pds.plot_forecast(again, coords=some, backend="matplotlib")
+    pictures.savefig(arguments.output / "theophylline_second_dose.png", dpi=120)
+    newcomers = foresee_newcomers(idata, effort.thin, arguments.seed)
+    pictures = pds.plot_forecast(newcomers, backend="matplotlib", visuals={"last_time": False})
+    pictures.savefig(arguments.output / "theophylline_newcomers.png", dpi=120)
     print(f"\nPictures are in {arguments.output}")
 
 

@@ -127,7 +127,12 @@ def check_likelihood(
             "gradient_finite": (dims, np.broadcast_to(finite_slopes, own.shape)),
         },
         coords={"draw": chosen, **{d: fitted.coords[d] for d in fitted.batch_dims}},
-        attrs={"likelihood": repr(likelihood), "reference": repr(other), "halved": repr(halved)},
+        attrs={
+            "likelihood": repr(likelihood),
+            "reference": repr(other),
+            "halved": repr(halved),
+            "seeds": len(seeds),
+        },
     )
     data.attrs["advice"] = _advice(fitted, data, slopes, likelihood, halved, other)
     for sentence in data.attrs["advice"]:
@@ -286,9 +291,13 @@ def _advice(
                 else ""
             )
         )
+    # Averages over seeds have an error of their own.
+    of_seeds = 3 * worst("seed_sd") / data.attrs["seeds"] ** 0.5
     if halved is not None:
         change = worst("step_change")
         verdict = "take shorter steps" if change > TOLERABLE else "steps are short enough"
+        if TOLERABLE < change <= 2**0.5 * of_seeds:
+            verdict = "no more than the seeds do, so more of them or of members must tell"
         out.append(
             f"steps of half the length change a trajectory by up to {change:.2g} nats: {verdict}"
         )
