@@ -36,6 +36,8 @@ class Assembled:
     times_now: np.ndarray
     t0_now: np.ndarray
     schedule: Schedule | None = None
+    unit: str | None = None
+    origin: Any = None
     announcements: tuple[str, ...] = field(default=())
 
     @property
@@ -133,6 +135,8 @@ def assemble(
         times_now=times_now,
         t0_now=t0_now,
         schedule=schedule,
+        unit=unit,
+        origin=origin,
         announcements=tuple(announcements),
     )
 

@@ -29,6 +29,8 @@ class Specification:
     likelihood: Likelihood
     simulator: Simulator
     schedule: Schedule | None = None
+    unit: str | None = None
+    origin: Any = None
 
     @property
     def signature(self) -> str:

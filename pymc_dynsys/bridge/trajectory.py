@@ -264,7 +264,14 @@ def _check_observed(name: str, y: np.ndarray, built: Assembled) -> None:
 
 
 def _random_variable(built: Assembled, size: Any) -> Variable:
-    spec = Specification(built.system, built.likelihood, built.simulator, built.schedule)
+    spec = Specification(
+        built.system,
+        built.likelihood,
+        built.simulator,
+        built.schedule,
+        unit=None if built.origin is None else built.unit,
+        origin=built.origin,
+    )
     op = TrajectoryRV(spec)
     rng = shared_rng(seed=None)
     check_times(built.times_now, built.t0_now, built.labels, built.batch_dims)

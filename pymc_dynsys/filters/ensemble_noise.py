@@ -17,7 +17,7 @@ class Noise(NamedTuple):
     observation: Any
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=2)  # large arrays
 def draw_noise(
     seed: int,
     batch: tuple[int, ...],

@@ -11,10 +11,10 @@ import xarray as xr
 
 from pymc_dynsys.bridge.fitted import Fitted, ParameterDraws, find_trajectory, renewed
 from pymc_dynsys.bridge.schedule import Frame, check_schedule, make_schedule
-from pymc_dynsys.discretization import Schedule
+from pymc_dynsys.discretization import InputTable, Schedule
 from pymc_dynsys.inference import blocks
 from pymc_dynsys.inference.states import draws_of, labelled, observed_data, states_at, take
-from pymc_dynsys.inference.times import Asked, as_times, last_data, merged, timed
+from pymc_dynsys.inference.times import Asked, as_times, check_times, last_data, merged, timed
 from pymc_dynsys.simulation.paths import path_grid, simulate_paths
 
 logger = logging.getLogger("pymc_dynsys")
@@ -50,11 +50,11 @@ def forecast(
         :func:`sample_states` for those.
     inputs : mapping of str to DataArray or Input, optional
         Inputs after the last datum, as for :class:`Trajectory`; an array without times of its own
-        holds at `times`. Default: those of the model; the last value of one that holds until the
-        next goes on.
+        holds from `times` on. Until its first time the input is the model's. Default: the
+        model's throughout; the last value of one that holds until the next goes on.
     events : Dataset, optional
         Doses at and after the last datum, instead of those of the model; a dose at the time of
-        the last datum comes after it.
+        the last datum comes after it. Infusions that began before it go on.
     group : {"posterior", "prior"}
         Where the parameters are.
     var_name : str, optional
@@ -107,12 +107,15 @@ def forecast(
     """
     draws = draws_of(idata, group)
     fitted = find_trajectory(model, var_name)
+    if fitted.name == "states":
+        raise ValueError("model: a trajectory called 'states' hides its states; rename it")
     seed = np.random.default_rng(random_seed)
     draws, new = renewed(fitted, model, draws, seed)
     if new:
         logger.info("forecast: %s drawn from their own laws, for new labels", ", ".join(new))
     params = ParameterDraws(fitted, model, draws)
     extra, dim = as_times(times, fitted)
+    check_times(extra)
     last = last_data(fitted)
     now = states_at(
         fitted, params, merged(fitted, last[..., None], dim), "all", False, seed, progressbar
@@ -164,18 +167,16 @@ def future_schedule(
 ) -> Schedule | None:
     """Inputs and events from the last data onwards: those of the model, unless others are given."""
     whole = timed(fitted.spec.schedule, fitted.times)
-    lengths = dict(zip(fitted.batch_dims, fitted.batch, strict=True))
-    frame = Frame(fitted.batch_dims, lengths, dim, ahead, fitted.coords, None, None)
-    if inputs is not None or events is not None:
-        if inputs is not None:
-            _check_names(inputs, whole)
-        given = make_schedule(inputs or {}, events, frame, fitted.spec.system)
-        whole = _replaced(whole, timed(given, ahead), inputs, events)
+    lengths, spec = dict(zip(fitted.batch_dims, fitted.batch, strict=True)), fitted.spec
+    frame = Frame(fitted.batch_dims, lengths, dim, ahead, fitted.coords, spec.unit, spec.origin)
+    if inputs or events is not None:
+        _check_names(inputs or {}, whole)
+        given = timed(make_schedule(inputs or {}, events, frame, spec.system), ahead)
+        assert given is not None
+        whole = given if whole is None else continued(whole, given, last)
     if whole is None:
         return None
-    if whole.event_times is not None and whole.durations is not None:
-        past = (whole.durations == 0) & (whole.event_times < last[..., None])
-        whole = replace(whole, event_times=np.where(past, np.nan, whole.event_times))
+    whole = replace(whole, **_from(whole, last))
     check_schedule(whole, ahead, last, frame, fitted.spec.system, midway=True)
     return whole
 
@@ -189,13 +190,62 @@ def _check_names(inputs: Mapping[str, Any], whole: Schedule | None) -> None:
             )
 
 
-def _replaced(whole: Schedule | None, given: Any, inputs: Any, events: Any) -> Schedule | None:
-    """The model's schedule with what was given in the place of its own."""
-    if whole is None or given is None:
-        return given
-    if inputs is not None:
-        whole = replace(whole, inputs={**whole.inputs, **given.inputs})
-    if events is None:
-        return whole
-    parts = ("event_times", "amounts", "durations", "targets")
-    return replace(whole, **{part: getattr(given, part) for part in parts})
+PARTS = ("event_times", "amounts", "durations", "targets")
+
+
+def continued(whole: Schedule, given: Schedule, last: np.ndarray) -> Schedule:
+    """The model's schedule, and from the last data onwards what was given instead of it.
+
+    Infusions under way go on, and an input keeps its value until the first one given.
+    """
+    inputs = dict(whole.inputs)
+    for name, table in given.inputs.items():
+        inputs[name] = _followed(whole.inputs[name], table)
+    if given.event_times is None:
+        return replace(whole, inputs=inputs)
+    if whole.event_times is None:
+        return replace(given, inputs=inputs)
+    old = _from(whole, last)
+    begun = old["event_times"] < last[..., None]
+    old["event_times"] = np.where(begun, old["event_times"], np.nan)
+    new = {name: getattr(given, name) for name in PARTS}
+    lead = np.broadcast_shapes(begun.shape[:-1], new["event_times"].shape[:-1])
+    both = {name: _joined([old[name], new[name]], lead, -1) for name in PARTS}
+    return replace(whole, inputs=inputs, **both)
+
+
+def _from(whole: Schedule, last: np.ndarray) -> dict[str, Any]:
+    """Events without the boluses that the last states hold already."""
+    if whole.event_times is None:
+        return {}
+    parts = {name: getattr(whole, name) for name in PARTS}
+    past = (parts["durations"] == 0) & (parts["event_times"] < last[..., None])
+    shape = past.shape
+    parts = {name: np.broadcast_to(array, shape) for name, array in parts.items()}
+    return {**parts, "event_times": np.where(past, np.nan, parts["event_times"])}
+
+
+def _followed(old: InputTable, new: InputTable) -> InputTable:
+    """Values of one table until the first time of the other, which follows."""
+    assert old.times is not None and new.times is not None
+    first = np.min(np.where(np.isnan(new.times), np.inf, new.times), axis=-1)[..., None]
+    kept = np.where(old.times < first, old.times, np.nan)
+    n_core = new.core_ndim
+    leads = [a.shape[:-1] for a in (kept, new.times)]
+    leads += [t.values.shape[: t.values.ndim - n_core - 1] for t in (old, new)]
+    lead = np.broadcast_shapes(*leads)
+    times = _joined([kept, new.times], lead, -1)
+    values = _joined([old.values, new.values], lead, len(lead))
+    order = np.argsort(times, axis=-1, kind="stable")  # NaN last
+    index = order.reshape(*order.shape, *(1,) * n_core)
+    return replace(
+        new,
+        times=np.take_along_axis(times, order, axis=-1),
+        values=np.take_along_axis(values, np.broadcast_to(index, values.shape), axis=len(lead)),
+    )
+
+
+def _joined(arrays: list[np.ndarray], lead: tuple[int, ...], axis: int) -> np.ndarray:
+    """Concatenate arrays that have batch axes first, all of the shape `lead` or one."""
+    rank = len(lead)
+    return np.concatenate([np.broadcast_to(a, (*lead, *a.shape[rank:])) for a in arrays], axis)

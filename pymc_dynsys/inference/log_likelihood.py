@@ -1,7 +1,6 @@
 """Pointwise log-likelihoods for ArviZ, and refits for leave-future-out cross-validation."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Literal, get_args
 
 import arviz_stats
@@ -95,10 +94,11 @@ def log_likelihood(
     data = labelled(fitted, asked_times(fitted, None), draws, {fitted.name: (each, ())})
     array = data[fitted.name]
     if by == "trajectory":
-        out = array.sum(str(array.dims[-1])).drop_vars("time", errors="ignore")
+        time_dim = str(array.dims[-1])
+        out = array.sum(time_dim, skipna=False).drop_vars("time", errors="ignore")
     elif by == "time":
         require_shared_times(fitted)
-        out = array.sum(list(fitted.batch_dims)) if fitted.batch_dims else array
+        out = array.sum(list(fitted.batch_dims), skipna=False)
         lead = tuple(range(fitted.rank))
         some = np.broadcast_to(seen, fitted.y.shape[: fitted.rank + 1]).any(lead)
         out = out.isel({out.dims[-1]: np.flatnonzero(some)})
@@ -107,7 +107,12 @@ def log_likelihood(
         out = array.stack(datum=front, create_index=False)
         out = out.isel(datum=np.flatnonzero(seen.ravel()))
     copy = idata.copy()
-    copy["log_likelihood"] = xr.DataTree(out.to_dataset(name=fitted.name))
+    group = out.to_dataset(name=fitted.name)
+    if "log_likelihood" in copy.children:
+        held = copy["log_likelihood"].dataset.drop_vars(fitted.name, errors="ignore")
+        if all(held.sizes.get(dim, n) == n for dim, n in group.sizes.items()):
+            group = xr.merge([held, group], compat="override", join="override")
+    copy["log_likelihood"] = xr.DataTree(group)
     return copy
 
 
@@ -121,11 +126,12 @@ def of_visits(
     grid = program.prepare(asked.times, asked.t0)
     constants = constants_of(program, fitted.y, grid)
     constants = jax.tree.map(lambda leaf: np.expand_dims(leaf, 1), constants)
-    function = jax.jit(partial(visit_log_likelihoods, program))
     batch = fitted.y.shape[: fitted.rank + 1]
 
     def work(which: np.ndarray) -> Any:
-        values = np.asarray(function(fitted.y[None], params.at(which), grid, constants))
+        values = np.asarray(_compiled(program, fitted.y[None], params.at(which), grid, constants))
+        # What is not a number is no density: the likelihood of PyMC is minus infinity there.
+        values = np.where(np.isfinite(values), values, -np.inf)
         return np.broadcast_to(values, (len(values), *batch))
 
     d = fitted.spec.system.n_states
@@ -137,12 +143,17 @@ def of_visits(
     return out
 
 
+_compiled = jax.jit(visit_log_likelihoods, static_argnums=0)
+
+
 def require_shared_times(fitted: Fitted) -> None:
     """Refuse a panel whose trajectories have times of their own."""
     shared = all(n == 1 for n in fitted.times.shape[:-1])
     if not shared:
         first = fitted.times.reshape(-1, fitted.times.shape[-1])[0]
-        shared = bool((fitted.times == first).all())
+        shared = np.array_equal(
+            fitted.times, np.broadcast_to(first, fitted.times.shape), equal_nan=True
+        )
     if not shared:
         raise ValueError(
             f"{fitted.name}: trajectories have times of their own, so there is no common future "

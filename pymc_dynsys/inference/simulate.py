@@ -99,7 +99,8 @@ def simulate(
     if isinstance(t0, xr.DataArray):
         labelled["t0"] = t0
     if events is not None and "event_time" in events:
-        labelled["event_time"] = events["event_time"].isel({events["event_time"].dims[-1]: 0})
+        at = events["event_time"]
+        labelled["event_time"] = at.isel({"event" if "event" in at.dims else at.dims[-1]: 0})
     batch_dims = _batch_dims(labelled, time_batch, dims)
     sizes, coords = _sizes_and_coords(labelled, times, batch_dims)
 

@@ -12,7 +12,7 @@ import xarray as xr
 from pymc_dynsys.bridge.fitted import Fitted, ParameterDraws, find_trajectory
 from pymc_dynsys.filters.batch import constants_of
 from pymc_dynsys.inference import blocks
-from pymc_dynsys.inference.times import Asked, asked_times
+from pymc_dynsys.inference.times import Asked, asked_times, dates
 from pymc_dynsys.smoothers import Given, state_draws, state_moments
 
 
@@ -112,6 +112,8 @@ def sample_states(
     else:
         named = {"states": (arrays[0], ("state",))}
     data = labelled(fitted, asked, draws, named)
+    if not moments:
+        data["states"].attrs["trajectory"] = fitted.name
     return xr.DataTree.from_dict({group: data, "observed_data": observed_data(fitted)})
 
 
@@ -205,25 +207,28 @@ def labelled(
         },
         attrs={"likelihood": repr(fitted.spec.likelihood)},
     )
-    if "state" in data.dims:
-        data = data.assign_coords(state=states)
-    if "state_2" in data.dims:
-        data = data.assign_coords(state_2=states)
+    written = {dim for _, tail in arrays.values() for dim in tail}
+    data = data.assign_coords({dim: states for dim in ("state", "state_2") if dim in written})
     return with_times(data, fitted, asked.report, asked.dim)
 
 
 def with_times(data: xr.Dataset, fitted: Fitted, times: np.ndarray, dim: str) -> xr.Dataset:
     """The dataset with its times: an index where all share them, else a coordinate ``time``."""
     shared = all(n == 1 for n in times.shape[:-1])
+    own = fitted.times is times
+    for array in data.data_vars.values():
+        array.attrs["time_dim"] = dim
     if shared and not np.isnan(times).any():
-        return data.assign_coords({dim: times.reshape(-1)})
+        return data.assign_coords({dim: dates(times.reshape(-1), fitted)})
     dims = [d for d, n in zip(fitted.batch_dims, times.shape, strict=False) if n > 1]
     values = times.reshape(*(n for n in times.shape[:-1] if n > 1), times.shape[-1])
     if dim == "time":
         data, dim = data.rename({"time": "visit"}), "visit"
-    elif dim in fitted.coords:
+        for array in data.data_vars.values():
+            array.attrs["time_dim"] = dim
+    elif own and dim in fitted.coords:
         data = data.assign_coords({dim: fitted.coords[dim]})
-    return data.assign_coords(time=((*dims, dim), values))
+    return data.assign_coords(time=((*dims, dim), dates(values, fitted)))
 
 
 def observed_data(fitted: Fitted) -> xr.Dataset:

@@ -8,6 +8,7 @@ import xarray as xr
 
 from pymc_dynsys.bridge.data import aligned, as_float, place
 from pymc_dynsys.bridge.fitted import Fitted
+from pymc_dynsys.bridge.times import as_numbers
 from pymc_dynsys.discretization import Schedule
 
 
@@ -45,13 +46,14 @@ def asked_times(fitted: Fitted, times: Any) -> Asked:
         report = fitted.times
         return Asked(fitted.y, report, start, fitted.spec.schedule, None, report, fitted.time_dim)
     extra, dim = as_times(times, fitted)
+    check_times(extra)
     return merged(fitted, extra, dim)
 
 
 def merged(fitted: Fitted, extra: np.ndarray, dim: str) -> Asked:
     """Times ``(*batch, asked)`` among the visits."""
     start = starts(fitted)
-    _check_order(extra, start, fitted)
+    _check_start(extra, start, fitted)
     lead = np.broadcast_shapes(fitted.times.shape[:-1], extra.shape[:-1])
     known, new = (np.broadcast_to(t, (*lead, t.shape[-1])) for t in (fitted.times, extra))
     both = np.concatenate([known, new], axis=-1)
@@ -118,10 +120,10 @@ def as_times(times: Any, fitted: Fitted) -> tuple[np.ndarray, str]:
         coords = {dim: fitted.coords[dim] for dim in fitted.batch_dims}
         times = aligned("times", times, coords)
         there = [dim for dim in fitted.batch_dims if dim in times.dims]
-        values = as_float("times", times.transpose(*there, own[0]).values)
+        values = _numbers(times.transpose(*there, own[0]).values, fitted)
         lead = [times.sizes[dim] if dim in there else 1 for dim in fitted.batch_dims]
         return values.reshape(*lead, values.shape[-1]), own[0]
-    values = as_float("times", times)
+    values = _numbers(times, fitted)
     if values.ndim == 0:
         values = values[None]
     if values.ndim != 1:
@@ -132,21 +134,46 @@ def as_times(times: Any, fitted: Fitted) -> tuple[np.ndarray, str]:
     return values.reshape(*(1,) * fitted.rank, -1), "time"
 
 
-def _check_order(extra: np.ndarray, start: np.ndarray, fitted: Fitted) -> None:
-    """Refuse times that are infinite, out of order or before the start."""
-    if extra.shape[-1] == 0:
+def _numbers(times: Any, fitted: Fitted) -> np.ndarray:
+    """Times as numbers in the unit of the model, from dates if the model has dates."""
+    spec = fitted.spec
+    if spec.origin is None:
+        return as_float("times", times)
+    return as_numbers("times", times, spec.unit, spec.origin)[0]
+
+
+def dates(times: np.ndarray, fitted: Fitted) -> np.ndarray:
+    """Times as the user has them: dates if the model has dates."""
+    spec = fitted.spec
+    if spec.origin is None:
+        return times
+    unit: Any = spec.unit
+    one = np.timedelta64(1, unit) / np.timedelta64(1, "ns")
+    steps = np.where(np.isnan(times), 0.0, times) * one
+    whole = spec.origin.astype("datetime64[ns]") + steps.round().astype("timedelta64[ns]")
+    return np.where(np.isnan(times), np.datetime64("NaT", "ns"), whole)
+
+
+def check_times(extra: np.ndarray) -> None:
+    """Refuse times that are none, infinite or out of order; NaN is no time."""
+    if np.isnan(extra).all():
         raise ValueError("times: there are none")
     if np.isinf(extra).any():
         raise ValueError("times: infinite; leave out what has no time, or NaN in a ragged table")
-    if np.any(np.diff(extra, axis=-1) < 0):
+    latest = np.maximum.accumulate(np.where(np.isnan(extra), -np.inf, extra), axis=-1)
+    if (extra < latest).any():
         raise ValueError("times: not ascending")
-    early = np.argwhere(np.broadcast_to(extra[..., 0] < start, fitted.batch))
+
+
+def _check_start(extra: np.ndarray, start: np.ndarray, fitted: Fitted) -> None:
+    """Refuse times before the initial law."""
+    first = np.min(np.where(np.isnan(extra), np.inf, extra), axis=-1)
+    early = np.argwhere(np.broadcast_to(first < start, fitted.batch))
     if len(early):
         here = tuple(early[0])
-        first = np.broadcast_to(extra[..., 0], fitted.batch)[here]
         at = f" of {place(here, fitted.labels, fitted.batch_dims)}" if fitted.batch_dims else ""
         raise ValueError(
-            f"times: {first:g} lies before the start{at} at "
+            f"times: {np.broadcast_to(first, fitted.batch)[here]:g} lies before the start{at} at "
             f"{np.broadcast_to(start, fitted.batch)[here]:g}, and the initial law holds there; to "
             "look further back give Trajectory an earlier t0"
         )

@@ -56,6 +56,8 @@ def time_dim(array: xr.DataArray, facets: Sequence[str]) -> str:
 
 def facets_of(array: xr.DataArray, last: Sequence[str] = ("state", "component")) -> list[str]:
     """Dims of which every label has its own picture."""
+    if "time_dim" in array.attrs:
+        return [str(d) for d in array.dims if d not in (*SAMPLE, array.attrs["time_dim"])]
     times = array.coords.get("time")
     batch = [] if times is None else [d for d in times.dims if d in array.dims]
     dim = str(batch[-1]) if batch else None

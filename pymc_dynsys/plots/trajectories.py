@@ -133,7 +133,8 @@ def _observed(
     held = dt["observed_data"].dataset
     name = observed if isinstance(observed, str) else None
     if name is None:
-        name = str(draws.name) if draws.name in held else next(iter(map(str, held.data_vars)))
+        known = str(draws.attrs.get("trajectory", draws.name))
+        name = known if known in held else next(iter(map(str, held.data_vars)))
     data = panels.variable(dt, "observed_data", name)
     data = data.sel({d: labels for d, labels in coords.items() if d in data.dims})
     if observed is None and "state" in draws.dims and draws.sizes["state"] > 1:

@@ -41,7 +41,12 @@ def state_draws(
             return solution.states(likelihood, system, params, grid)
         if isinstance(likelihood, EnKF):
             members = ensemble.smooth(likelihood, system, params, data, grid, noise, given)
-            return members[:, jax.random.randint(key, (), 0, members.shape[1])]
+            one_path = given == "all"
+            which = jax.random.randint(
+                key, () if one_path else members.shape[:1], 0, members.shape[1]
+            )
+            rows = jnp.arange(members.shape[0])
+            return members[rows, jnp.broadcast_to(which, rows.shape)]
         model = _model(likelihood, system, params, grid)
         return gaussian.draw(model, system, params, data, grid, given, key)
 

@@ -161,6 +161,12 @@ def test_an_infusion_under_way_goes_on():
     got = out.predictions["states"].values[0, :, :, 0]
     np.testing.assert_allclose(got, np.broadcast_to(expected, (2, 2)), rtol=1e-8)
 
+    more = pds.forecast(
+        posterior({"k": 0.5}, 1), model=model, times=[6.0], events=doses(5.0, 7.0), random_seed=1
+    )
+    extra = expected[1] + 7.0 * np.exp(-0.5)
+    np.testing.assert_allclose(more.predictions["states"].values.ravel(), extra, rtol=1e-8)
+
 
 def test_inputs_go_on_or_are_given():
     system = pds.SDE(
@@ -185,9 +191,10 @@ def test_inputs_go_on_or_are_given():
     going_on = pds.forecast(idata, model=model, times=[2.0], random_seed=0)
     expected = 3.0 + (start - 3.0) * np.exp(-1.0)
     np.testing.assert_allclose(going_on.predictions["states"].values.ravel(), expected, rtol=1e-9)
-    heat = xr.DataArray([0.0, 5.0], dims="time", coords={"time": [1.0, 1.5]})
+    heat = xr.DataArray([5.0], dims="time", coords={"time": [1.5]})
     given = pds.forecast(idata, model=model, times=[2.0], inputs={"heat": heat}, random_seed=0)
-    middle = start * np.exp(-0.5)
+    # The last value of the model holds until the first one given.
+    middle = 3.0 + (start - 3.0) * np.exp(-0.5)
     expected = 5.0 + (middle - 5.0) * np.exp(-0.5)
     np.testing.assert_allclose(given.predictions["states"].values.ravel(), expected, rtol=1e-9)
     with pytest.raises(ValueError, match="no input 'cold'; it has heat"):
