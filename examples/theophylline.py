@@ -168,9 +168,8 @@ def predict(idata: xr.DataTree, dose: xr.DataArray, times: np.ndarray, thin: int
     return paths.isel(sample=0)
 
 
-def judge(idata: xr.DataTree, model: pm.Model) -> pd.DataFrame:
+def judge(errors: xr.DataTree) -> pd.DataFrame:
     """Share of the draws in which each subject's prediction errors look wrong, at 5%."""
-    errors = pds.innovations(idata, model=model, progressbar=False)
     names = {"ljung_box": "correlated errors", "nis": "errors of wrong size"}
     shares = (errors["tests"].dataset < 0.05).mean(("chain", "draw")).rename(names)
     return shares.to_dataframe().round(2)
@@ -292,7 +291,10 @@ def main() -> None:
     print(f"\nThe population\n{compare_with_nlme(idata)}")
     print(f"\nThe subjects\n{az.summary(idata, var_names=['log_ka_subject', 'log_cl_subject'])}")
 
-    print(f"\nShare of the draws at which a test rejects at 5%\n{judge(idata, model)}")
+    errors = pds.innovations(idata, model=model, progressbar=False)
+    print(f"\nShare of the draws at which a test rejects at 5%\n{judge(errors)}")
+    pictures = pds.plot_innovations(errors, backend="matplotlib")
+    pictures.savefig(arguments.output / "theophylline_innovations.png", dpi=120)
     by_datum = pds.log_likelihood(idata, model=model, by="datum", progressbar=False)
     print(f"\nPredicting each datum from those before it\n{az.loo(by_datum)}")
 
