@@ -11,7 +11,8 @@ from pymc_dynsys.discretization import Discretization, Exact, build_grid
 from pymc_dynsys.filters.base import Data, Likelihood
 from pymc_dynsys.filters.batch import Program, log_likelihood
 from pymc_dynsys.filters.ekf import filter_extended
-from pymc_dynsys.filters.kalman import Visit, filter_linear
+from pymc_dynsys.filters.gaussian import Visit
+from pymc_dynsys.filters.kalman import filter_linear
 from pymc_dynsys.systems import bind_system
 
 

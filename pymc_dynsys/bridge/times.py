@@ -12,9 +12,7 @@ from pytensor.graph.basic import Variable
 from pytensor.xtensor.type import XTensorVariable
 
 from pymc_dynsys.bridge.data import aligned, as_float, current_value, labelled
-
-UNITS = ("W", "D", "h", "m", "s", "ms")
-"""Units into which dates convert; months and years have no fixed length."""
+from pymc_dynsys.panels.clock import UNITS
 
 
 def find_times(

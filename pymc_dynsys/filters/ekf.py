@@ -15,15 +15,8 @@ from jaxtyping import Array, Float
 from pymc_dynsys.discretization import Discretization, LocalLinearization, MomentODE, Rows, TimeGrid
 from pymc_dynsys.discretization.base import linearize
 from pymc_dynsys.filters.base import Data, Likelihood, require_gaussian
-from pymc_dynsys.filters.kalman import (
-    Belief,
-    LinearModel,
-    Sensor,
-    Visit,
-    moved,
-    run_filter,
-    tabulated_crossing,
-)
+from pymc_dynsys.filters.gaussian import Belief, LinearModel, Sensor, Visit, moved, run_filter
+from pymc_dynsys.filters.kalman import tabulated_crossing
 from pymc_dynsys.linalg import matvec
 from pymc_dynsys.systems.bound import BoundSystem, Params
 

@@ -13,7 +13,7 @@ from numpyro import distributions as dist
 from pymc_dynsys.discretization import Discretization, EulerMaruyama, TimeGrid
 from pymc_dynsys.filters.base import Data, Likelihood
 from pymc_dynsys.filters.enkf import give_doses
-from pymc_dynsys.filters.kalman import Belief, update
+from pymc_dynsys.filters.gaussian import Belief, update
 from pymc_dynsys.systems.bound import BoundSystem, Params
 
 

@@ -8,8 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 from pymc.progress_bar import create_simple_progress
 
+from pymc_dynsys.discretization import TimeGrid
+from pymc_dynsys.filters.batch import Program, constants_of
+
 BLOCK_BYTES = 2**27
 """Working memory of one block."""
+
+
+def prepared(program: Program, y: Any, times: Any, t0: Any) -> tuple[TimeGrid, Any]:
+    """Grid, and constants with one more batch axis in front, that of the draws."""
+    grid = program.prepare(times, t0)
+    constants = constants_of(program, y, grid)
+    return grid, jax.tree.map(lambda leaf: np.expand_dims(leaf, 1), constants)
 
 
 def block_length(n_draws: int, bytes_per_draw: float) -> int:

@@ -11,25 +11,19 @@ import pymc as pm
 import xarray as xr
 from pymc.initial_point import make_initial_point_fn
 
-from pymc_dynsys.bridge.data import place
 from pymc_dynsys.bridge.fitted import Fitted, ParameterDraws, find_trajectory
 from pymc_dynsys.discretization import EulerMaruyama, LocalLinearization, MomentODE
 from pymc_dynsys.filters import EKF, EnKF, Kalman
 from pymc_dynsys.filters.base import Likelihood
 from pymc_dynsys.filters.batch import constants_of, visit_log_likelihoods
+from pymc_dynsys.inference import blocks
+from pymc_dynsys.inference.advice import advise
 from pymc_dynsys.inference.states import draws_of
 
 logger = logging.getLogger("pymc_dynsys")
 
 LARGE = 1000
 """Members of the ensemble that an extended Kalman filter is compared with."""
-
-TOLERABLE = 0.1
-"""Error in nats of one trajectory that moves its parameters by some hundredths of their sd."""
-
-
-ROUNDING = 1e-6
-"""Difference in nats that means nothing."""
 
 
 def check_likelihood(
@@ -143,7 +137,7 @@ def check_likelihood(
             "seeds": len(seeds),
         },
     )
-    data.attrs["advice"] = _advice(fitted, data, slopes, likelihood, halved, other)
+    data.attrs["advice"] = advise(fitted, data, slopes, likelihood, halved, other)
     for sentence in data.attrs["advice"]:
         logger.info("%s: %s", fitted.name, sentence)
     return xr.DataTree.from_dict({"check": data})
@@ -214,9 +208,7 @@ def _seeded(likelihood: Any, seed: int) -> Any:
 def _slopes(fitted: Fitted, params: Any, n_draws: int) -> dict[str, np.ndarray]:
     """Whether-finite sizes of the gradient of each trajectory's value, by parameter."""
     program = fitted.program
-    grid = program.prepare(fitted.times, fitted.t0)
-    constants = constants_of(program, fitted.y, grid)
-    constants = jax.tree.map(lambda leaf: np.expand_dims(leaf, 1), constants)
+    grid, constants = blocks.prepared(program, fitted.y, fitted.times, fitted.t0)
     y = fitted.y[None]
     cores = {name: len(shape) for name, shape in fitted.spec.system.param_shapes.items()}
     full = {
@@ -255,78 +247,3 @@ def _reference(fitted: Fitted, likelihood: Likelihood) -> Any:
         if isinstance(likelihood, EnKF):
             return EKF(likelihood.scheme)
     return None
-
-
-def _advice(
-    fitted: Fitted,
-    data: xr.Dataset,
-    slopes: dict[str, np.ndarray],
-    likelihood: Any,
-    halved: bool,
-    other: Any,
-) -> list[str]:
-    """Sentences for the reader, the most pressing first."""
-    out = []
-    for name, sizes in slopes.items():
-        bad = np.argwhere(~np.isfinite(sizes))
-        if len(bad):
-            who = place(bad[0][1:], fitted.labels, fitted.batch_dims) if fitted.batch_dims else ""
-            out.append(
-                f"the gradient with respect to {name} is not finite"
-                f"{f' for {who}' if who else ''}; guard divisions, roots and logarithms in the "
-                "system with jnp.where"
-            )
-    bad = np.argwhere(~data["finite"].values)
-    if len(bad):
-        who = place(bad[0][1:], fitted.labels, fitted.batch_dims) if fitted.batch_dims else ""
-        out.append(f"the log-likelihood is not finite{f' for {who}' if who else ''}")
-
-    def worst(name: str) -> float:
-        return float(np.nanmax(np.abs(data[name].values), initial=0.0))
-
-    if isinstance(likelihood, EnKF):
-        spread, total = worst("seed_sd"), np.sqrt((data["seed_sd"] ** 2).sum(fitted.batch_dims))
-        out.append(
-            f"the seed moves a trajectory's log-likelihood by up to {spread:.2g} nats (sd), the "
-            f"total by {float(total.max()):.2g}"
-            + (
-                f"; an ensemble of {_enough(likelihood, spread)} would bring the former to "
-                f"{TOLERABLE:g}"
-                if spread > TOLERABLE
-                else ""
-            )
-        )
-    # Averages over seeds have an error of their own.
-    of_seeds = 3 * worst("seed_sd") / data.attrs["seeds"] ** 0.5
-    if halved:
-        change = worst("step_change")
-        verdict = "take shorter steps" if change > TOLERABLE else "steps are short enough"
-        if TOLERABLE < change <= 2**0.5 * of_seeds:
-            verdict = "no more than the seeds do, so more of them or of members must tell"
-        out.append(
-            f"steps of half the length change a trajectory by up to {change:.2g} nats: {verdict}"
-        )
-    if other is not None:
-        change = worst("reference_change")
-        exact = isinstance(other, Kalman)
-        if exact:
-            verdict = "use it" if change > ROUNDING else "they agree"
-        else:
-            verdict = "they agree" if change <= TOLERABLE else "find out which is right"
-        out.append(
-            f"{'the exact' if exact else 'another approximate'} likelihood, {other!r}, differs by "
-            f"up to {change:.2g} nats a trajectory: {verdict}"
-        )
-    if not out:
-        exact = likelihood == Kalman()
-        out.append(
-            f"{likelihood!r} is exact: there is nothing to choose"
-            if exact
-            else f"{likelihood!r} has no step, seed or alternative to compare with"
-        )
-    return out
-
-
-def _enough(likelihood: EnKF, spread: float) -> int:
-    """Members that bring the spread down to what is tolerable; it falls with their root."""
-    return int(np.ceil(likelihood.ensemble_size * (spread / TOLERABLE) ** 2 / 10) * 10)

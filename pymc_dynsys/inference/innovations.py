@@ -2,14 +2,12 @@
 
 from typing import Any, Literal
 
-import jax
 import numpy as np
 import pymc as pm
 import xarray as xr
 from scipy import stats
 
 from pymc_dynsys.bridge.fitted import ParameterDraws, find_trajectory
-from pymc_dynsys.filters.batch import constants_of
 from pymc_dynsys.filters.ode_solve import ODESolve
 from pymc_dynsys.inference import blocks
 from pymc_dynsys.inference.states import draws_of, labelled, take
@@ -105,9 +103,7 @@ def innovations(
     params = ParameterDraws(fitted, model, draws)
     asked = asked_times(fitted, None)
     program = fitted.program
-    grid = program.prepare(asked.times, asked.t0)
-    constants = constants_of(program, fitted.y, grid)
-    constants = jax.tree.map(lambda leaf: np.expand_dims(leaf, 1), constants)
+    grid, constants = blocks.prepared(program, fitted.y, asked.times, asked.t0)
 
     def work(which: np.ndarray) -> Any:
         z = standardised(program, fitted.y[None], params.at(which), grid, constants)

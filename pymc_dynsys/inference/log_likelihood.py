@@ -10,7 +10,7 @@ import pymc as pm
 import xarray as xr
 
 from pymc_dynsys.bridge.fitted import Fitted, ParameterDraws, find_trajectory, with_data
-from pymc_dynsys.filters.batch import constants_of, visit_log_likelihoods
+from pymc_dynsys.filters.batch import visit_log_likelihoods
 from pymc_dynsys.inference import blocks
 from pymc_dynsys.inference.states import draws_of, labelled
 from pymc_dynsys.inference.times import asked_times
@@ -123,9 +123,7 @@ def of_visits(
     params = ParameterDraws(fitted, model, draws)
     asked = asked_times(fitted, None)
     program = fitted.program
-    grid = program.prepare(asked.times, asked.t0)
-    constants = constants_of(program, fitted.y, grid)
-    constants = jax.tree.map(lambda leaf: np.expand_dims(leaf, 1), constants)
+    grid, constants = blocks.prepared(program, fitted.y, asked.times, asked.t0)
     batch = fitted.y.shape[: fitted.rank + 1]
 
     def work(which: np.ndarray) -> Any:

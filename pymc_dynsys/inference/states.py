@@ -10,7 +10,6 @@ import pymc as pm
 import xarray as xr
 
 from pymc_dynsys.bridge.fitted import Fitted, ParameterDraws, find_trajectory
-from pymc_dynsys.filters.batch import constants_of
 from pymc_dynsys.inference import blocks
 from pymc_dynsys.inference.times import Asked, asked_times, dates
 from pymc_dynsys.smoothers import Given, state_draws, state_moments
@@ -130,10 +129,7 @@ def states_at(
     program = fitted.program
     if asked.position is not None:
         program = replace(program, complete=False, schedule=asked.schedule)
-    grid = program.prepare(asked.times, asked.t0)
-    constants = constants_of(program, asked.y, grid)
-    # One more batch axis in front, that of the draws.
-    constants = jax.tree.map(lambda leaf: np.expand_dims(leaf, 1), constants)
+    grid, constants = blocks.prepared(program, asked.y, asked.times, asked.t0)
     y = asked.y[None]
     keys = None if moments else blocks.draw_keys(random_seed, params.size, fitted.batch)
 

@@ -13,7 +13,8 @@ from pymc_dynsys.filters.base import Data, Likelihood
 from pymc_dynsys.filters.batch import Program, as_data, grid_cores, map_batch, on_rows
 from pymc_dynsys.filters.ekf import EKF, extended_model
 from pymc_dynsys.filters.enkf import EnKF
-from pymc_dynsys.filters.kalman import Kalman, LinearModel, linear_model
+from pymc_dynsys.filters.gaussian import LinearModel
+from pymc_dynsys.filters.kalman import Kalman, linear_model
 from pymc_dynsys.filters.ode_solve import ODESolve
 from pymc_dynsys.smoothers import ensemble, gaussian, solution
 from pymc_dynsys.systems.bound import BoundSystem, Params

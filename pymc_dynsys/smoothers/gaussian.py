@@ -28,7 +28,7 @@ from jaxtyping import Array, Float
 
 from pymc_dynsys.discretization import TimeGrid
 from pymc_dynsys.filters.base import Data
-from pymc_dynsys.filters.kalman import (
+from pymc_dynsys.filters.gaussian import (
     Belief,
     Datum,
     LinearModel,

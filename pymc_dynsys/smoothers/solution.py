@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from pymc_dynsys.discretization import TimeGrid
 from pymc_dynsys.filters.base import Data
-from pymc_dynsys.filters.kalman import decorrelate
+from pymc_dynsys.filters.gaussian import decorrelate
 from pymc_dynsys.filters.ode_solve import ODESolve
 from pymc_dynsys.systems.bound import BoundSystem, Params
 
