@@ -88,7 +88,7 @@ class Effort:
     thin: int
 
 
-FULL = Effort(draws=500, tune=400, chains=4, thin=4)
+FULL = Effort(draws=900, tune=500, chains=2, thin=4)
 SMOKE = Effort(draws=10, tune=10, chains=2, thin=1)
 
 

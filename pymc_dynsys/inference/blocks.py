@@ -11,7 +11,7 @@ from pymc.progress_bar import create_simple_progress
 from pymc_dynsys.discretization import TimeGrid
 from pymc_dynsys.filters.batch import Program, constants_of
 
-BLOCK_BYTES = 2**27
+BLOCK_BYTES = 2**25
 """Working memory of one block."""
 
 

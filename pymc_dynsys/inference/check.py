@@ -93,6 +93,9 @@ def check_likelihood(
     >>> pds.check_likelihood(model)["check"].attrs["advice"]
     ['Kalman(discretization=Exact()) is exact: there is nothing to choose']
     """
+    for name, value in (("n_draws", n_draws), ("n_seeds", n_seeds)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise ValueError(f"{name}: expected a positive integer, got {value!r}")
     fitted = find_trajectory(model, var_name)
     draws, chosen = _draws(fitted, model, idata, n_draws)
     params = ParameterDraws(fitted, model, draws).at(np.arange(draws.sizes["draw"]))

@@ -218,6 +218,12 @@ def test_exact_likelihood_costs_nothing(small):
     assert "is exact" in report.attrs["advice"][0]
 
 
+@pytest.mark.parametrize("options", [{"n_draws": 0}, {"n_seeds": -1}, {"n_draws": 2.5}])
+def test_numbers_of_draws_and_seeds_are_checked(small, options):
+    with pytest.raises(ValueError, match=f"{next(iter(options))}: expected a positive integer"):
+        pds.check_likelihood(small[0], small[1], **options)
+
+
 def test_errors_of_an_ensemble_are_those_measured_elsewhere(small):
     """Spread over seeds, and bias against the exact filter, which the report computes itself."""
     _, idata, y = small
