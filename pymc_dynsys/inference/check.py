@@ -11,7 +11,8 @@ import pymc as pm
 import xarray as xr
 from pymc.initial_point import make_initial_point_fn
 
-from pymc_dynsys.bridge.fitted import Fitted, ParameterDraws, find_trajectory
+from pymc_dynsys.bridge.draws import ParameterDraws
+from pymc_dynsys.bridge.fitted import Fitted, find_trajectory
 from pymc_dynsys.discretization import EulerMaruyama, LocalLinearization, MomentODE
 from pymc_dynsys.filters import EKF, EnKF, Kalman
 from pymc_dynsys.filters.base import Likelihood

@@ -9,7 +9,8 @@ import numpy as np
 import pymc as pm
 import xarray as xr
 
-from pymc_dynsys.bridge.fitted import Fitted, ParameterDraws, find_trajectory, renewed
+from pymc_dynsys.bridge.draws import ParameterDraws, renewed
+from pymc_dynsys.bridge.fitted import Fitted, find_trajectory
 from pymc_dynsys.bridge.schedule import Frame, check_schedule, make_schedule
 from pymc_dynsys.discretization import InputTable, Schedule
 from pymc_dynsys.inference import blocks

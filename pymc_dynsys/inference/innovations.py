@@ -7,7 +7,8 @@ import pymc as pm
 import xarray as xr
 from scipy import stats
 
-from pymc_dynsys.bridge.fitted import ParameterDraws, find_trajectory
+from pymc_dynsys.bridge.draws import ParameterDraws
+from pymc_dynsys.bridge.fitted import find_trajectory
 from pymc_dynsys.filters.ode_solve import ODESolve
 from pymc_dynsys.inference import blocks
 from pymc_dynsys.inference.states import draws_of, labelled, take

@@ -9,7 +9,8 @@ import numpy as np
 import pymc as pm
 import xarray as xr
 
-from pymc_dynsys.bridge.fitted import Fitted, ParameterDraws, find_trajectory, with_data
+from pymc_dynsys.bridge.draws import ParameterDraws
+from pymc_dynsys.bridge.fitted import Fitted, find_trajectory, with_data
 from pymc_dynsys.filters.batch import visit_log_likelihoods
 from pymc_dynsys.inference import blocks
 from pymc_dynsys.inference.states import draws_of, labelled

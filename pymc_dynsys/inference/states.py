@@ -9,7 +9,8 @@ import numpy as np
 import pymc as pm
 import xarray as xr
 
-from pymc_dynsys.bridge.fitted import Fitted, ParameterDraws, find_trajectory
+from pymc_dynsys.bridge.draws import ParameterDraws
+from pymc_dynsys.bridge.fitted import Fitted, find_trajectory
 from pymc_dynsys.inference import blocks
 from pymc_dynsys.inference.times import Asked, asked_times, dates
 from pymc_dynsys.smoothers import Given, state_draws, state_moments

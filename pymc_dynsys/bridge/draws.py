@@ -1,0 +1,204 @@
+"""Draws of a model's variables, matched to it by label, and what they make of its parameters."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pymc as pm
+import pytensor.tensor as pt
+import xarray as xr
+from pymc.sampling.jax import get_jaxified_graph
+from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.graph.basic import Variable
+from pytensor.graph.replace import clone_replace
+from pytensor.graph.traversal import ancestors
+from pytensor.tensor.random.type import RandomType
+
+from pymc_dynsys.bridge.dims import labels_of
+from pymc_dynsys.bridge.fitted import Fitted
+
+
+class ParameterDraws:
+    """Parameters of a trajectory, computed from draws of the model's free variables.
+
+    All else, data above all, is as the model has it now. Where free variables are missing from
+    the draws, deterministic ones that are there stand in for them, unless they depend on data
+    that may have changed.
+    """
+
+    def __init__(self, fitted: Fitted, model: pm.Model, draws: xr.Dataset) -> None:
+        self.fitted = fitted
+        outputs = list(fitted.params.values())
+        held = {rv: str(rv.name) for rv in model.free_RVs if rv.name in draws}
+        if any(rv not in held for rv in _free_ancestors(fitted, model)):
+            held |= {
+                variable: str(variable.name)
+                for variable in model.deterministics
+                if variable.name in draws and not _depends_on_data(variable, model)
+            }
+        blockers = [*held, *model.free_RVs]
+        reached = {*outputs, *ancestors(outputs, blockers=blockers)}
+        missing = [str(rv.name) for rv in model.free_RVs if rv in reached and rv not in held]
+        if missing:
+            raise ValueError(
+                f"idata: the draws do not hold {', '.join(missing)}, on which the parameters of "
+                f"{fitted.name} depend; leave var_names out of pm.sample"
+            )
+        inputs = {name: v for v, name in held.items() if v in reached}
+        self.size = draws.sizes["chain"] * draws.sizes["draw"]
+        self.arrays = {}
+        for name, variable in inputs.items():
+            array = aligned_draws(name, draws, model)
+            values = array.values.astype(variable.type.dtype)
+            self.arrays[name] = values.reshape(self.size, *values.shape[2:])
+        places = {variable: variable.type() for variable in inputs.values()}
+        if outputs:
+            replaced = clone_replace(outputs, replace=places, rebuild_strict=False)
+            graph = get_jaxified_graph([*places.values()], replaced)
+            self._function = jax.jit(jax.vmap(graph) if places else graph)
+
+    def at(self, which: np.ndarray) -> dict[str, Any]:
+        """Values at some of the draws, ``(draw, *batch, ...)`` with all batch axes."""
+        shapes = self.fitted.spec.system.param_shapes
+        if not shapes:
+            return {}
+        values = self._function(*(jnp.asarray(a[which]) for a in self.arrays.values()))
+        first = 1 if self.arrays else 0
+        out = {}
+        for (name, core), value in zip(shapes.items(), values, strict=True):
+            batch = value.shape[first : value.ndim - len(core)]
+            missing = (1,) * (self.fitted.rank - len(batch))
+            out[name] = value.reshape(len(which) if first else 1, *missing, *batch, *core)
+        return out
+
+
+def _depends_on_data(variable: Variable, model: pm.Model) -> bool:
+    """Whether shared data enter, apart from the lengths of dims."""
+    lengths = set(model.dim_lengths.values())
+    return any(
+        isinstance(v, SharedVariable) and not isinstance(v.type, RandomType) and v not in lengths
+        for v in ancestors([variable])
+    )
+
+
+def renewed(
+    fitted: Fitted, model: pm.Model, draws: xr.Dataset, random_seed: Any
+) -> tuple[xr.Dataset, list[str]]:
+    """Draws for a model with other labels than those of the fit, and the names of what is new.
+
+    A free variable none of whose labels along some dim are in the draws is drawn from its own
+    law, given the variables that are.
+    """
+    needed = _free_ancestors(fitted, model)
+    new = [rv.name for rv in needed if rv.name in draws and _is_new(rv.name, draws, model)]
+    if not new:
+        return draws, []
+    whole = _free_ancestors(fitted, model, through=True)
+    kept = [rv.name for rv in whole if rv.name in draws and rv.name not in new]
+    lacking = [rv.name for rv in whole if rv.name not in draws]
+    if lacking:
+        raise ValueError(
+            f"idata: the draws do not hold {', '.join(lacking)}, on which the new "
+            f"{', '.join(new)} depend; leave var_names out of pm.sample"
+        )
+    if not kept:
+        raise ValueError(
+            f"idata: all of {', '.join(new)} have other labels than the model, so nothing is left "
+            "that was learnt from the data"
+        )
+    _refuse_unnamed(kept, new, draws, model)
+    given = xr.Dataset({name: aligned_draws(name, draws, model) for name in kept})
+    drawn = pm.sample_posterior_predictive(
+        xr.DataTree.from_dict({"posterior": given}),
+        model=model,
+        var_names=new,
+        random_seed=random_seed,
+        progressbar=False,
+        compile_kwargs={"mode": "FAST_COMPILE"},
+    )
+    fresh = drawn["posterior_predictive"].dataset[new]
+    return xr.merge([given, fresh], compat="override", join="override"), new
+
+
+def _free_ancestors(fitted: Fitted, model: pm.Model, through: bool = False) -> list[Any]:
+    """Free variables on which the parameters depend, directly or `through` other free ones."""
+    outputs = list(fitted.params.values())
+    reached = {*outputs, *ancestors(outputs, blockers=None if through else model.free_RVs)}
+    return [rv for rv in model.free_RVs if rv in reached]
+
+
+def _is_new(name: str, draws: xr.Dataset, model: pm.Model) -> bool:
+    """Whether labels of a variable are all different from those in the draws."""
+    for dim in _shared_dims(name, draws, model):
+        wanted, have = _index(labels_of(model, [dim])[0]), _index(_labels(draws[name], dim))
+        both = have.intersection(wanted)
+        if not len(both):
+            return True
+        if len(both) < max(len(wanted), len(have)):
+            raise ValueError(
+                f"idata: along {dim!r} the model has {both[0]!r} of the draws, but not the same "
+                "labels; a model of new ones must have new ones only, or all of them"
+            )
+    return False
+
+
+def _refuse_unnamed(kept: list[str], new: list[str], draws: xr.Dataset, model: pm.Model) -> None:
+    """Raise for a variable that may belong to the old labels, though no dim says so."""
+    old = {dim: draws[name].sizes[dim] for name in new for dim in _shared_dims(name, draws, model)}
+    for name in kept:
+        if name in model.named_vars_to_dims:
+            continue
+        for dim, length in old.items():
+            if length > 1 and length in draws[name].shape[2:]:
+                raise ValueError(
+                    f"idata: {name} has no named dims and an axis of length {length}, which is "
+                    f"how many labels {dim!r} had; if it varies by {dim}, say dims={dim!r} where "
+                    "it is defined, else it cannot be told what it is for new ones"
+                )
+
+
+def aligned_draws(name: str, draws: xr.Dataset, model: pm.Model) -> xr.DataArray:
+    """Draws of one variable, dims and labels in the order of the model."""
+    array = draws[name].transpose("chain", "draw", ...)
+    variable = model.named_vars[name]
+    own = tuple(map(str, array.dims[2:]))
+    named = tuple(map(str, model.named_vars_to_dims.get(name, own)))
+    if set(named) == set(own):
+        array = array.transpose("chain", "draw", *named)
+    for dim in _shared_dims(name, draws, model):
+        wanted, have = _index(labels_of(model, [dim])[0]), _index(_labels(array, dim))
+        position = have.get_indexer(wanted) if have.is_unique else np.array([-1])
+        if len(wanted) != len(have) or (position < 0).any():
+            raise ValueError(
+                f"idata: {name} has other labels along {dim!r} than the model: "
+                f"{_shown(have)} and {_shown(wanted)}"
+            )
+        array = array.isel({dim: position})
+    shape = tuple(int(n) for n in pt.stack([*variable.shape, 1]).eval(mode="FAST_COMPILE")[:-1])
+    if array.shape[2:] != shape:
+        raise ValueError(
+            f"idata: {name} has shape {array.shape[2:]} in the draws and {shape} in the model"
+        )
+    return array
+
+
+def _shared_dims(name: str, draws: xr.Dataset, model: pm.Model) -> list[str]:
+    named = map(str, model.named_vars_to_dims.get(name, ()))
+    return [dim for dim in named if dim in draws[name].dims and dim in model.dim_lengths]
+
+
+def _labels(array: xr.DataArray, dim: str) -> Any:
+    return array.indexes[dim] if dim in array.indexes else range(array.sizes[dim])
+
+
+def _index(labels: Any) -> pd.Index:
+    """Labels that compare equal whatever holds them: Python, numpy or pandas."""
+    index = pd.Index(list(labels))
+    return index.astype("datetime64[ns]") if index.dtype.kind == "M" else index
+
+
+def _shown(labels: Any) -> str:
+    some = ", ".join(map(str, labels[:4]))
+    return f"[{some}, ...] ({len(labels)})" if len(labels) > 4 else f"[{some}]"
