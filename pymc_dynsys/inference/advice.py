@@ -10,7 +10,7 @@ from pymc_dynsys.bridge.fitted import Fitted
 from pymc_dynsys.filters import EnKF, Kalman
 
 TOLERABLE = 0.1
-"""Error in nats of one trajectory that moves its parameters by some hundredths of their sd."""
+"""Error in nats of one trajectory from which on the advice is to do something."""
 
 
 ROUNDING = 1e-6

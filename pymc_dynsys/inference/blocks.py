@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from pymc.progress_bar import create_simple_progress
 
+from pymc_dynsys.bridge.fitted import Fitted
 from pymc_dynsys.discretization import TimeGrid
 from pymc_dynsys.filters.batch import Program, constants_of
 
@@ -22,9 +23,17 @@ def prepared(program: Program, y: Any, times: Any, t0: Any) -> tuple[TimeGrid, A
     return grid, jax.tree.map(lambda leaf: np.expand_dims(leaf, 1), constants)
 
 
-def block_length(n_draws: int, bytes_per_draw: float) -> int:
+def bytes_per_draw(fitted: Fitted, n_rows: int) -> float:
+    """Working memory of a filter and smoother for one draw of the parameters: rows of matrices."""
+    d = fitted.spec.system.n_states
+    per_row = 8.0 * (12 + 6 * d + 8 * d * d)
+    members = getattr(fitted.spec.likelihood, "ensemble_size", 0)
+    return float(np.prod(fitted.batch, dtype=float)) * n_rows * per_row * (1 + members / 4)
+
+
+def block_length(n_draws: int, each: float) -> int:
     """Draws in a block: as many as fit, shared out evenly."""
-    most = max(1, min(n_draws, int(BLOCK_BYTES / max(bytes_per_draw, 1.0))))
+    most = max(1, min(n_draws, int(BLOCK_BYTES / max(each, 1.0))))
     return -(-n_draws // -(-n_draws // most))
 
 
@@ -41,12 +50,12 @@ def blocks(n_draws: int, length: int, title: str, progressbar: bool) -> Iterator
 def run(
     work: Callable[[np.ndarray], Any],
     n_draws: int,
-    bytes_per_draw: float,
+    each: float,
     title: str,
     progressbar: bool,
 ) -> Any:
-    """Results of ``work(positions)`` for all draws; leaves have the draws in front."""
-    length = block_length(n_draws, bytes_per_draw)
+    """Results of ``work(positions)`` for all draws, in front; a draw takes `each` bytes."""
+    length = block_length(n_draws, each)
     whole: list[np.ndarray] = []
     tree: Any = None
     for which in blocks(n_draws, length, title, progressbar):

@@ -141,8 +141,8 @@ def forecast(
         )
         return tuple(take(np.asarray(part), asked, fitted) for part in paths)
 
-    per_draw = 64.0 * np.prod(fitted.batch, dtype=float) * grid.times.shape[-1] * now.shape[-1]
-    states, y = blocks.run(work, params.size, per_draw, "Forecasting ...", progressbar)
+    each = blocks.bytes_per_draw(fitted, grid.times.shape[-1])
+    states, y = blocks.run(work, params.size, each, "Forecasting ...", progressbar)
     component = () if spec.system.n_observed is None else (fitted.dims[-1],)
     shown = replace(asked, report=extra)
     data = labelled(

@@ -9,7 +9,6 @@ from scipy import stats
 
 from pymc_dynsys.bridge.draws import ParameterDraws
 from pymc_dynsys.bridge.fitted import find_trajectory
-from pymc_dynsys.filters.ode_solve import ODESolve
 from pymc_dynsys.inference import blocks
 from pymc_dynsys.inference.states import draws_of, labelled, take
 from pymc_dynsys.inference.times import asked_times
@@ -110,11 +109,8 @@ def innovations(
         z = standardised(program, fitted.y[None], params.at(which), grid, constants)
         return take(np.asarray(z), asked, fitted)
 
-    d, size = fitted.spec.system.n_states, float(np.prod(fitted.y.shape))
-    per_draw = 8.0 * size * (12 + 6 * d * d)
-    if not isinstance(fitted.spec.likelihood, ODESolve):
-        per_draw *= 1 + getattr(fitted.spec.likelihood, "ensemble_size", 0) / 4
-    z = blocks.run(work, params.size, per_draw, "Predicting each datum ...", progressbar)
+    each = blocks.bytes_per_draw(fitted, grid.times.shape[-1])
+    z = blocks.run(work, params.size, each, "Predicting each datum ...", progressbar)
 
     seen = ~np.isnan(z)
     nis = np.where(seen.any(-1), np.nansum(z * z, axis=-1), np.nan)

@@ -133,11 +133,9 @@ def of_visits(
         values = np.where(np.isfinite(values), values, -np.inf)
         return np.broadcast_to(values, (len(values), *batch))
 
-    d = fitted.spec.system.n_states
-    per_draw = 8.0 * np.prod(batch, dtype=float) * (8 + 4 * d * d)
-    per_draw *= 1 + getattr(fitted.spec.likelihood, "ensemble_size", 0) / 4
+    each = blocks.bytes_per_draw(fitted, grid.times.shape[-1])
     out: np.ndarray = blocks.run(
-        work, params.size, per_draw, "Computing log-likelihoods ...", progressbar
+        work, params.size, each, "Computing log-likelihoods ...", progressbar
     )
     return out
 

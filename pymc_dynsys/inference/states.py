@@ -142,13 +142,9 @@ def states_at(
             out = (state_draws(program, given, keys[which], y, values, grid, constants),)
         return jax.tree.map(lambda leaf: take(np.asarray(leaf), asked, fitted), out)
 
-    d = fitted.spec.system.n_states
-    n_rows = grid.times.shape[-1]
-    per_draw = 8.0 * np.prod(fitted.batch, dtype=float) * n_rows * (12 + 6 * d + 8 * d * d)
-    if hasattr(fitted.spec.likelihood, "ensemble_size"):
-        per_draw *= 1 + fitted.spec.likelihood.ensemble_size / 4
+    each = blocks.bytes_per_draw(fitted, grid.times.shape[-1])
     result: tuple[np.ndarray, ...] = blocks.run(
-        work, params.size, per_draw, "Sampling states ...", progressbar
+        work, params.size, each, "Sampling states ...", progressbar
     )
     return result
 

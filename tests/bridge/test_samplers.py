@@ -137,6 +137,7 @@ def test_pymc_in_processes(model, context):
 def test_map_is_the_mean(model):
     with model:
         found = pm.find_MAP(progressbar=False, return_inferencedata=True, jitter=False)
+    # As near as the optimiser's own stopping rule brings it.
     np.testing.assert_allclose(draws_of(found)[0], MEAN, atol=1e-4)
 
 
@@ -155,6 +156,7 @@ def test_laplace_is_exact_for_a_gaussian(model):
         idata = pmx.fit_laplace(draws=4000, random_seed=1, progressbar=False)
     draws = draws_of(idata)
     assert np.max(np.abs(draws.mean(0) - MEAN) / SD) < 0.1
+    # The sd of 4,000 draws has a standard error of about 1%.
     np.testing.assert_allclose(draws.std(0), SD, rtol=0.1)
 
 

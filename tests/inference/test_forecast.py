@@ -228,6 +228,7 @@ def test_new_subjects_are_drawn_from_their_population():
     sd = np.sqrt(4 * 0.5**2 + SIGMA**2 / (2 * THETA))
     for half, middle in ((slice(n // 2), 10.0), (slice(n // 2, None), -10.0)):
         assert np.all(np.abs(x[half].mean(0) - middle) < 4.5 * sd / (n / 2) ** 0.5)
+        # Four and a half standard errors of the sd of 2,000 draws.
         np.testing.assert_allclose(x[half].std(0), sd, rtol=0.07)
     assert abs(np.corrcoef(x[: n // 2].T)[0, 1]) < 0.1  # each of them by itself
 
