@@ -21,12 +21,22 @@ from pymc_dynsys.inference import (
 )
 from pymc_dynsys.panels import coords, panel
 from pymc_dynsys.plots import plot_forecast, plot_innovations, plot_trajectories
-from pymc_dynsys.systems import ODE, SDE, Dose, Gaussian
+from pymc_dynsys.systems import (
+    ODE,
+    SDE,
+    Diffuse,
+    DiscreteTime,
+    Dose,
+    Gaussian,
+    Stationary,
+)
 
 __all__ = [
     "EKF",
     "ODE",
     "SDE",
+    "Diffuse",
+    "DiscreteTime",
     "Dose",
     "EnKF",
     "EulerMaruyama",
@@ -38,6 +48,7 @@ __all__ = [
     "LocalLinearization",
     "MomentODE",
     "ODESolve",
+    "Stationary",
     "Trajectory",
     "check_likelihood",
     "coords",

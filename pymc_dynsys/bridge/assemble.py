@@ -9,11 +9,13 @@ import xarray as xr
 from pytensor.graph.basic import Variable
 
 from pymc_dynsys.bridge.data import check_times, current_value
+from pymc_dynsys.bridge.data import place as name_place
 from pymc_dynsys.bridge.dims import Placed, array_hint, dim_length, labels_of, place
 from pymc_dynsys.bridge.schedule import Frame, check_schedule, input_core_shape, make_schedule
 from pymc_dynsys.bridge.times import as_times, find_times
 from pymc_dynsys.discretization import Exact, Schedule
 from pymc_dynsys.discretization.grid import build_grid
+from pymc_dynsys.discretization.stepping import WHOLE
 from pymc_dynsys.filters.base import Likelihood, choose_likelihood
 from pymc_dynsys.simulation.paths import Simulator, check_simulator, default_simulator
 from pymc_dynsys.systems.bound import BoundSystem, bind_system
@@ -104,18 +106,25 @@ def assemble(
         unit=unit,
         origin=origin,
     )
+    if system.step is not None:
+        if events is not None:
+            raise ValueError(
+                "events: a DiscreteTime system has none; let an input enter its transition"
+            )
+        _require_whole_steps(system.step, times_now, t0_now, labels, batch_dims)
     schedule = make_schedule(inputs, events, frame, system)
     if schedule is None:
         gaps = build_grid(times_now, t0_now, Exact()).gaps
     else:
         gaps = check_schedule(schedule, times_now, t0_now, frame, system)
 
-    announcements = []
+    announcements, why = [], ""
     if likelihood is None:
         likelihood, why = choose_likelihood(system)
-        announcements.append(f"likelihood {likelihood!r}: {why}")
     likelihood.check(system)
     likelihood, message = likelihood.settle(system, gaps)
+    if why:
+        announcements.append(f"likelihood {likelihood!r}: {why}")
     if message:
         announcements.append(message)
     if simulator is None:
@@ -226,6 +235,23 @@ def _try_bind(
         hint = array_hint(params, placed, lengths)
         raise ValueError(f"{error}{hint}") from error.__cause__
     return system, placed
+
+
+def _require_whole_steps(
+    step: float, times: np.ndarray, t0: np.ndarray, labels: list[Any], batch_dims: Sequence[str]
+) -> None:
+    """Raise for visits of a system in discrete time that do not lie whole steps apart."""
+    grid = build_grid(times, t0, Exact())
+    counts = grid.gaps / step
+    broken = np.argwhere(np.abs(counts - np.round(counts)) > WHOLE)
+    if len(broken):
+        here = tuple(broken[0])
+        of = f" of {name_place(here[:-1], labels, batch_dims)}" if batch_dims else ""
+        raise ValueError(
+            f"times: {grid.times[here]:g}{of} comes {grid.gaps[here]:g} after what is before it, "
+            f"no whole number of steps of {step:g}; number the visits, times=np.arange(n), or "
+            "state the step, DiscreteTime(step=...)"
+        )
 
 
 def _length(model: Any, dim: str, params: Mapping[str, Any], times: Any) -> int:

@@ -19,10 +19,10 @@ from pytensor.graph.replace import clone_replace
 from pymc_dynsys.bridge.assemble import Assembled
 from pymc_dynsys.bridge.data import is_variable, place
 from pymc_dynsys.discretization import EulerMaruyama, Exact
-from pymc_dynsys.discretization.base import linearize
 from pymc_dynsys.discretization.grid import build_grid
 from pymc_dynsys.filters.base import Likelihood
 from pymc_dynsys.filters.batch import map_batch
+from pymc_dynsys.linalg import linearize
 from pymc_dynsys.systems.bound import BoundSystem
 
 
@@ -74,15 +74,18 @@ def look(system: BoundSystem, params: Any, t: Any) -> dict[str, Any]:
         return seen
     m, P = system.initial_moments(params)
     seen["initial"] = (m, P)
-    seen["drift"], seen["jacobian"] = linearize(lambda x: system.drift(x, t, params), m)
-    seen["diffusion"] = system.diffusion(m, t, params)
-    functions: dict[str, Any] = {"drift": system.drift, "diffusion": system.diffusion}
+    functions: dict[str, Any] = {}
+    if system.step is None:
+        seen["drift"], seen["jacobian"] = linearize(lambda x: system.drift(x, t, params), m)
+        seen["diffusion"] = system.diffusion(m, t, params)
+        functions = {"drift": system.drift, "diffusion": system.diffusion}
+    elif system.structure.gaussian_transition:
+        seen["transition"] = system.transition_moments(m, t, params)
+        functions = {"transition": lambda *args: _flat(system.transition_moments(*args))}
     if system.structure.gaussian_observation:
         mean, R = system.observation_moments(m, t, params)
         seen["observation"] = (mean, R if R.ndim == 2 else jnp.diag(R))
-        functions["observation"] = lambda *args: jnp.concatenate(
-            [part.ravel() for part in system.observation_moments(*args)]
-        )
+        functions["observation"] = lambda *args: _flat(system.observation_moments(*args))
     seen["slopes"] = {
         role: jax.jacfwd(lambda p, f=f: f(m, t, p))(params) if params else {}
         for role, f in functions.items()
@@ -91,6 +94,10 @@ def look(system: BoundSystem, params: Any, t: Any) -> dict[str, Any]:
         role: jax.jacfwd(lambda x, f=f: f(x, t, params))(m) for role, f in functions.items()
     }
     return seen
+
+
+def _flat(parts: Any) -> Any:
+    return jnp.concatenate([part.ravel() for part in parts])
 
 
 def _first_inputs(built: Assembled) -> dict[str, np.ndarray]:
@@ -104,7 +111,12 @@ def _first_inputs(built: Assembled) -> dict[str, np.ndarray]:
 
 
 def _require_semidefinite(name: str, built: Assembled, looks: dict[str, Any]) -> None:
-    for role, what in (("observation", "noise covariance"), ("initial", "covariance")):
+    covariances = {
+        "observation": "noise covariance",
+        "transition": "covariance",
+        "initial": "covariance",
+    }
+    for role, what in covariances.items():
         if role not in looks:
             continue
         cov = np.asarray(looks[role][1])
@@ -131,7 +143,7 @@ def _warn_not_finite(
 ) -> None:
     """Warn of values that are not finite, else of slopes that are not."""
     rank = len(built.batch_dims)
-    for role in ("initial", "drift", "diffusion", "observation"):
+    for role in ("initial", "drift", "diffusion", "transition", "observation"):
         for part in jax.tree.leaves(looks.get(role)):
             bad = _first_bad(np.asarray(part), rank)
             if bad is not None:
@@ -167,7 +179,7 @@ def _warn_unstable(name: str, built: Assembled, jacobian: np.ndarray) -> None:
     """Warn of Euler steps longer than a decaying mode allows: |1 + lambda h| > 1."""
     schemes: dict[Any, str] = {}
     if isinstance(built.likelihood, Likelihood):
-        schemes.setdefault(built.likelihood.scheme, "likelihood")
+        schemes.setdefault(built.likelihood.scheme(built.system), "likelihood")
     schemes.setdefault(built.simulator, "simulator")
     if not np.isfinite(jacobian).all():
         return

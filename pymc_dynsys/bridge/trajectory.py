@@ -27,8 +27,7 @@ from pymc_dynsys.bridge.probe import probe
 from pymc_dynsys.bridge.random_variable import Specification, TrajectoryRV
 from pymc_dynsys.filters.base import Likelihood
 from pymc_dynsys.simulation.paths import Simulator
-from pymc_dynsys.systems.ode import ODE
-from pymc_dynsys.systems.sde import SDE
+from pymc_dynsys.systems.bound import System
 
 logger = logging.getLogger("pymc_dynsys")
 
@@ -44,7 +43,7 @@ class Trajectory(Distribution):
     ----------
     name : str
         Name of the variable in the model.
-    system : SDE or ODE
+    system : SDE, ODE or DiscreteTime
         Dynamics of one trajectory.
     params : mapping of str to value
         What the system's functions ask for by name: PyMC variables, ``pymc.dims`` variables,
@@ -118,7 +117,7 @@ class Trajectory(Distribution):
     def __new__(
         cls,
         name: str,
-        system: SDE | ODE,
+        system: System,
         *,
         params: Mapping[str, Any] | None = None,
         inputs: Mapping[str, Any] | None = None,
@@ -165,7 +164,7 @@ class Trajectory(Distribution):
     @classmethod
     def dist(
         cls,
-        system: SDE | ODE,
+        system: System,
         *,
         params: Mapping[str, Any] | None = None,
         inputs: Mapping[str, Any] | None = None,

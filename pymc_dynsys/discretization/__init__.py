@@ -8,6 +8,11 @@ from pymc_dynsys.discretization.grid import TimeGrid, build_grid
 from pymc_dynsys.discretization.local_linearization import LocalLinearization
 from pymc_dynsys.discretization.moment_ode import MomentODE
 from pymc_dynsys.discretization.schedule import InputTable, Rows, Schedule
+from pymc_dynsys.discretization.stepping import (
+    Stepping,
+    refuse_discretization,
+    scheme_of,
+)
 
 __all__ = [
     "Discretization",
@@ -19,7 +24,10 @@ __all__ = [
     "MomentODE",
     "Rows",
     "Schedule",
+    "Stepping",
     "TimeGrid",
     "build_grid",
     "default_scheme",
+    "refuse_discretization",
+    "scheme_of",
 ]

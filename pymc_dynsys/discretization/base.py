@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -85,10 +84,3 @@ def require_linear_dynamics(scheme: str, system: BoundSystem) -> None:
             f"{scheme} needs linear dynamics, but {' and '.join(dynamics)}; use "
             "LocalLinearization(), EulerMaruyama(dt=...) or MomentODE()"
         )
-
-
-def linearize(function: Any, x: Float[Array, " state"]) -> tuple[Array, Array]:
-    """Value of `function` at `x` and its Jacobian there, shape ``(out, state)``."""
-    return jax.vmap(lambda direction: jax.jvp(function, (x,), (direction,)), out_axes=(None, 1))(
-        jnp.eye(x.shape[0], dtype=x.dtype)
-    )

@@ -11,9 +11,8 @@ from pymc_dynsys.discretization.base import (
     LinearTransition,
     Transition,
     check_step,
-    linearize,
 )
-from pymc_dynsys.linalg import matvec
+from pymc_dynsys.linalg import linearize, matvec
 from pymc_dynsys.systems.bound import BoundSystem, Params
 
 

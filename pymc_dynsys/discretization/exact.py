@@ -24,10 +24,9 @@ from pymc_dynsys.discretization.base import (
     Discretization,
     LinearTransition,
     Transition,
-    linearize,
     require_linear_dynamics,
 )
-from pymc_dynsys.linalg import congruence, matmul, matvec, symmetrize
+from pymc_dynsys.linalg import congruence, linearize, matmul, matvec, symmetrize
 from pymc_dynsys.systems.bound import BoundSystem, Params
 
 TAYLOR_TERMS = 18

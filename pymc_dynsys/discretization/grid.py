@@ -42,7 +42,7 @@ class TimeGrid:
     gaps : array, (*batch, time)
         Time since the visit before.
     steps : array of int, (*batch, time)
-        Substeps of each gap.
+        Substeps of each gap; zero only where a system in discrete time does not move.
     distinct_gaps, distinct_steps : array, (*batch, distinct)
         The table of gaps: those that differ, or all of them when most differ.
     index : array of int, (*batch, time), or None
@@ -50,7 +50,8 @@ class TimeGrid:
     max_steps : int
         Most substeps of any gap.
     uneven : bool
-        Whether gaps that are not zero differ in their number of substeps.
+        Whether gaps differ in their number of substeps, those aside that are zero and may be cut
+        at will.
     rows, row_of_visit, visit_of_row, is_visit : optional
         With events or inputs there are more instants than visits: then "visit" above reads
         "row", and these say what happens at each row and which rows are visits; -1 is the
@@ -74,6 +75,16 @@ class TimeGrid:
     def starts(self) -> Any:
         """Time each gap leaves."""
         return self.times - self.gaps
+
+    @property
+    def lengths(self) -> Any:
+        """Length of the substeps of each gap."""
+        return substep_length(self.gaps, self.steps)
+
+
+def substep_length(gap: Any, steps: Any) -> Any:
+    """Length of the substeps of a gap, zero where there are none."""
+    return gap / jnp.maximum(steps, 1)
 
 
 def build_grid(
@@ -108,7 +119,7 @@ def build_grid(
         table, table_steps = gaps, steps
     # A gap of zero may be cut at will, so where all others agree it joins them.
     most = int(steps.max(initial=1))
-    uneven = bool((steps[gaps > 0] != most).any())
+    uneven = bool((steps[(gaps > 0) | (steps == 0)] != most).any())
     if not uneven:
         steps, table_steps = np.full_like(steps, most), np.full_like(table_steps, most)
     grid = TimeGrid(times, gaps, steps, table, table_steps, row_of_gap, most, uneven)
@@ -136,7 +147,8 @@ def _traced_grid(
         raise ValueError(
             f"{discretization!r} cuts gaps into steps, so the times must be known when the "
             "model is compiled by JAX; freeze the data with "
-            "pymc.model.transform.optimization.freeze_dims_and_data(model), or use dt=None"
+            "pymc.model.transform.optimization.freeze_dims_and_data(model), or use dt=None where "
+            "there is a dt"
         )
     times, gaps = _gaps(jnp, jnp.asarray(times), jnp.asarray(t0))
     steps = discretization.substeps(gaps)

@@ -7,8 +7,8 @@ import diffrax
 import jax.numpy as jnp
 import numpy as np
 
-from pymc_dynsys.discretization.base import Discretization, Transition, linearize
-from pymc_dynsys.linalg import matmul
+from pymc_dynsys.discretization.base import Discretization, Transition
+from pymc_dynsys.linalg import linearize, matmul
 from pymc_dynsys.systems.bound import BoundSystem, Params
 
 

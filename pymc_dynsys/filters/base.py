@@ -1,11 +1,12 @@
 """What a likelihood is, and which one a system gets when the user names none."""
 
+from dataclasses import fields, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from pymc_dynsys.discretization import Discretization, TimeGrid
+from pymc_dynsys.discretization import Discretization, TimeGrid, scheme_of
 from pymc_dynsys.systems.bound import BoundSystem, Params
 
 
@@ -30,17 +31,32 @@ class Likelihood:
     forward_scalars: ClassVar[int] = 0
     """Differentiate forwards when at most this many scalars a trajectory need a gradient."""
 
-    @property
-    def scheme(self) -> Discretization:
-        """The discretization that cuts the gaps."""
-        raise NotImplementedError
+    usual: ClassVar[Discretization | None] = None
+    """The discretization where the user states none."""
+
+    discretization: Discretization | None
+
+    def __repr__(self) -> str:
+        """Options, without a discretization that is left open."""
+        options = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        if options.get("discretization") is None:
+            options.pop("discretization", None)
+        inside = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        return f"{type(self).__name__}({inside})"
+
+    def scheme(self, system: BoundSystem) -> Discretization:
+        """What carries a system over its gaps: its own steps, or the discretization."""
+        return scheme_of(system, self.discretization or self.usual)
 
     def check(self, system: BoundSystem) -> None:
         """Raise ValueError, naming the function at fault, if the system does not suit."""
 
     def settle(self, system: BoundSystem, gaps: np.ndarray) -> tuple["Likelihood", str]:
-        """Fill in options that depend on the data; returns the likelihood and what to announce."""
-        return self, ""
+        """Fill in what the user left open; returns the likelihood and what to announce."""
+        if self.usual is None or self.discretization is not None or system.step is not None:
+            return self, ""
+        settled: Any = replace(self, discretization=self.usual)  # type: ignore[type-var]
+        return settled, ""
 
     def constants(self, system: BoundSystem, params: Params, batch: Any, grid: TimeGrid) -> Any:
         """Arrays ``(time, *batch, ...)`` fixed for all evaluations, such as an ensemble's noise."""
@@ -54,7 +70,19 @@ class Likelihood:
 
 
 def require_gaussian(name: str, system: BoundSystem) -> None:
-    """Refuse observation or initial laws that a Gaussian filter cannot use."""
+    """Refuse laws that a Gaussian filter cannot use."""
+    if not system.structure.gaussian_transition:
+        raise ValueError(
+            f"{name} needs a Gaussian transition (dist.Normal, dist.MultivariateNormal, "
+            "pds.Gaussian, dist.Delta), and transition() returns another law; transform the state "
+            "(the logarithm of a positive one), or approximate the law by its mean and variance"
+        )
+    if system.n_diffuse:
+        states = [s for s, flag in zip(system.states, system.diffuse, strict=True) if flag]
+        raise ValueError(
+            f"{name} cannot begin with exactly diffuse states ({', '.join(states)}); only Kalman() "
+            "can. Give initial=Diffuse(kappa=...) a variance far above that of the data, or a law"
+        )
     if not system.structure.gaussian_observation:
         raise ValueError(
             f"{name} needs a Gaussian observation (dist.Normal, dist.MultivariateNormal, "

@@ -44,7 +44,9 @@ class Program:
 
     def prepare(self, times: Any, t0: Any) -> TimeGrid:
         """Grid of gaps; done once, outside compiled code, when the times are known."""
-        return build_grid(times, t0, self.likelihood.scheme, self.schedule, self.system.n_states)
+        system = self.system
+        scheme = self.likelihood.scheme(system)
+        return build_grid(times, t0, scheme, self.schedule, system.n_states)
 
 
 def log_likelihood(program: Program, y: Any, params: Mapping[str, Any], grid: TimeGrid) -> Array:

@@ -5,23 +5,31 @@ step; update linearizes the observation at the predicted mean. Särkkä (2013), 
 Filtering and Smoothing*, algorithm 5.4 (first order); Jazwinski (1970), theorem 8.1.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from pymc_dynsys.discretization import Discretization, LocalLinearization, MomentODE, Rows, TimeGrid
-from pymc_dynsys.discretization.base import linearize
+from pymc_dynsys.discretization import (
+    Discretization,
+    LocalLinearization,
+    MomentODE,
+    Rows,
+    TimeGrid,
+    refuse_discretization,
+)
+from pymc_dynsys.discretization.grid import substep_length
 from pymc_dynsys.filters.base import Data, Likelihood, require_gaussian
-from pymc_dynsys.filters.gaussian import Belief, LinearModel, Sensor, Visit, moved, run_filter
+from pymc_dynsys.filters.gaussian import Belief, LinearModel, Visit, moved, run_filter
 from pymc_dynsys.filters.kalman import tabulated_crossing
-from pymc_dynsys.linalg import matvec
+from pymc_dynsys.filters.reduce import Sensor
+from pymc_dynsys.linalg import linearize, matvec
 from pymc_dynsys.systems.bound import BoundSystem, Params
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EKF(Likelihood):
     r"""Gaussian approximation by linearization along the filtered path.
 
@@ -53,35 +61,34 @@ class EKF(Likelihood):
     --------
     >>> import pymc_dynsys as pds
     >>> pds.EKF()
-    EKF(discretization=LocalLinearization(dt=None))
+    EKF()
     """
 
-    discretization: Discretization = field(default_factory=LocalLinearization)
+    discretization: Discretization | None = None
 
+    usual = LocalLinearization()
     forward_scalars = 1
 
     def __post_init__(self) -> None:
-        if not isinstance(self.discretization, Discretization):
+        scheme = self.discretization
+        if scheme is not None and not isinstance(scheme, Discretization):
             raise TypeError(
                 f"EKF: discretization must be a discretization such as LocalLinearization(), "
                 f"got {self.discretization!r}"
             )
 
-    @property
-    def scheme(self) -> Discretization:
-        """The discretization that cuts the gaps."""
-        return self.discretization
-
     def check(self, system: BoundSystem) -> None:
         """Refuse systems without Gaussian observations and initial law."""
+        refuse_discretization("EKF", system, self.discretization)
         require_gaussian("EKF", system)
-        self.discretization.check(system)
+        if self.discretization is not None:
+            self.discretization.check(system)
 
     def log_likelihood(
         self, system: BoundSystem, params: Params, data: Data, grid: TimeGrid, constants: Any
     ) -> Float[Array, " time"]:
         """Approximate log-density of each visit's datum given the earlier ones."""
-        return filter_extended(system, self.discretization, params, data, grid).log_likelihood
+        return filter_extended(system, self.scheme(system), params, data, grid).log_likelihood
 
 
 def filter_extended(
@@ -116,19 +123,12 @@ def crossing(
 
     A table of transitions if the dynamics are linear, else steps along the mean.
     """
-    structure = system.structure
-    tabulated = (
-        structure.affine_drift
-        and structure.autonomous_drift
-        and structure.constant_diffusion
-        and not isinstance(discretization, MomentODE)
-    )
-    if tabulated:
+    if system.structure.linear_dynamics and not isinstance(discretization, MomentODE):
         table = tabulated_crossing(system, discretization, params, grid)
         return table, table.entries
 
     def cross(belief: Belief, t: Any, gap: Any, steps: Any, row: Rows | None) -> Belief:
-        h = gap / steps
+        h = substep_length(gap, steps)
         held = params if row is None else row.over_gap(params)
 
         def step(belief: Belief, i: Any) -> tuple[Belief, None]:
@@ -136,7 +136,7 @@ def crossing(
             after = moved(belief, mean, F, Q)
             return jax.tree.map(lambda a, b: jnp.where(i < steps, a, b), after, belief), None
 
-        if grid.max_steps == 1:
+        if grid.max_steps == 1 and not grid.uneven:
             mean, F, Q = discretization.step(system, belief.m, t, h, held)
             return moved(belief, mean, F, Q)
         return jax.lax.scan(step, belief, jnp.arange(grid.max_steps))[0]

@@ -1,4 +1,4 @@
-r"""Ensemble Kalman filter for nonlinear SDEs with Gaussian observation noise.
+r"""Ensemble Kalman filter for nonlinear systems with Gaussian observation noise.
 
 Legend: X ensemble (member, state); Y its predicted data (member, component); a anomalies of
 one component; s innovation variance; K gain; r noise variance. Components are assimilated
@@ -20,8 +20,10 @@ from pymc_dynsys.discretization import (
     MomentODE,
     TimeGrid,
     default_scheme,
+    refuse_discretization,
 )
 from pymc_dynsys.discretization.euler_maruyama import safe_sqrt
+from pymc_dynsys.discretization.grid import substep_length
 from pymc_dynsys.filters.base import Data, Likelihood, require_gaussian
 from pymc_dynsys.filters.ensemble_noise import Noise, draw_noise
 from pymc_dynsys.linalg import ldl, psd_factor, unit_lower_solve
@@ -44,7 +46,7 @@ class Ensembles(NamedTuple):
     log_likelihood: Float[Array, ""]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EnKF(Likelihood):
     r"""Likelihood from an ensemble carried through the nonlinear dynamics.
 
@@ -125,28 +127,23 @@ class EnKF(Likelihood):
                 f"Exact() or None, got {scheme!r}"
             )
 
-    @property
-    def scheme(self) -> Discretization:
-        """The discretization that cuts the gaps."""
-        assert self.discretization is not None, "settled when the trajectory was built"
-        return self.discretization
-
     def check(self, system: BoundSystem) -> None:
         """Refuse systems without Gaussian observations and initial law."""
+        refuse_discretization("EnKF", system, self.discretization)
         require_gaussian("EnKF", system)
         if self.discretization is not None:
             self.discretization.check(system)
 
     def settle(self, system: BoundSystem, gaps: np.ndarray) -> tuple["EnKF", str]:
         """Choose a discretization where the user stated none."""
-        if self.discretization is not None:
+        if self.discretization is not None or system.step is not None:
             return self, ""
         scheme, why = default_scheme(system, gaps, STEPS_PER_GAP)
         return replace(self, discretization=scheme), f"EnKF crosses gaps with {scheme!r} ({why})"
 
     def constants(self, system: BoundSystem, params: Params, batch: Any, grid: TimeGrid) -> Noise:
         """The fixed normals of all trajectories."""
-        n_noise = self.scheme.noise_size(system, params)
+        n_noise = self.scheme(system).noise_size(system, params)
         return draw_noise(
             self.seed,
             tuple(batch),
@@ -210,13 +207,13 @@ class EnKF(Likelihood):
         varied: bool,
     ) -> Float[Array, "member state"]:
         """Carry every member over a gap; `varied` if gaps differ in their number of steps."""
-        h = gap / steps
+        h, scheme = substep_length(gap, steps), self.scheme(system)
 
         def step(X: Array, k: Any) -> tuple[Array, None]:
             i, normals = k
-            moved = jax.vmap(
-                lambda x, z: self.scheme.propagate(system, x, t + i * h, h, params, z)
-            )(X, normals)
+            moved = jax.vmap(lambda x, z: scheme.propagate(system, x, t + i * h, h, params, z))(
+                X, normals
+            )
             return jnp.where(i < steps, moved, X) if varied else moved, None
 
         if isinstance(noise, tuple):

@@ -5,7 +5,7 @@ observation matrix and offset; R observation noise; v innovation with variance s
 Equations: Särkkä (2013), *Bayesian Filtering and Smoothing*, 4.20-4.21.
 
 Components are assimilated one at a time, which needs no matrix inverse; correlated noise is
-decorrelated first by R = L D L'. The covariance update is Joseph's product form (Bucy and
+decorrelated first (``reduce.py``). The covariance update is Joseph's product form (Bucy and
 Joseph 1968), which stays semi-definite with tiny R and singular P.
 """
 
@@ -16,9 +16,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from pymc_dynsys.discretization import Rows, TimeGrid
-from pymc_dynsys.discretization.base import linearize
 from pymc_dynsys.filters.base import Data
-from pymc_dynsys.linalg import congruence, ldl, matmul, matvec, outer, unit_lower_solve
+from pymc_dynsys.filters.reduce import Reduced, Sensor, independent, reduce_data
+from pymc_dynsys.linalg import congruence, ldl, linearize, matmul, matvec, outer
 from pymc_dynsys.systems.bound import BoundSystem, Params
 from pymc_dynsys.systems.gaussian import LOG_2PI
 
@@ -58,14 +58,6 @@ class Datum(NamedTuple):
     log_density: Float[Array, ""]
 
 
-class Sensor(NamedTuple):
-    """A linear observation ``y = H x + d + N(0, R)``; R is a vector when independent."""
-
-    H: Float[Array, "component state"]
-    d: Float[Array, " component"]
-    R: Array
-
-
 class LinearModel(NamedTuple):
     """A system as Gaussian filters see it.
 
@@ -82,16 +74,32 @@ def run_filter(
     model: LinearModel, system: BoundSystem, params: Params, data: Data, grid: TimeGrid
 ) -> Visit:
     """Predict and update at every visit."""
+    reduced = reduce_data(model.sense, system, data, grid)
 
     def visit(belief: Belief, k: Any) -> tuple[Belief, Visit]:
-        y, seen, t, entry, row = k
+        y, seen, sensor, t, entry, row = k
         predicted = give_dose(system, params, model.cross(belief, *entry), t, row)
-        H, d, R = model.sense(predicted.m, t, row)
+        H, d, R = sensor_at(model, reduced, sensor, predicted.m, t, row)
         filtered, loglik = update(predicted, y - d, seen, H, R)
         return filtered, Visit(loglik, predicted, filtered)
 
-    visits = (data.y, data.seen, grid.times, model.entries, grid.rows)
-    return over_visits(visit, initial_belief(system, params), visits)
+    visits = (*reduced.data, reduced.sensors, grid.times, model.entries, grid.rows)
+    found = over_visits(visit, initial_belief(system, params), visits)
+    if reduced.rest is None:
+        return found
+    return found._replace(log_likelihood=found.log_likelihood + reduced.rest)
+
+
+def sensor_at(
+    model: LinearModel, reduced: Reduced, own: Sensor | None, m: Array, t: Any, row: Rows | None
+) -> Sensor:
+    """The sensor of all visits, that of this one, or the one linearized at the mean."""
+    if reduced.fixed is not None:
+        return reduced.fixed
+    if own is not None:
+        return own
+    sensor: Sensor = model.sense(m, t, row)
+    return sensor
 
 
 def over_visits(visit: Any, start: Belief, visits: Any) -> Visit:
@@ -152,7 +160,7 @@ def update(
     is not positive, gives minus infinity.
     """
     if R.ndim == 2:
-        y, H, R = decorrelate(y, seen, H, R)
+        y, H, R = independent(y, seen, H, R)
 
     def step(carry: Any, component: Any) -> Any:
         belief, total = carry
@@ -189,19 +197,3 @@ def assimilate(
     A = jnp.eye(m.shape[0]) - outer(gain, h)
     after = Belief(m + gain * v, congruence(A, P) + r * outer(gain, gain))
     return after, Datum(v, safe, gain, loglik)
-
-
-def decorrelate(
-    y: Float[Array, " component"],
-    seen: Bool[Array, " component"] | None,
-    H: Float[Array, "component state"],
-    R: Float[Array, "component component"],
-) -> tuple[Array, Array, Array]:
-    """Equivalent data with independent noises; missing components are left out of the mixing."""
-    if seen is not None:
-        both = seen[:, None] & seen[None, :]
-        R = jnp.where(both, R, jnp.eye(R.shape[0]))
-        H = jnp.where(seen[:, None], H, 0.0)
-        y = jnp.where(seen, y, 0.0)
-    L, D = ldl(R)
-    return unit_lower_solve(L, y), unit_lower_solve(L, H), D

@@ -1,10 +1,11 @@
-"""Kalman filter for linear SDEs observed linearly with Gaussian noise.
+"""Kalman filter for linear systems observed linearly with Gaussian noise.
 
-Legend: A, c drift A x + c; S noise covariance per unit of time; F, G, Q transition over a gap
-(x' = F x + G c + noise of covariance Q). The steps of the filter are in ``gaussian.py``.
+Legend: A, c, S slope, offset and noise covariance of the dynamics, per unit of time or per step;
+F, G, Q transition over a gap (x' = F x + G c + noise of covariance Q). The steps of the filter
+are in ``gaussian.py``.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -17,15 +18,17 @@ from pymc_dynsys.discretization import (
     LinearTransition,
     MomentODE,
     TimeGrid,
+    refuse_discretization,
 )
-from pymc_dynsys.discretization.base import linearize
+from pymc_dynsys.discretization.grid import substep_length
 from pymc_dynsys.filters.base import Data, Likelihood
-from pymc_dynsys.filters.gaussian import Belief, LinearModel, Sensor, Visit, predict, run_filter
-from pymc_dynsys.linalg import congruence, matmul, matvec
+from pymc_dynsys.filters.gaussian import Belief, LinearModel, Visit, predict, run_filter
+from pymc_dynsys.filters.reduce import Sensor
+from pymc_dynsys.linalg import congruence, linearize, matmul, matvec
 from pymc_dynsys.systems.bound import BoundSystem, Params
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Kalman(Likelihood):
     r"""Exact likelihood of a linear-Gaussian system.
 
@@ -36,15 +39,17 @@ class Kalman(Likelihood):
 
     Parameters
     ----------
-    discretization : Discretization
-        ``Exact()``. ``EulerMaruyama(dt)`` gives the likelihood of the Euler chain instead, for
-        comparison with tools that do that.
+    discretization : Discretization, optional
+        None chooses ``Exact()`` in continuous time, and the system's own steps in discrete time.
+        ``EulerMaruyama(dt)`` gives the likelihood of the Euler chain instead, for comparison with
+        tools that do that.
 
     Raises
     ------
     ValueError
         When the model is built, if drift, diffusion, observation or initial law are not
-        linear and Gaussian; it says which. A covariance that is not positive semi-definite
+        linear and Gaussian; it says which; or if a system in discrete time is given a
+        discretization. A covariance that is not positive semi-definite
         during sampling gives minus infinity.
 
     See Also
@@ -59,29 +64,27 @@ class Kalman(Likelihood):
     --------
     >>> import pymc_dynsys as pds
     >>> pds.Kalman()
-    Kalman(discretization=Exact())
+    Kalman()
     """
 
-    discretization: Discretization = field(default_factory=Exact)
+    discretization: Discretization | None = None
 
+    usual = Exact()
     forward_scalars = 1
 
     def __post_init__(self) -> None:
-        if isinstance(self.discretization, MomentODE) or not isinstance(
-            self.discretization, Discretization
+        scheme = self.discretization
+        if scheme is not None and (
+            isinstance(scheme, MomentODE) or not isinstance(scheme, Discretization)
         ):
             raise ValueError(
                 "Kalman: discretization must be Exact() or EulerMaruyama(dt=...), got "
                 f"{self.discretization!r}"
             )
 
-    @property
-    def scheme(self) -> Discretization:
-        """The discretization that cuts the gaps."""
-        return self.discretization
-
     def check(self, system: BoundSystem) -> None:
         """Refuse systems that are not linear and Gaussian."""
+        refuse_discretization("Kalman", system, self.discretization)
         if system.structure.reasons:
             raise ValueError(
                 f"Kalman() is exact for linear-Gaussian systems only, but "
@@ -92,7 +95,7 @@ class Kalman(Likelihood):
         self, system: BoundSystem, params: Params, data: Data, grid: TimeGrid, constants: Any
     ) -> Float[Array, " time"]:
         """Exact log-density of each visit's datum given the earlier ones."""
-        return filter_linear(system, self.discretization, params, data, grid).log_likelihood
+        return filter_linear(system, self.scheme(system), params, data, grid).log_likelihood
 
 
 def filter_linear(
@@ -145,20 +148,21 @@ def tabulated_crossing(
     system: BoundSystem, discretization: Discretization, params: Params, grid: TimeGrid
 ) -> TabulatedCrossing:
     """Discretize a linear system once per distinct gap, or per gap where inputs drive it."""
-    origin, now = jnp.zeros(system.n_states), jnp.zeros(())
+    now = jnp.zeros(())
+    if not system.structure.autonomous:
+        return changing_crossing(system, params, grid)
 
     def cross(gap: Any, steps: Any, params: Params) -> LinearTransition:
-        A = linearize(lambda x: system.drift(x, now, params), origin)[1]
-        S = system.noise_covariance(origin, now, params)
-        one = discretization.linear_step(A, S, gap / steps)
-        return repeat(one, steps, grid.max_steps)
+        A, _, S = system.linear_dynamics(now, params)
+        one = discretization.linear_step(A, S, substep_length(gap, steps))
+        return repeat(one, steps, grid.max_steps, idle=system.step is not None)
 
     if grid.rows is None:
-        c, anyhow = system.drift(origin, now, params), params
+        c, anyhow = system.linear_dynamics(now, params)[1], params
         offsets: tuple[Any, ...] = ()
     else:
         held = jax.tree.map(jnp.asarray, grid.rows)
-        of_gaps = jax.vmap(lambda rows: system.drift(origin, now, rows.over_gap(params)))(held)
+        of_gaps = jax.vmap(lambda rows: system.linear_dynamics(now, rows.over_gap(params))[1])(held)
         c, offsets = of_gaps[0], (of_gaps,)
         if system.structure.varying_dynamics:
             transitions = jax.vmap(
@@ -174,8 +178,31 @@ def tabulated_crossing(
     return TabulatedCrossing(table, c, (grid.index, *offsets))
 
 
-def repeat(one: LinearTransition, steps: Any, most: int) -> LinearTransition:
-    """Compose a transition with itself `steps` times, at most `most` times."""
+def changing_crossing(system: BoundSystem, params: Params, grid: TimeGrid) -> TabulatedCrossing:
+    """Transitions of a system in discrete time whose matrices depend on time, one for each gap."""
+    d = system.n_states
+    nothing = (jnp.eye(d), jnp.zeros(d), jnp.zeros((d, d)))
+
+    def cross(t: Any, gap: Any, steps: Any, row: Any) -> tuple[LinearTransition, Array]:
+        held = params if row is None else row.over_gap(params)
+        h = substep_length(gap, steps)
+
+        def compose(total: Any, i: Any) -> tuple[Any, None]:
+            F, c, Q = total
+            A, b, S = system.linear_dynamics(t + i * h, held)
+            more = (matmul(A, F), matvec(A, c) + b, congruence(A, Q) + S)
+            return jax.tree.map(lambda new, old: jnp.where(i < steps, new, old), more, total), None
+
+        (F, c, Q), _ = jax.lax.scan(compose, nothing, jnp.arange(grid.max_steps))
+        return LinearTransition(F, jnp.eye(d), Q), c
+
+    gaps = jax.tree.map(jnp.asarray, (grid.starts, grid.gaps, grid.steps, grid.rows))
+    transitions, offsets = jax.vmap(cross)(*gaps)
+    return TabulatedCrossing(None, offsets[0], (transitions, offsets))
+
+
+def repeat(one: LinearTransition, steps: Any, most: int, idle: bool) -> LinearTransition:
+    """Compose a transition with itself `steps` times, at most `most`; perhaps not even once."""
 
     def compose(total: LinearTransition, i: Any) -> tuple[LinearTransition, None]:
         more = LinearTransition(
@@ -186,10 +213,11 @@ def repeat(one: LinearTransition, steps: Any, most: int) -> LinearTransition:
         keep = i < steps
         return jax.tree.map(lambda new, old: jnp.where(keep, new, old), more, total), None
 
-    if most == 1:
-        return one
-    total, _ = jax.lax.scan(compose, one, jnp.arange(1, most))
-    return total
+    total = one if most == 1 else jax.lax.scan(compose, one, jnp.arange(1, most))[0]
+    if not idle:
+        return total
+    nothing = LinearTransition(jnp.eye(one.F.shape[0]), *(jnp.zeros_like(M) for M in one[1:]))
+    return jax.tree.map(lambda new, old: jnp.where(steps > 0, new, old), total, nothing)
 
 
 def sensor(system: BoundSystem, params: Params) -> Any:

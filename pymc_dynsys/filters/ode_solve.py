@@ -67,8 +67,9 @@ class ODESolve(Likelihood):
             if not (np.ndim(value) == 0 and np.isfinite(value) and value > 0):
                 raise ValueError(f"ODESolve: {name} must be a positive number, got {value!r}")
 
-    @property
-    def scheme(self) -> Discretization:
+    discretization = None
+
+    def scheme(self, system: BoundSystem) -> Discretization:
         """One solve for all gaps: no gap is cut beforehand."""
         return EulerMaruyama(dt=None)
 

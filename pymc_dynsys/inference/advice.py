@@ -78,7 +78,7 @@ def advise(
             f"up to {change:.2g} nats a trajectory: {verdict}"
         )
     if not out:
-        exact = likelihood == Kalman()
+        exact = isinstance(likelihood, Kalman) and not halved
         out.append(
             f"{likelihood!r} is exact: there is nothing to choose"
             if exact

@@ -238,7 +238,7 @@ def _reference(fitted: Fitted, likelihood: Likelihood) -> Any:
     """Another likelihood to compare with, the exact one where there is one."""
     if isinstance(likelihood, Kalman | EKF | EnKF):
         if fitted.spec.system.structure.linear_gaussian:
-            exact = Kalman()
+            exact, _ = Kalman().settle(fitted.spec.system, _gaps(fitted))
             return None if likelihood == exact else exact
         if isinstance(likelihood, EKF):
             scheme = (
@@ -249,5 +249,5 @@ def _reference(fitted: Fitted, likelihood: Likelihood) -> Any:
             large = EnKF(LARGE, scheme)
             return large.settle(fitted.spec.system, _gaps(fitted))[0]
         if isinstance(likelihood, EnKF):
-            return EKF(likelihood.scheme)
+            return EKF(likelihood.discretization)
     return None

@@ -19,11 +19,12 @@ from pymc_dynsys.simulation.paths import (
     path_grid,
     simulate_paths,
 )
-from pymc_dynsys.systems import ODE, SDE, bind_system
+from pymc_dynsys.systems import bind_system
+from pymc_dynsys.systems.bound import System
 
 
 def simulate(
-    system: SDE | ODE,
+    system: System,
     params: Mapping[str, Any],
     times: Any,
     *,
@@ -39,7 +40,7 @@ def simulate(
 
     Parameters
     ----------
-    system : SDE or ODE
+    system : SDE, ODE or DiscreteTime
         Dynamics of one trajectory.
     params : mapping of str to number, array or DataArray
         Values of the parameters. Every dim of a DataArray is a batch dim, unless `dims` says

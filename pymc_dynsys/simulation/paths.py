@@ -20,9 +20,10 @@ from pymc_dynsys.discretization import (
     LocalLinearization,
     MomentODE,
     Schedule,
+    Stepping,
     default_scheme,
 )
-from pymc_dynsys.discretization.grid import TimeGrid, build_grid
+from pymc_dynsys.discretization.grid import TimeGrid, build_grid, substep_length
 from pymc_dynsys.filters.batch import grid_cores, map_batch
 from pymc_dynsys.filters.enkf import give_doses
 from pymc_dynsys.filters.kalman import tabulated_crossing
@@ -38,6 +39,8 @@ Simulator = Discretization | ODESolve
 
 def default_simulator(system: BoundSystem, gaps: np.ndarray) -> tuple[Simulator, str]:
     """The exact law where there is one, else Euler steps well below the gaps; and why."""
+    if system.step is not None:
+        return Stepping(system.step), "the system moves in steps of its own"
     if system.is_deterministic:
         return ODESolve(), "the system is an ODE"
     return default_scheme(system, gaps, STEPS_PER_GAP)
@@ -45,6 +48,13 @@ def default_simulator(system: BoundSystem, gaps: np.ndarray) -> tuple[Simulator,
 
 def check_simulator(simulator: Any, system: BoundSystem) -> None:
     """Refuse simulators that do not apply to the system."""
+    if system.step is not None:
+        if not isinstance(simulator, Stepping):
+            raise ValueError(
+                f"simulator: {simulator!r} has no meaning for a DiscreteTime system, which moves "
+                "in its own steps; leave it out"
+            )
+        return
     if isinstance(simulator, ODESolve):
         if not system.is_deterministic:
             raise ValueError(
@@ -75,6 +85,12 @@ def simulate_paths(
     where they do not vary. ``starts`` ``(*batch, state)`` replaces draws of the initial law.
     Where a time is NaN there is no visit, and both outputs are NaN.
     """
+    if system.n_diffuse and starts is None:
+        raise ValueError(
+            "initial: it is diffuse, so there is no law to draw first states from; for prior or "
+            "posterior predictive draws give a law, such as Diffuse(kappa=...); sample_states and "
+            "forecast, which begin with the data, need none"
+        )
     rank = keys.ndim - 1
     times = jnp.asarray(times)
     core = {name: len(shape) for name, shape in system.param_shapes.items()}
@@ -144,7 +160,9 @@ def crossing(
     system: BoundSystem, simulator: Discretization, params: Params, grid: TimeGrid
 ) -> tuple[Any, tuple[Any, ...]]:
     """Function that carries a state over the gap into a row, and its arguments at every row."""
-    if isinstance(simulator, Exact | LocalLinearization) and _is_linear(system):
+    exact = isinstance(simulator, Exact | LocalLinearization)
+    n_noise = simulator.noise_size(system, _everything(system, params))
+    if exact and system.structure.linear_dynamics:
         table = tabulated_crossing(system, simulator, params, grid)
         entries, factors = table.entries, jax.vmap(psd_factor)(table.transitions.Q)
         if table.table is None:
@@ -160,15 +178,18 @@ def crossing(
             return matvec(F, x) + offset + matvec(factor, noise)
 
         return jump, entries
-    n_noise = simulator.noise_size(system, _everything(system, params))
 
     def walk(x: Array, key: Any, t: Any, gap: Any, steps: Any, row: Any) -> Array:
-        h = gap / steps
+        h = substep_length(gap, steps)
         held = params if row is None else row.over_gap(params)
 
         def step(i: Any, x: Array) -> Array:
-            noise = jax.random.normal(jax.random.fold_in(key, i), (n_noise,))
-            return simulator.propagate(system, x, t + i * h, h, held, noise)
+            at, of_step = t + i * h, jax.random.fold_in(key, i)
+            if system.step is not None:
+                drawn = system.transition(x, at, held).sample(of_step)
+                return jnp.asarray(drawn, float).reshape(system.n_states)
+            noise = jax.random.normal(of_step, (n_noise,))
+            return simulator.propagate(system, x, at, h, held, noise)
 
         return jax.lax.fori_loop(0, steps, step, x)
 
@@ -179,8 +200,3 @@ def _everything(system: BoundSystem, params: Params) -> dict[str, Any]:
     """Parameters with stand-ins for the inputs, where only shapes matter."""
     inputs = {name: jnp.ones(shape) for name, shape in system.input_shapes.items()}
     return {**params, **inputs}
-
-
-def _is_linear(system: BoundSystem) -> bool:
-    structure = system.structure
-    return structure.affine_drift and structure.autonomous_drift and structure.constant_diffusion

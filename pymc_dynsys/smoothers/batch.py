@@ -108,9 +108,9 @@ def _model(
     likelihood: Likelihood, system: BoundSystem, params: Params, grid: TimeGrid
 ) -> LinearModel:
     if isinstance(likelihood, Kalman):
-        return linear_model(system, likelihood.discretization, params, grid)
+        return linear_model(system, likelihood.scheme(system), params, grid)
     assert isinstance(likelihood, EKF), "every likelihood has its smoother"
-    return extended_model(system, likelihood.discretization, params, grid)
+    return extended_model(system, likelihood.scheme(system), params, grid)
 
 
 def _map(

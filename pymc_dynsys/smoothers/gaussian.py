@@ -34,10 +34,11 @@ from pymc_dynsys.filters.gaussian import (
     LinearModel,
     Since,
     assimilate,
-    decorrelate,
     give_dose,
     initial_belief,
+    sensor_at,
 )
+from pymc_dynsys.filters.reduce import independent, reduce_data
 from pymc_dynsys.linalg import congruence, matvec, outer, psd_factor, symmetrize
 from pymc_dynsys.systems.bound import BoundSystem, Params
 
@@ -59,8 +60,13 @@ def forward(
     data: Data,
     grid: TimeGrid,
     key: Any = None,
-) -> Record:
-    """Filter one trajectory, and with a `key` simulate one beside it; leaves are time first."""
+    project: bool = True,
+) -> tuple[Record, Any]:
+    """Filter one trajectory, and with a `key` simulate one beside it; leaves are time first.
+
+    Also returns which of the data are there, after they were reduced.
+    """
+    reduced = reduce_data(model.sense, system, data, grid, project)
     d, n = system.n_states, grid.times.shape[0]
     start = initial_belief(system, params)
     if key is None:
@@ -72,15 +78,15 @@ def forward(
 
     def row(carry: Any, k: Any) -> Any:
         belief, u = carry
-        y, seen, t, entry, held, key = k
+        y, seen, sensor, t, entry, held, key = k
         nothing = Since(jnp.eye(d), jnp.zeros((d, d)))
         predicted = model.cross(belief._replace(since=nothing), *entry)
         predicted = give_dose(system, params, predicted, t, held)
         since: Any = predicted.since
-        H, offset, R = model.sense(predicted.m, t, held)
+        H, offset, R = sensor_at(model, reduced, sensor, predicted.m, t, held)
         y = y - offset
         if R.ndim == 2:
-            y, H, R = decorrelate(y, seen, H, R)
+            y, H, R = independent(y, seen, H, R)
         z, noise = jnp.zeros(d), jnp.zeros(R.shape)
         if key is not None:
             z = jax.random.normal(key, (d + R.shape[0],))
@@ -101,8 +107,8 @@ def forward(
         (filtered, u), data = jax.lax.scan(component, (filtered, u), (y, seen, H, R, noise))
         return (filtered, u), Record(predicted, filtered, ahead, H, data)
 
-    rows = (data.y, data.seen, grid.times, model.entries, grid.rows, keys)
-    return jax.lax.scan(row, (start, u), rows)[1]
+    rows = (*reduced.data, reduced.sensors, grid.times, model.entries, grid.rows, keys)
+    return jax.lax.scan(row, (start, u), rows)[1], reduced.data.seen
 
 
 def backward(record: Record, seen: Any) -> tuple[Array, Array]:
@@ -134,10 +140,10 @@ def moments(
     model: LinearModel, system: BoundSystem, params: Params, data: Data, grid: TimeGrid, given: str
 ) -> tuple[Float[Array, "time state"], Float[Array, "time state state"]]:
     """Mean and covariance of the state at every row, given the data up to it or all of them."""
-    record = forward(model, system, params, data, grid)
+    record, seen = forward(model, system, params, data, grid)
     if given == "past":
         return record.filtered.m, record.filtered.P
-    r, N = backward(record, data.seen)
+    r, N = backward(record, seen)
     P = record.predicted.P
     return (
         record.predicted.m + jax.vmap(matvec)(P, r),
@@ -159,8 +165,8 @@ def draw(
         m, P = moments(model, system, params, data, grid, given)
         z = jax.random.normal(key, m.shape)
         return m + jax.vmap(lambda P, z: matvec(psd_factor(P), z))(P, z)
-    record = forward(model, system, params, data, grid, key)
-    r, _ = backward(record, data.seen)
+    record, seen = forward(model, system, params, data, grid, key)
+    r, _ = backward(record, seen)
     return record.predicted.m + record.u + jax.vmap(matvec)(record.predicted.P, r)
 
 
@@ -168,6 +174,6 @@ def innovations(
     model: LinearModel, system: BoundSystem, params: Params, data: Data, grid: TimeGrid
 ) -> Float[Array, "time component"]:
     """Standardised errors of the predictions of each number from all before it; NaN if missing."""
-    record = forward(model, system, params, data, grid)
+    record, _ = forward(model, system, params, data, grid, project=False)
     z = record.data.v / jnp.sqrt(record.data.s)
     return z if data.seen is None else jnp.where(data.seen, z, jnp.nan)

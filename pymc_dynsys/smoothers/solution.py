@@ -8,8 +8,8 @@ from jaxtyping import Array, Float
 
 from pymc_dynsys.discretization import TimeGrid
 from pymc_dynsys.filters.base import Data
-from pymc_dynsys.filters.gaussian import decorrelate
 from pymc_dynsys.filters.ode_solve import ODESolve
+from pymc_dynsys.filters.reduce import independent
 from pymc_dynsys.systems.bound import BoundSystem, Params
 
 
@@ -32,7 +32,7 @@ def innovations(
         y = y - mean
         if R.ndim == 2:
             nothing = jnp.zeros((y.shape[0], x.shape[0]))
-            y, _, R = decorrelate(y, seen, nothing, R)
+            y, _, R = independent(y, seen, nothing, R)
         z = y / jnp.sqrt(R)
         return z if seen is None else jnp.where(seen, z, jnp.nan)
 

@@ -1,8 +1,10 @@
 """What a system is: dynamics, noise, observation and initial law of one trajectory."""
 
 from pymc_dynsys.systems.bound import BoundSystem, bind_system
+from pymc_dynsys.systems.discrete import DiscreteTime
 from pymc_dynsys.systems.dose import Dose
 from pymc_dynsys.systems.gaussian import Gaussian, gaussian_moments
+from pymc_dynsys.systems.initial import Diffuse, Stationary
 from pymc_dynsys.systems.ode import ODE
 from pymc_dynsys.systems.sde import SDE
 from pymc_dynsys.systems.structure import Structure
@@ -11,8 +13,11 @@ __all__ = [
     "ODE",
     "SDE",
     "BoundSystem",
+    "Diffuse",
+    "DiscreteTime",
     "Dose",
     "Gaussian",
+    "Stationary",
     "Structure",
     "bind_system",
     "gaussian_moments",

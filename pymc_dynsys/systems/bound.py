@@ -11,8 +11,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
+from pymc_dynsys.linalg import linearize
+from pymc_dynsys.linalg.lyapunov import stationary_moments
 from pymc_dynsys.systems import checks
 from pymc_dynsys.systems.binding import (
     BoundFunction,
@@ -20,16 +23,24 @@ from pymc_dynsys.systems.binding import (
     check_all_used,
     check_names,
 )
+from pymc_dynsys.systems.discrete import DiscreteTime
 from pymc_dynsys.systems.dose import Dose
-from pymc_dynsys.systems.gaussian import gaussian_moments
+from pymc_dynsys.systems.gaussian import Gaussian, gaussian_moments
+from pymc_dynsys.systems.initial import Stationary
 from pymc_dynsys.systems.ode import ODE
+from pymc_dynsys.systems.proofs import prove_structure
 from pymc_dynsys.systems.sde import SDE
-from pymc_dynsys.systems.structure import Structure, depends_on, is_affine
+from pymc_dynsys.systems.structure import NOTHING_PROVED, Structure
 
 Params = Mapping[str, Any]
 
+System = SDE | ODE | DiscreteTime
+
 INFUSION = "(infusion)"
 """Key under which the rate of infusion of each state joins the parameters of a gap."""
+
+DIFFUSE = "(diffuse)"
+"""Key under which the values of the diffuse states at ``t0`` join the parameters."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,19 +55,23 @@ class BoundSystem:
         Number of observed components; None for a scalar observation.
     structure : Structure
         What was proved about the functions.
+    diffuse : tuple of bool
+        Which states are exactly diffuse at ``t0``.
     """
 
-    source: SDE | ODE
+    source: System
     states: tuple[str, ...]
     param_shapes: dict[str, tuple[int, ...]]
     n_observed: int | None
     structure: Structure = field(repr=False)
-    _drift: BoundFunction = field(repr=False)
+    _drift: BoundFunction | None = field(repr=False)
     _diffusion: BoundFunction | None = field(repr=False)
+    _transition: BoundFunction | None = field(repr=False)
     _observation: BoundFunction = field(repr=False)
     _initial: BoundFunction = field(repr=False)
     input_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     dose_state: int | None = None
+    diffuse: tuple[bool, ...] = ()
     _jump: BoundFunction | None = field(default=None, repr=False)
     _bioavailability: BoundFunction | None = field(default=None, repr=False)
 
@@ -68,10 +83,46 @@ class BoundSystem:
     @property
     def is_deterministic(self) -> bool:
         """Whether the dynamics have no noise term (an ODE)."""
-        return self._diffusion is None
+        return isinstance(self.source, ODE)
+
+    @property
+    def step(self) -> float | None:
+        """Time that one transition takes; None in continuous time."""
+        return self.source.step if isinstance(self.source, DiscreteTime) else None
+
+    @property
+    def n_diffuse(self) -> int:
+        """Number of states that are exactly diffuse at ``t0``."""
+        return sum(self.diffuse)
+
+    def transition(self, x: Float[Array, " state"], t: Any, params: Params) -> Any:
+        """The law of the next state, in discrete time."""
+        assert self._transition is not None, "in discrete time only"
+        return checks.as_law("transition", self._transition(x, t, params), self.states)
+
+    def transition_moments(
+        self, x: Float[Array, " state"], t: Any, params: Params
+    ) -> tuple[Float[Array, " state"], Float[Array, "state state"]]:
+        """Mean and covariance of the next state, in discrete time."""
+        return self._state_moments(self.transition(x, t, params))
+
+    def linear_dynamics(
+        self, t: Any, params: Params
+    ) -> tuple[Float[Array, "state state"], Float[Array, " state"], Float[Array, "state state"]]:
+        """Slope A, offset c and noise covariance S of linear dynamics at a time.
+
+        They are rates in continuous time, and those of one step in discrete time.
+        """
+        origin = jnp.zeros(self.n_states)
+        if self.step is None:
+            c, A = linearize(lambda x: self.drift(x, t, params), origin)
+            return A, c, self.noise_covariance(origin, t, params)
+        c, A = linearize(lambda x: self.transition_moments(x, t, params)[0], origin)
+        return A, c, self.transition_moments(origin, t, params)[1]
 
     def drift(self, x: Float[Array, " state"], t: Any, params: Params) -> Float[Array, " state"]:
         """Rate of change of the mean, with the infusion that runs, if any."""
+        assert self._drift is not None, "in continuous time only"
         rate = checks.as_vector("drift", self._drift(x, t, params), self.states)
         infusion = params.get(INFUSION)
         return rate if infusion is None else rate + self._available(infusion, params)
@@ -113,22 +164,32 @@ class BoundSystem:
         return (mean[None], cov[None]) if mean.ndim == 0 else (mean, cov)
 
     def initial(self, params: Params) -> Any:
-        """The law of the state at ``t0``, or the known state as an array."""
+        """The law of the state at ``t0``; diffuse states are zero in it."""
+        if isinstance(self._initial(None, None, params), Stationary):
+            continuous = self.step is None
+            dynamics = self.linear_dynamics(jnp.zeros(()), params)
+            return Gaussian(*stationary_moments(*dynamics, continuous=continuous))
         return checks.as_initial(self._initial(None, None, params), self.states)
 
     def initial_moments(
         self, params: Params
     ) -> tuple[Float[Array, " state"], Float[Array, "state state"]]:
-        """Mean and covariance of the state at ``t0``."""
-        moments = gaussian_moments(self.initial(params))
+        """Mean and covariance of the state at ``t0``, given the values of diffuse states."""
+        mean, cov = self._state_moments(self.initial(params))
+        if DIFFUSE in params:
+            mean = mean.at[jnp.flatnonzero(np.array(self.diffuse))].add(params[DIFFUSE])
+        return mean, cov
+
+    def _state_moments(self, law: Any) -> tuple[Array, Array]:
+        moments = gaussian_moments(law)
         assert moments is not None, "checked when the system was bound"
         mean, cov = moments
         mean = mean.reshape(self.n_states)
         return mean, cov if cov.ndim == 2 else jnp.diag(cov.reshape(self.n_states))
 
     def drives(self, name: str) -> bool:
-        """Whether drift or diffusion asks for an input."""
-        functions = (self._drift, self._diffusion)
+        """Whether the dynamics ask for an input."""
+        functions = (self._drift, self._diffusion, self._transition)
         return any(f is not None and name in f.parameters for f in functions)
 
     def is_observed_through(self, name: str) -> bool:
@@ -137,7 +198,7 @@ class BoundSystem:
         return any(f is not None and name in f.parameters for f in functions)
 
     def noise_covariance(self, x: Any, t: Any, params: Params) -> Float[Array, "state state"]:
-        """Covariance rate ``L L'`` of the driving noise."""
+        """Covariance rate ``L L'`` of the driving noise of an SDE."""
         return loading_covariance(self.diffusion(x, t, params))
 
 
@@ -149,7 +210,7 @@ def loading_covariance(L: Array) -> Float[Array, "state state"]:
 
 
 def bind_system(
-    source: SDE | ODE,
+    source: System,
     param_shapes: Mapping[str, tuple[int, ...]],
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> BoundSystem:
@@ -160,8 +221,10 @@ def bind_system(
     ValueError, TypeError
         Naming the function, the argument, what was got and what was expected.
     """
-    if not isinstance(source, SDE | ODE):
-        raise TypeError(f"system: expected an SDE or ODE, got {type(source).__name__}")
+    if not isinstance(source, System):
+        raise TypeError(
+            f"system: expected an SDE, ODE or DiscreteTime, got {type(source).__name__}"
+        )
     both = (param_shapes, input_shapes or {})
     return _bind(source, *(tuple((k, tuple(shape)) for k, shape in s.items()) for s in both))
 
@@ -170,7 +233,7 @@ Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 @lru_cache(maxsize=256)
-def _bind(source: SDE | ODE, of_params: Shapes, of_inputs: Shapes) -> BoundSystem:
+def _bind(source: System, of_params: Shapes, of_inputs: Shapes) -> BoundSystem:
     """Bind once per system and shapes, so that compiled code is found again."""
     param_shapes, input_shapes = dict(of_params), dict(of_inputs)
     both = sorted(set(param_shapes) & set(input_shapes))
@@ -180,14 +243,15 @@ def _bind(source: SDE | ODE, of_params: Shapes, of_inputs: Shapes) -> BoundSyste
     named = source.states
     states = None if named is None else tuple(named)
     check_names(states, names)
-    drift = bind("drift", source.drift, states, names)
-    diffusion = (
-        bind("diffusion", source.diffusion, states, names) if isinstance(source, SDE) else None
+    roles = ("drift", "diffusion", "transition")
+    drift, diffusion, transition = (
+        bind(role, getattr(source, role), states, names) if hasattr(source, role) else None
+        for role in roles
     )
     observation = bind("observation", source.observation, states, names)
     initial = bind("initial", source.initial, states, tuple(param_shapes), of_state=False)
     jump, bioavailability, dose_state = _bind_events(source, states, names)
-    parts = (drift, diffusion, observation, initial, jump, bioavailability)
+    parts = (drift, diffusion, transition, observation, initial, jump, bioavailability)
     functions = [f for f in parts if f is not None]
     check_all_used(functions, param_shapes, "params")
     check_all_used(functions, input_shapes, "inputs")
@@ -201,7 +265,10 @@ def _bind(source: SDE | ODE, of_params: Shapes, of_inputs: Shapes) -> BoundSyste
     x = jax.ShapeDtypeStruct((n_states,), jnp.zeros(()).dtype)
     t = jax.ShapeDtypeStruct((), jnp.zeros(()).dtype)
 
-    checks.evaluate(drift, x, t, params, lambda v: checks.as_vector("drift", v, labels))
+    if drift is not None:
+        checks.evaluate(drift, x, t, params, lambda v: checks.as_vector("drift", v, labels))
+    if transition is not None:
+        checks.check_transition(transition, x, t, params, labels)
     if diffusion is not None:
         checks.evaluate(diffusion, x, t, params, lambda v: checks.as_loading(v, labels))
     n_observed = checks.count_components(observation, x, t, params)
@@ -217,6 +284,8 @@ def _bind(source: SDE | ODE, of_params: Shapes, of_inputs: Shapes) -> BoundSyste
         structure=NOTHING_PROVED,
         _drift=drift,
         _diffusion=diffusion,
+        _transition=transition,
+        diffuse=checks.diffuse_states(initial, params, labels),
         _observation=observation,
         _initial=initial,
     )
@@ -224,12 +293,14 @@ def _bind(source: SDE | ODE, of_params: Shapes, of_inputs: Shapes) -> BoundSyste
         amount = jax.ShapeDtypeStruct((), x.dtype)
         given = {**params, "amount": amount}
         checks.evaluate(jump, x, t, given, lambda v: checks.as_vector("events", v, labels))
-    object.__setattr__(unproved, "structure", prove_structure(unproved, x, t, params))
+    stationary = checks.is_stationary(initial, params)
+    structure = prove_structure(unproved, x, t, params, stationary)
+    object.__setattr__(unproved, "structure", structure)
     return unproved
 
 
 def _bind_events(
-    source: SDE | ODE, states: tuple[str, ...] | None, names: tuple[str, ...]
+    source: System, states: tuple[str, ...] | None, names: tuple[str, ...]
 ) -> tuple[BoundFunction | None, BoundFunction | None, int | None]:
     """Bind the jump, the bioavailability and the index of the state that doses enter."""
     events = source.events
@@ -253,89 +324,3 @@ def _bind_events(
         return None, named, index
     bound = bind("bioavailability", fraction, states, names, of_state=False)
     return None, bound, index
-
-
-NOTHING_PROVED = Structure(*(False,) * 12, reasons=("nothing was proved",))
-
-
-def prove_structure(system: BoundSystem, x: Any, t: Any, params: Any) -> Structure:
-    """Prove what can be proved of a bound system, with the reasons why it is not linear."""
-    law = {}
-
-    def initial_moments(p: Any) -> Any:
-        law["moments"] = gaussian_moments(system.initial(p)) is not None
-        law["known"] = checks.is_known(system.initial(p))
-        return jnp.zeros(())
-
-    def observation_kind(x: Any, t: Any, p: Any) -> Any:
-        moments = gaussian_moments(system.observation(x, t, p))
-        law["gaussian"] = moments is not None
-        law["independent"] = moments is not None and moments[1].ndim == moments[0].ndim < 2
-        if moments is not None and moments[0].ndim == 0:
-            law["independent"] = True
-        return jnp.zeros(())
-
-    jax.eval_shape(initial_moments, params)
-    jax.eval_shape(observation_kind, x, t, params)
-    args = (x, t, params)
-    gaussian = law["gaussian"]
-    affine_drift = is_affine(system.drift, args)
-    autonomous = not depends_on(system.drift, args, 1)
-    loading = system.diffusion
-    constant_diffusion = not depends_on(loading, args, 0) and not depends_on(loading, args, 1)
-    affine_observation = constant_noise = timeless = False
-    if gaussian:
-        moments = system.observation_moments
-        affine_observation = is_affine(lambda *a: moments(*a)[0], args)
-        constant_noise = not depends_on(lambda *a: moments(*a)[1], args, 0)
-        timeless = not depends_on(moments, args, 1)
-    inputs = {name: params[name] for name in system.input_shapes}
-    fixed = {name: value for name, value in params.items() if name not in inputs}
-
-    def matrices(inputs: Any, x: Any, t: Any, fixed: Any) -> Any:
-        params = {**fixed, **inputs}
-        return jax.jacfwd(system.drift)(x, t, params), system.diffusion(x, t, params)
-
-    varying = bool(inputs) and depends_on(matrices, (inputs, x, t, fixed), 0)
-    if gaussian and inputs:
-        timeless = timeless and not depends_on(
-            lambda inputs, x, t, fixed: system.observation_moments(x, t, {**fixed, **inputs}),
-            (inputs, x, t, fixed),
-            0,
-        )
-    amount = jax.ShapeDtypeStruct((), jnp.zeros(()).dtype)
-    affine_jump = system._jump is None or is_affine(
-        lambda x, t, p, a: system.jump(x, t, p, a, 0), (x, t, params, amount)
-    )
-    reasons = []
-    if not affine_drift:
-        reasons.append("drift is not affine in the state")
-    if not autonomous:
-        reasons.append("drift depends on time")
-    if not constant_diffusion:
-        reasons.append("diffusion depends on the state or on time")
-    if not gaussian:
-        reasons.append("observation is not Gaussian")
-    elif not affine_observation:
-        reasons.append("the mean of observation is not affine in the state")
-    elif not constant_noise:
-        reasons.append("the noise of observation depends on the state")
-    if not affine_jump:
-        reasons.append("the jump of events is not affine in the state")
-    if not law["moments"]:
-        reasons.append("initial is not Gaussian")
-    return Structure(
-        affine_drift=affine_drift,
-        autonomous_drift=autonomous,
-        constant_diffusion=constant_diffusion,
-        affine_observation=affine_observation,
-        constant_noise=constant_noise,
-        timeless_observation=timeless,
-        varying_dynamics=varying,
-        affine_jump=affine_jump,
-        gaussian_observation=gaussian,
-        independent_noise=law["independent"],
-        gaussian_initial=law["moments"],
-        known_initial=law["known"],
-        reasons=tuple(reasons),
-    )

@@ -9,6 +9,8 @@ from jaxtyping import Array
 from numpyro import distributions as dist
 
 from pymc_dynsys.systems.binding import BoundFunction
+from pymc_dynsys.systems.gaussian import Gaussian, gaussian_moments
+from pymc_dynsys.systems.initial import Diffuse, Stationary
 
 
 class FunctionFailed(ValueError):
@@ -118,9 +120,23 @@ def is_known(law: Any) -> bool:
     return isinstance(law, dist.Delta)
 
 
+def is_definite(law: Any) -> bool:
+    """Whether a Gaussian law is of a kind whose covariance cannot be singular."""
+    while isinstance(law, dist.Independent | dist.ExpandedDistribution):
+        law = law.base_dist
+    return isinstance(law, dist.Normal | dist.MultivariateNormal | dist.LowRankMultivariateNormal)
+
+
 def as_initial(value: Any, states: Sequence[str]) -> Any:
     """An initial law from a distribution, an array or a tuple; arrays are known states."""
-    law = _initial_law(value)
+    if isinstance(value, Diffuse):
+        value = (value,) * len(states)
+    return as_law("initial", value, states)
+
+
+def as_law(role: str, value: Any, states: Sequence[str]) -> Any:
+    """The law of a state from a distribution, an array, or a tuple with one entry a state."""
+    law = _law(role, value)
     n = len(states)
     if law.shape() == (n,) or (law.shape() == () and n == 1):
         return law
@@ -130,16 +146,90 @@ def as_initial(value: Any, states: Sequence[str]) -> Any:
         else "give a scalar or one entry"
     )
     raise ValueError(
-        f"initial has shape {law.shape()}, but the system has {n} state"
+        f"{role} has shape {law.shape()}, but the system has {n} state"
         f"{'s' if n > 1 else ''} ({', '.join(states)}); {mend}"
     )
 
 
-def _initial_law(value: Any) -> Any:
+def _law(role: str, value: Any) -> Any:
+    """A distribution as it is, numbers as a known state, a tuple with laws as independent ones."""
     if hasattr(value, "log_prob"):
         return value
-    known = stack("initial", value)
+    if isinstance(value, tuple | list) and any(map(_is_law, value)):
+        return _independent(role, value)
+    known = stack(role, value)
     return dist.Delta(known, event_dim=known.ndim)
+
+
+def _is_law(value: Any) -> bool:
+    return hasattr(value, "log_prob") or isinstance(value, Diffuse)
+
+
+def _independent(role: str, entries: Sequence[Any]) -> Any:
+    """One law of independent states from scalar Gaussian laws and numbers."""
+    means, variances = [], []
+    for i, entry in enumerate(entries):
+        if isinstance(entry, Diffuse):
+            entry = dist.Delta(0.0) if entry.kappa is None else Gaussian(0.0, entry.kappa)
+        law = _law(role, entry)
+        moments = gaussian_moments(law)
+        if law.shape() != () or moments is None:
+            raise ValueError(
+                f"{role}: entry {i} of the tuple is {type(law).__name__} of shape {law.shape()}; "
+                "in a tuple each is a number or a scalar Gaussian law. Return one joint law instead"
+            )
+        means.append(moments[0])
+        variances.append(moments[1])
+    if all(isinstance(entry, dist.Normal) for entry in entries):
+        return dist.Normal(jnp.stack(means), jnp.stack([entry.scale for entry in entries]))
+    return Gaussian(jnp.stack(means), jnp.diag(jnp.stack(variances)))
+
+
+def check_transition(
+    function: BoundFunction, x: Any, t: Any, params: Mapping[str, Any], states: Sequence[str]
+) -> None:
+    """Refuse what is not the law of a next state."""
+
+    def read(value: Any) -> Any:
+        entries = value if isinstance(value, tuple | list) else (value,)
+        if not any(map(_is_law, entries)):
+            raise TypeError(
+                f"transition() must return the law of the next state, got "
+                f"{type(value).__name__}; for noise of standard deviation s write "
+                "dist.Normal(mean, s), for none dist.Delta(mean, event_dim=1)"
+            )
+        as_law("transition", value, states)
+        return jnp.zeros(())
+
+    evaluate(function, x, t, params, read)
+
+
+def diffuse_states(
+    initial: BoundFunction, params: Mapping[str, Any], states: Sequence[str]
+) -> tuple[bool, ...]:
+    """Which states are exactly diffuse at first."""
+    found: list[bool] = []
+
+    def read(value: Any) -> Any:
+        each = isinstance(value, tuple | list) and len(value) == len(states)
+        entries = value if each else (value,) * len(states)
+        found.extend(isinstance(e, Diffuse) and e.kappa is None for e in entries)
+        return jnp.zeros(())
+
+    evaluate(initial, None, None, params, read)
+    return tuple(found)
+
+
+def is_stationary(initial: BoundFunction, params: Mapping[str, Any]) -> bool:
+    """Whether the initial law is to be the stationary one."""
+    found: list[bool] = []
+
+    def read(value: Any) -> Any:
+        found.append(isinstance(value, Stationary))
+        return jnp.zeros(())
+
+    evaluate(initial, None, None, params, read)
+    return found[0]
 
 
 def count_states(
@@ -149,11 +239,17 @@ def count_states(
     found: list[int] = []
 
     def read(value: Any) -> Any:
+        if isinstance(value, Stationary | Diffuse) and states is None:
+            raise ValueError(
+                f"initial={value!r} does not say how many states there are; name them with "
+                "states=(...)"
+            )
         if states is not None:
-            as_initial(value, states)
+            if not isinstance(value, Stationary):
+                as_initial(value, states)
             found.append(len(states))
         else:
-            shape = _initial_law(value).shape()
+            shape = _law("initial", value).shape()
             if len(shape) > 1:
                 raise ValueError(f"initial has shape {shape}; a state is a scalar or a vector")
             found.append(shape[0] if shape else 1)

@@ -55,7 +55,7 @@ def test_an_ode_with_an_uncertain_start_gets_a_filter():
 def test_other_gaussian_systems_get_the_extended_filter(changes, reason):
     system = sde(**changes)
     likelihood, why = choose_likelihood(system)
-    assert likelihood == pds.EKF(pds.LocalLinearization())
+    assert likelihood == pds.EKF()
     assert reason in why and "approximation" in why
     with pytest.raises(ValueError, match=f"Kalman.*{reason}"):
         pds.Kalman().check(system)
@@ -101,6 +101,7 @@ def test_all_ways_to_know_a_start(initial):
 
 
 def test_options_say_what_they_are():
-    assert repr(pds.Kalman()) == "Kalman(discretization=Exact())"
-    assert pds.EKF() == pds.EKF(pds.LocalLinearization(dt=None)) != pds.EKF(pds.EulerMaruyama())
+    assert repr(pds.Kalman()) == "Kalman()"
+    assert repr(pds.Kalman(pds.Exact())) == "Kalman(discretization=Exact())"
+    assert pds.EKF(pds.LocalLinearization()) != pds.EKF(pds.EulerMaruyama())
     assert hash(pds.EnKF(seed=1)) != hash(pds.EnKF(seed=2))

@@ -280,5 +280,5 @@ def test_a_function_that_fails_is_named_with_what_it_was_called_with():
 
 
 def test_what_is_no_system():
-    with pytest.raises(TypeError, match="expected an SDE or ODE, got dict"):
+    with pytest.raises(TypeError, match="expected an SDE, ODE or DiscreteTime, got dict"):
         bind_system({}, {})

@@ -66,7 +66,7 @@ AFFINE = {
 @pytest.mark.parametrize("name", AFFINE)
 def test_affine_drifts_are_proved(name):
     structure = bound(drift=AFFINE[name]).structure
-    assert structure.affine_drift
+    assert structure.linear_dynamics
     assert structure.linear_gaussian, structure.reasons
 
 
@@ -112,7 +112,7 @@ NOT_AFFINE = {
 @pytest.mark.parametrize("name", NOT_AFFINE)
 def test_other_drifts_are_not_taken_for_affine(name):
     structure = bound(drift=NOT_AFFINE[name]).structure
-    assert not structure.affine_drift
+    assert not structure.linear_dynamics
     assert "drift is not affine in the state" in structure.reasons
 
 
@@ -149,7 +149,7 @@ TIME = {
 def test_drifts_that_depend_on_time(name):
     drift, reason = TIME[name]
     structure = bound(drift=drift).structure
-    assert structure.affine_drift and not structure.autonomous_drift
+    assert not structure.autonomous and not structure.linear_dynamics
     assert structure.reasons == (reason,)
 
 
@@ -165,7 +165,7 @@ def test_drifts_that_depend_on_time(name):
 )
 def test_diffusions_that_vary(diffusion):
     structure = bound(diffusion=diffusion).structure
-    assert not structure.constant_diffusion
+    assert not structure.linear_dynamics
     assert structure.reasons == ("diffusion depends on the state or on time",)
 
 
@@ -199,8 +199,8 @@ def test_laws():
     }
     gaussian = {name for name, structure in structures.items() if structure.gaussian_observation}
     assert gaussian == set(laws) - {"Student"}
-    independent = {name for name, structure in structures.items() if structure.independent_noise}
-    assert independent == {"Normal", "independent", "known"}
+    definite = {name for name, structure in structures.items() if structure.definite_noise}
+    assert definite == gaussian - {"singular", "known"}
     assert structures["Student"].reasons == ("observation is not Gaussian",)
 
 

@@ -1,0 +1,94 @@
+"""State-space models in discrete time."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pymc_dynsys.systems.binding import check_states
+
+
+@dataclass(frozen=True, eq=False)
+class DiscreteTime:
+    r"""State-space model of one trajectory that moves in steps.
+
+    .. math:: x_{k+1} \sim p(x_{k+1} \mid x_k, t_k), \qquad y_k \sim p(y_k \mid x_k, t_k).
+
+    Arguments are bound by name as in :class:`~pymc_dynsys.SDE`. Linear-Gaussian structure is
+    proved from the functions, time-varying ones included, and gets the exact
+    :class:`~pymc_dynsys.Kalman` filter.
+
+    Timing: ``t`` in `transition` is the time the step leaves, and an input at visit k-1 drives the
+    step from k-1 to k; the datum at k sees ``t`` and inputs of k. `initial` is the law of the
+    first observed state, unless ``Trajectory(t0=...)`` puts it some steps earlier.
+
+    Parameters
+    ----------
+    transition : callable
+        The law of the next state: a numpyro distribution of shape ``(state,)`` (a scalar one for
+        one state), :class:`~pymc_dynsys.Gaussian` where the noise is singular, or a tuple with a
+        scalar law or a number for each state, independent of each other.
+    observation : callable
+        The law of the datum: a numpyro distribution or :class:`~pymc_dynsys.Gaussian`. A scalar
+        law has data dims ``(..., time)``, a vector one ``(..., time, component)``.
+    initial : distribution, callable, array, tuple, Stationary or Diffuse
+        The law of the first state: a numpyro distribution, a function of parameters that returns
+        one, a known state, or a tuple of these with one entry a state.
+    states : sequence of str, optional
+        Names of the states. Without them functions use ``x`` and the number of states is that of
+        `initial`.
+    step : float
+        Time between successive states, in the user's unit. Visits lie whole steps apart; over a
+        gap of several steps the state moves several times.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For names that cannot be bound and a step that is not positive, here; for shapes, and for
+        times that are not whole steps apart, when the trajectory is built.
+
+    See Also
+    --------
+    linear_gaussian : from matrices; local_level, local_linear_trend, autoregression,
+        vector_autoregression, seasonal : by name, and added with ``+``.
+
+    References
+    ----------
+    Durbin and Koopman (2012), *Time Series Analysis by State Space Methods*, ch. 3 and 4.
+
+    Examples
+    --------
+    A population counted each year:
+
+    >>> import jax.numpy as jnp
+    >>> import pymc_dynsys as pds
+    >>> from numpyro import distributions as dist
+    >>> ricker = pds.DiscreteTime(
+    ...     states=("log_n",),
+    ...     transition=lambda log_n, r, q: dist.Normal(log_n + r * (1 - jnp.exp(log_n)), q),
+    ...     observation=lambda log_n: dist.Normal(log_n, 0.2),
+    ...     initial=dist.Normal(0.0, 1.0),
+    ... )
+    >>> ricker
+    DiscreteTime(log_n)
+    """
+
+    transition: Callable[..., Any] | Any
+    observation: Callable[..., Any]
+    initial: Callable[..., Any] | Any
+    states: Sequence[str] | None = None
+    step: float = 1.0
+
+    events = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "states", check_states(self.states))
+        step = self.step
+        is_number = isinstance(step, int | float | np.number) and not isinstance(step, bool)
+        if not (is_number and np.isfinite(step) and step > 0):
+            raise ValueError(f"step: expected a positive number, got {step!r}")
+
+    def __repr__(self) -> str:
+        """Short form for model printing."""
+        return f"DiscreteTime({', '.join(self.states)})" if self.states else "DiscreteTime"
