@@ -9,7 +9,7 @@ import warnings
 
 from pymc_dynsys.bridge import Input, Trajectory, data
 from pymc_dynsys.discretization import EulerMaruyama, Exact, LocalLinearization, MomentODE
-from pymc_dynsys.filters import EKF, EnKF, Kalman, ODESolve
+from pymc_dynsys.filters import EKF, UKF, EnKF, Kalman, ODESolve
 from pymc_dynsys.inference import (
     LeaveFutureOut,
     check_likelihood,
@@ -35,6 +35,7 @@ __all__ = [
     "EKF",
     "ODE",
     "SDE",
+    "UKF",
     "Diffuse",
     "DiscreteTime",
     "Dose",

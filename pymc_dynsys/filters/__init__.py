@@ -5,5 +5,6 @@ from pymc_dynsys.filters.ekf import EKF
 from pymc_dynsys.filters.enkf import EnKF
 from pymc_dynsys.filters.kalman import Kalman
 from pymc_dynsys.filters.ode_solve import ODESolve
+from pymc_dynsys.filters.ukf import UKF
 
-__all__ = ["EKF", "EnKF", "Kalman", "Likelihood", "ODESolve", "choose_likelihood"]
+__all__ = ["EKF", "UKF", "EnKF", "Kalman", "Likelihood", "ODESolve", "choose_likelihood"]

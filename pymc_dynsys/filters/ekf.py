@@ -108,20 +108,30 @@ def extended_model(
     system: BoundSystem, discretization: Discretization, params: Params, grid: TimeGrid
 ) -> LinearModel:
     """A system linearized along the filtered path."""
-    cross, entries = crossing(system, discretization, params, grid)
 
-    def sense(m: Array, t: Any, row: Rows | None) -> Sensor:
+    def advance(belief: Belief, t: Any, h: Any, held: Params) -> Belief:
+        mean, F, Q = discretization.step(system, belief.m, t, h, held)
+        return moved(belief, mean, F, Q)
+
+    cross, entries = crossing(system, discretization, params, grid, advance)
+
+    def sense(m: Array, P: Array, t: Any, row: Rows | None) -> Sensor:
         return linear_sensor(system, m, t, params if row is None else row.at_row(params))
 
     return LinearModel(cross, entries, sense)
 
 
 def crossing(
-    system: BoundSystem, discretization: Discretization, params: Params, grid: TimeGrid
+    system: BoundSystem,
+    discretization: Discretization,
+    params: Params,
+    grid: TimeGrid,
+    advance: Any,
 ) -> Any:
     """Function that carries a belief over a gap, and its arguments at every visit.
 
-    A table of transitions if the dynamics are linear, else steps along the mean.
+    A table of transitions if the dynamics are linear, else ``advance(belief, t, h, params)`` step
+    by step.
     """
     if system.structure.linear_dynamics and not isinstance(discretization, MomentODE):
         table = tabulated_crossing(system, discretization, params, grid)
@@ -132,13 +142,11 @@ def crossing(
         held = params if row is None else row.over_gap(params)
 
         def step(belief: Belief, i: Any) -> tuple[Belief, None]:
-            mean, F, Q = discretization.step(system, belief.m, t + i * h, h, held)
-            after = moved(belief, mean, F, Q)
+            after = advance(belief, t + i * h, h, held)
             return jax.tree.map(lambda a, b: jnp.where(i < steps, a, b), after, belief), None
 
         if grid.max_steps == 1 and not grid.uneven:
-            mean, F, Q = discretization.step(system, belief.m, t, h, held)
-            return moved(belief, mean, F, Q)
+            return advance(belief, t, h, held)
         return jax.lax.scan(step, belief, jnp.arange(grid.max_steps))[0]
 
     return cross, (grid.starts, grid.gaps, grid.steps, grid.rows)

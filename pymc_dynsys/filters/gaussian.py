@@ -62,7 +62,7 @@ class LinearModel(NamedTuple):
     """A system as Gaussian filters see it.
 
     ``cross(belief, *entry)`` carries a belief over the gap whose entry it is, and
-    ``sense(m, t, row)`` gives the sensor, linearized at the mean where it must be.
+    ``sense(m, P, t, row)`` gives the sensor, linearized about the mean where it must be.
     """
 
     cross: Any
@@ -79,30 +79,35 @@ def run_filter(
     def visit(belief: Belief, k: Any) -> tuple[Belief, Visit]:
         y, seen, sensor, t, entry, row = k
         predicted = give_dose(system, params, model.cross(belief, *entry), t, row)
-        H, d, R = sensor_at(model, reduced, sensor, predicted.m, t, row)
+        H, d, R = sensor_at(model, reduced, sensor, predicted, t, row)
         filtered, loglik = update(predicted, y - d, seen, H, R)
         return filtered, Visit(loglik, predicted, filtered)
 
     visits = (*reduced.data, reduced.sensors, grid.times, model.entries, grid.rows)
-    found = over_visits(visit, initial_belief(system, params), visits)
+    found: Visit = over_visits(visit, initial_belief(system, params), visits)
     if reduced.rest is None:
         return found
     return found._replace(log_likelihood=found.log_likelihood + reduced.rest)
 
 
 def sensor_at(
-    model: LinearModel, reduced: Reduced, own: Sensor | None, m: Array, t: Any, row: Rows | None
+    model: LinearModel,
+    reduced: Reduced,
+    own: Sensor | None,
+    belief: Belief,
+    t: Any,
+    row: Rows | None,
 ) -> Sensor:
-    """The sensor of all visits, that of this one, or the one linearized at the mean."""
+    """The sensor of all visits, that of this one, or the one linearized about a belief."""
     if reduced.fixed is not None:
         return reduced.fixed
     if own is not None:
         return own
-    sensor: Sensor = model.sense(m, t, row)
+    sensor: Sensor = model.sense(*belief[:2], t, row)
     return sensor
 
 
-def over_visits(visit: Any, start: Belief, visits: Any) -> Visit:
+def over_visits(visit: Any, start: Belief, visits: Any) -> Any:
     """Scan `visit` over the visits; a gradient keeps the beliefs between them and nothing else.
 
     What lies between is computed again on the way back, which takes less time than memory does.
@@ -154,7 +159,19 @@ def update(
     H: Float[Array, "component state"],
     R: Array,
 ) -> tuple[Belief, Float[Array, ""]]:
-    """Belief after the data ``y = H x + N(0, R)``, and their log-density.
+    """Belief after the data ``y = H x + N(0, R)``, and their log-density."""
+    belief, data = update_each(belief, y, seen, H, R)
+    return belief, data.log_density.sum()
+
+
+def update_each(
+    belief: Belief,
+    y: Float[Array, " component"],
+    seen: Bool[Array, " component"] | None,
+    H: Float[Array, "component state"],
+    R: Array,
+) -> tuple[Belief, Datum]:
+    """Belief after the data ``y = H x + N(0, R)``, and what each component brought.
 
     Missing components change nothing. A negative noise variance, or an innovation variance that
     is not positive, gives minus infinity.
@@ -162,19 +179,15 @@ def update(
     if R.ndim == 2:
         y, H, R = independent(y, seen, H, R)
 
-    def step(carry: Any, component: Any) -> Any:
-        belief, total = carry
-        belief, datum = assimilate(belief, *component)
-        return (belief, total + datum.log_density), None
-
-    carry = (Belief(belief.m, belief.P), jnp.zeros(()))
+    belief = Belief(belief.m, belief.P)
     components = (y, seen, H, R)
-    if y.shape[0] <= UNROLL:
-        for j in range(y.shape[0]):
-            carry, _ = step(carry, jax.tree.map(lambda part: part[j], components))  # noqa: B023
-    else:
-        carry, _ = jax.lax.scan(step, carry, components)
-    return carry
+    if y.shape[0] > UNROLL:
+        return jax.lax.scan(lambda belief, part: assimilate(belief, *part), belief, components)
+    data = []
+    for j in range(y.shape[0]):
+        belief, datum = assimilate(belief, *jax.tree.map(lambda part: part[j], components))  # noqa: B023
+        data.append(datum)
+    return belief, jax.tree.map(lambda *parts: jnp.stack(parts), *data)
 
 
 def assimilate(

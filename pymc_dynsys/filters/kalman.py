@@ -22,6 +22,7 @@ from pymc_dynsys.discretization import (
 )
 from pymc_dynsys.discretization.grid import substep_length
 from pymc_dynsys.filters.base import Data, Likelihood
+from pymc_dynsys.filters.diffuse import filter_diffuse
 from pymc_dynsys.filters.gaussian import Belief, LinearModel, Visit, predict, run_filter
 from pymc_dynsys.filters.reduce import Sensor
 from pymc_dynsys.linalg import congruence, linearize, matmul, matvec
@@ -95,7 +96,10 @@ class Kalman(Likelihood):
         self, system: BoundSystem, params: Params, data: Data, grid: TimeGrid, constants: Any
     ) -> Float[Array, " time"]:
         """Exact log-density of each visit's datum given the earlier ones."""
-        return filter_linear(system, self.scheme(system), params, data, grid).log_likelihood
+        if not system.n_diffuse:
+            return filter_linear(system, self.scheme(system), params, data, grid).log_likelihood
+        model = linear_model(system, self.scheme(system), params, grid)
+        return filter_diffuse(model, system, params, data, grid).log_likelihood
 
 
 def filter_linear(
@@ -229,9 +233,9 @@ def sensor(system: BoundSystem, params: Params) -> Any:
         return Sensor(H, d, system.observation_moments(origin, t, params)[1])
 
     if not system.structure.timeless_observation:
-        return lambda m, t, row: at(t, params if row is None else row.at_row(params))
+        return lambda m, P, t, row: at(t, params if row is None else row.at_row(params))
     fixed = at(jnp.zeros(()), {**params, **_any_inputs(system)})
-    return lambda m, t, row: fixed
+    return lambda m, P, t, row: fixed
 
 
 def _any_inputs(system: BoundSystem) -> dict[str, Array]:

@@ -78,7 +78,7 @@ def reduce_data(
         return projected(y, seen, H, R)
 
     if structure.timeless_observation:
-        sensor = sense(anywhere, grid.times[0], _first(grid.rows))
+        sensor = sense(anywhere, None, grid.times[0], _first(grid.rows))
         if not project and sensor.R.ndim == 1:
             return Reduced(data, None, sensor, None)
         if data.seen is None:
@@ -86,7 +86,7 @@ def reduce_data(
             return Reduced(Data(y.T, None), None, sensor, rest)
         sensors: Any = sensor
     else:
-        sensors = jax.vmap(lambda t, row: sense(anywhere, t, row))(grid.times, grid.rows)
+        sensors = jax.vmap(lambda t, row: sense(anywhere, None, t, row))(grid.times, grid.rows)
 
     def visit(y: Any, seen: Any, sensor: Any) -> Any:
         (y, seen), sensor, rest = one(y[:, None], seen, sensor)

@@ -6,8 +6,8 @@ from time import perf_counter
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 ChainMethod = Literal["vectorized", "parallel"]
 
@@ -17,30 +17,34 @@ PIECE_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class Chains:
-    """How the chains are mapped over one device or several, and where their progress is shown."""
+    """How the chains are mapped over one device or several, and where their progress is shown.
+
+    What is mapped has the chain as the first axis of all leaves, and so has what comes back.
+    """
 
     method: ChainMethod
+    n: int
     progress: Any
 
     def map(self, function: Callable, *arguments: Any) -> Any:
-        """``function(*arguments)`` of each chain, which is the first axis; the result is NumPy's.
+        """``function(*arguments)`` of each chain, as NumPy arrays.
 
-        So it has no weak types, with which a loop would be compiled a second time.
+        These have no weak types, with which a loop would be compiled a second time.
         """
-        mapped = jax.jit(jax.vmap(function)) if self.method == "vectorized" else jax.pmap(function)
-        return jax.device_get(mapped(*arguments))
+        mapped = self._compiled(jax.vmap(function), len(arguments))
+        return jax.device_get(mapped(*self._placed(arguments)))
 
     def run(
         self, step: Callable, carry: Any, keys: np.ndarray, n_steps: int, title: str
     ) -> tuple[Any, Any]:
-        """Take ``step(carry, key, i)``, which gives a carry and what to keep, `n_steps` times.
+        """Take ``step(carry, key, i)`` of each chain, which gives a carry and what to keep.
 
         Parameters
         ----------
         step : callable
-            Of one chain. Compiled once, however many pieces there are.
+            Compiled once, however many pieces there are.
         carry
-            Where the chains start; the first axis of all leaves is the chain.
+            Where the chains start.
         keys : array, (chain, 2)
             Random keys, each split for the steps as BlackJAX's own loops do.
         n_steps : int
@@ -63,13 +67,10 @@ class Chains:
 
             return jax.lax.fori_loop(first, last, body, (carry, kept))
 
-        axes = (0, 0, 0, None, None)
-        if self.method == "vectorized":
-            compiled = jax.jit(jax.vmap(piece, in_axes=axes), donate_argnums=(0, 1))
-        else:
-            compiled = jax.pmap(piece, in_axes=axes, donate_argnums=(0, 1))
         _, shapes = jax.eval_shape(jax.vmap(step, in_axes=(0, 0, None)), carry, keys, 0)
-        kept = jax.tree.map(lambda s: np.zeros((len(keys), n_steps, *s.shape[1:]), s.dtype), shapes)
+        kept = jax.tree.map(lambda s: np.zeros((self.n, n_steps, *s.shape[1:]), s.dtype), shapes)
+        carry, kept, keys = self._placed((carry, kept, keys))
+        compiled = self._compiled(jax.vmap(piece, in_axes=(0, 0, 0, None, None)), 3, 2)
         task = self.progress.add_task(title, completed=0, total=n_steps)
         # No steps first, so that the time of the compilation is not taken for that of a step.
         carry, kept = compiled(carry, kept, keys, 0, 0)
@@ -81,6 +82,27 @@ class Chains:
             growth = PIECE_SECONDS / max(perf_counter() - start, 1e-9)
             done, length = until, max(1, int(length * min(growth, 10.0)))
         return jax.device_get((carry, kept))
+
+    @property
+    def _mesh(self) -> Mesh:
+        return Mesh(np.array(jax.devices()[: self.n]), ("chain",))
+
+    def _placed(self, tree: Any) -> Any:
+        if self.method == "vectorized":
+            return tree
+        return jax.device_put(tree, NamedSharding(self._mesh, PartitionSpec("chain")))
+
+    def _compiled(self, mapped: Callable, n_mapped: int, n_shared: int = 0) -> Callable:
+        if self.method == "parallel":
+            chain, all_ = PartitionSpec("chain"), PartitionSpec()
+            mapped = jax.shard_map(
+                mapped,
+                mesh=self._mesh,
+                in_specs=(chain,) * n_mapped + (all_,) * n_shared,
+                out_specs=chain,
+                check_vma=False,
+            )
+        return jax.jit(mapped)
 
     def at_once(self, work: Callable[[], Any], n_steps: int, title: str) -> Any:
         """Result of `work`, which is a loop of BlackJAX's own and shows no progress inside."""
@@ -99,7 +121,3 @@ def require_devices(method: ChainMethod, chains: int) -> None:
             "on a CPU, import pymc_dynsys before JAX does its first computation"
         )
 
-
-def split(key: Any, chains: int) -> np.ndarray:
-    """One key for each chain."""
-    return np.asarray(jax.random.split(jnp.asarray(key), chains))

@@ -16,7 +16,8 @@ from pymc_dynsys.filters.enkf import EnKF
 from pymc_dynsys.filters.gaussian import LinearModel
 from pymc_dynsys.filters.kalman import Kalman, linear_model
 from pymc_dynsys.filters.ode_solve import ODESolve
-from pymc_dynsys.smoothers import ensemble, gaussian, solution
+from pymc_dynsys.filters.ukf import UKF, unscented_model
+from pymc_dynsys.smoothers import diffuse, ensemble, gaussian, solution
 from pymc_dynsys.systems.bound import BoundSystem, Params
 
 Given = Literal["all", "past"]
@@ -49,7 +50,8 @@ def state_draws(
             rows = jnp.arange(members.shape[0])
             return members[rows, jnp.broadcast_to(which, rows.shape)]
         model = _model(likelihood, system, params, grid)
-        return gaussian.draw(model, system, params, data, grid, given, key)
+        room = diffuse if system.n_diffuse else gaussian
+        return room.draw(model, system, params, data, grid, given, key)
 
     return _map(one, program, y, params, grid, constants, keys)
 
@@ -78,7 +80,8 @@ def state_moments(
             off = members - mean[:, None, :]
             return mean, jnp.einsum("tmi,tmj->tij", off, off) / (members.shape[1] - 1)
         model = _model(likelihood, system, params, grid)
-        return gaussian.moments(model, system, params, data, grid, given)
+        room = diffuse if system.n_diffuse else gaussian
+        return room.moments(model, system, params, data, grid, given)
 
     return _map(one, program, y, params, grid, constants, None)
 
@@ -99,7 +102,8 @@ def innovations(
         if isinstance(likelihood, ODESolve):
             return solution.innovations(likelihood, system, params, data, grid)
         model = _model(likelihood, system, params, grid)
-        return gaussian.innovations(model, system, params, data, grid)
+        room = diffuse if system.n_diffuse else gaussian
+        return room.innovations(model, system, params, data, grid)
 
     return _map(one, program, y, params, grid, constants, None)
 
@@ -109,6 +113,8 @@ def _model(
 ) -> LinearModel:
     if isinstance(likelihood, Kalman):
         return linear_model(system, likelihood.scheme(system), params, grid)
+    if isinstance(likelihood, UKF):
+        return unscented_model(likelihood, system, params, grid)
     assert isinstance(likelihood, EKF), "every likelihood has its smoother"
     return extended_model(system, likelihood.scheme(system), params, grid)
 

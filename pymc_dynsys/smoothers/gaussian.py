@@ -83,7 +83,7 @@ def forward(
         predicted = model.cross(belief._replace(since=nothing), *entry)
         predicted = give_dose(system, params, predicted, t, held)
         since: Any = predicted.since
-        H, offset, R = sensor_at(model, reduced, sensor, predicted.m, t, held)
+        H, offset, R = sensor_at(model, reduced, sensor, predicted, t, held)
         y = y - offset
         if R.ndim == 2:
             y, H, R = independent(y, seen, H, R)

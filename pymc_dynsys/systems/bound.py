@@ -177,7 +177,7 @@ class BoundSystem:
         """Mean and covariance of the state at ``t0``, given the values of diffuse states."""
         mean, cov = self._state_moments(self.initial(params))
         if DIFFUSE in params:
-            mean = mean.at[jnp.flatnonzero(np.array(self.diffuse))].add(params[DIFFUSE])
+            mean = mean.at[np.flatnonzero(self.diffuse)].add(params[DIFFUSE])
         return mean, cov
 
     def _state_moments(self, law: Any) -> tuple[Array, Array]:
