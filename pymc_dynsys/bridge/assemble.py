@@ -19,6 +19,7 @@ from pymc_dynsys.discretization.stepping import WHOLE
 from pymc_dynsys.filters.base import Likelihood, choose_likelihood
 from pymc_dynsys.simulation.paths import Simulator, check_simulator, default_simulator
 from pymc_dynsys.systems.bound import BoundSystem, bind_system
+from pymc_dynsys.systems.linear_gaussian import as_system
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,9 @@ def assemble(
         raise TypeError(f"params: expected a mapping of names, got {type(params).__name__}")
     if likelihood is not None and not isinstance(likelihood, Likelihood):
         raise TypeError(
-            f"likelihood: expected Kalman(), EKF(), EnKF() or ODESolve(), got {likelihood!r}"
+            f"likelihood: expected Kalman(), EKF(), UKF(), EnKF() or ODESolve(), got {likelihood!r}"
         )
+    source, params = as_system(source, params)
     if not isinstance(inputs, Mapping):
         raise TypeError(f"inputs: expected a mapping of names, got {type(inputs).__name__}")
     system, placed, n_batch = _bind(source, params, inputs, dims, numbers, model)

@@ -28,6 +28,7 @@ from pymc_dynsys.bridge.random_variable import Specification, TrajectoryRV
 from pymc_dynsys.filters.base import Likelihood
 from pymc_dynsys.simulation.paths import Simulator
 from pymc_dynsys.systems.bound import System
+from pymc_dynsys.systems.linear_gaussian import LinearGaussian
 
 logger = logging.getLogger("pymc_dynsys")
 
@@ -43,8 +44,8 @@ class Trajectory(Distribution):
     ----------
     name : str
         Name of the variable in the model.
-    system : SDE, ODE or DiscreteTime
-        Dynamics of one trajectory.
+    system : SDE, ODE, DiscreteTime or LinearGaussian
+        Dynamics of one trajectory; a :class:`LinearGaussian` brings its parameters along.
     params : mapping of str to value
         What the system's functions ask for by name: PyMC variables, ``pymc.dims`` variables,
         numbers, arrays, xarray objects. Dims shared with the batch dims of the trajectory are
@@ -117,7 +118,7 @@ class Trajectory(Distribution):
     def __new__(
         cls,
         name: str,
-        system: System,
+        system: System | LinearGaussian,
         *,
         params: Mapping[str, Any] | None = None,
         inputs: Mapping[str, Any] | None = None,
@@ -164,7 +165,7 @@ class Trajectory(Distribution):
     @classmethod
     def dist(
         cls,
-        system: System,
+        system: System | LinearGaussian,
         *,
         params: Mapping[str, Any] | None = None,
         inputs: Mapping[str, Any] | None = None,

@@ -21,10 +21,11 @@ from pymc_dynsys.simulation.paths import (
 )
 from pymc_dynsys.systems import bind_system
 from pymc_dynsys.systems.bound import System
+from pymc_dynsys.systems.linear_gaussian import LinearGaussian, as_system
 
 
 def simulate(
-    system: System,
+    system: System | LinearGaussian,
     params: Mapping[str, Any],
     times: Any,
     *,
@@ -40,7 +41,7 @@ def simulate(
 
     Parameters
     ----------
-    system : SDE, ODE or DiscreteTime
+    system : SDE, ODE, DiscreteTime or LinearGaussian
         Dynamics of one trajectory.
     params : mapping of str to number, array or DataArray
         Values of the parameters. Every dim of a DataArray is a batch dim, unless `dims` says
@@ -95,6 +96,8 @@ def simulate(
     """
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise ValueError(f"n: expected a positive integer, got {n!r}")
+    printed = repr(system)
+    system, params = as_system(system, params)
     time_values, time_batch, time_dim = _split_times(times)
     labelled = {name: value for name, value in params.items() if isinstance(value, xr.DataArray)}
     if isinstance(t0, xr.DataArray):
@@ -144,7 +147,7 @@ def simulate(
             "observations": (dims_y, np.array(y)),
         },
         coords={**coords, "state": list(bound.states)},
-        attrs={"system": repr(system), "scheme": repr(scheme)},
+        attrs={"system": printed, "scheme": repr(scheme)},
     )
     if time_batch:
         return out.assign_coords(time=((*time_batch, time_dim), time_values))

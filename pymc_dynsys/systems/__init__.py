@@ -5,8 +5,17 @@ from pymc_dynsys.systems.discrete import DiscreteTime
 from pymc_dynsys.systems.dose import Dose
 from pymc_dynsys.systems.gaussian import Gaussian, gaussian_moments
 from pymc_dynsys.systems.initial import Diffuse, Stationary
+from pymc_dynsys.systems.linear_gaussian import LinearGaussian, linear_gaussian
 from pymc_dynsys.systems.ode import ODE
 from pymc_dynsys.systems.sde import SDE
+from pymc_dynsys.systems.structural import (
+    autoregression,
+    local_level,
+    local_linear_trend,
+    seasonal,
+    vector_autoregression,
+    white_noise,
+)
 from pymc_dynsys.systems.structure import Structure
 
 __all__ = [
@@ -17,8 +26,16 @@ __all__ = [
     "DiscreteTime",
     "Dose",
     "Gaussian",
+    "LinearGaussian",
     "Stationary",
     "Structure",
+    "autoregression",
     "bind_system",
     "gaussian_moments",
+    "linear_gaussian",
+    "local_level",
+    "local_linear_trend",
+    "seasonal",
+    "vector_autoregression",
+    "white_noise",
 ]

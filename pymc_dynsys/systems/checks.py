@@ -10,7 +10,7 @@ from numpyro import distributions as dist
 
 from pymc_dynsys.systems.binding import BoundFunction
 from pymc_dynsys.systems.gaussian import Gaussian, gaussian_moments
-from pymc_dynsys.systems.initial import Diffuse, Stationary
+from pymc_dynsys.systems.initial import Diffuse, Mixed, Stationary
 
 
 class FunctionFailed(ValueError):
@@ -131,6 +131,8 @@ def as_initial(value: Any, states: Sequence[str]) -> Any:
     """An initial law from a distribution, an array or a tuple; arrays are known states."""
     if isinstance(value, Diffuse):
         value = (value,) * len(states)
+    if isinstance(value, Mixed):
+        value = Gaussian(value.mean, value.cov)
     return as_law("initial", value, states)
 
 
@@ -211,6 +213,9 @@ def diffuse_states(
     found: list[bool] = []
 
     def read(value: Any) -> Any:
+        if isinstance(value, Mixed):
+            found.extend(value.diffuse)
+            return jnp.zeros(())
         each = isinstance(value, tuple | list) and len(value) == len(states)
         entries = value if each else (value,) * len(states)
         found.extend(isinstance(e, Diffuse) and e.kappa is None for e in entries)

@@ -1,6 +1,7 @@
 """Initial laws that the user need not write down: stationary and diffuse."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -92,3 +93,12 @@ class Diffuse:
         is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
         if not (is_number and np.isfinite(value) and value > 0):
             raise ValueError(f"Diffuse: kappa must be a positive number or None, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Mean and covariance of states some of which are exactly diffuse; those have zero in both."""
+
+    mean: Any
+    cov: Any
+    diffuse: tuple[bool, ...]
