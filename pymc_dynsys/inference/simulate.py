@@ -96,8 +96,7 @@ def simulate(
     """
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise ValueError(f"n: expected a positive integer, got {n!r}")
-    printed = repr(system)
-    system, params = as_system(system, params)
+    source, params = as_system(system, params)
     time_values, time_batch, time_dim = _split_times(times)
     labelled = {name: value for name, value in params.items() if isinstance(value, xr.DataArray)}
     if isinstance(t0, xr.DataArray):
@@ -113,7 +112,7 @@ def simulate(
         arrays[name], shapes[name] = _pad(name, value, batch_dims)
     inputs = inputs or {}
     of_inputs = {k: input_core_shape(v, batch_dims, time_dim) for k, v in inputs.items()}
-    bound = bind_system(system, shapes, of_inputs)
+    bound = bind_system(source, shapes, of_inputs)
     time_array = _pad_times(time_values, time_batch, batch_dims)
     start, own = _pad("t0", np.nan if t0 is None else t0, batch_dims)
     if own:
@@ -147,7 +146,7 @@ def simulate(
             "observations": (dims_y, np.array(y)),
         },
         coords={**coords, "state": list(bound.states)},
-        attrs={"system": printed, "scheme": repr(scheme)},
+        attrs={"system": repr(system), "scheme": repr(scheme)},
     )
     if time_batch:
         return out.assign_coords(time=((*time_batch, time_dim), time_values))

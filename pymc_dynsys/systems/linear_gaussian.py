@@ -67,8 +67,8 @@ class LinearGaussian:
         twice = sorted(set(self.states) & set(other.states) | set(self.params) & set(other.params))
         if twice:
             raise ValueError(
-                f"{self.name} + {other.name}: both have {twice[0]!r}; give one of them another name, "
-                "name=..."
+                f"{self.name} + {other.name}: both have {twice[0]!r}; give one of them another "
+                "name, name=..."
             )
         if self.step != other.step:
             raise ValueError(
@@ -99,9 +99,7 @@ class LinearGaussian:
     def system(self) -> DiscreteTime:
         """The same as functions of its parameters."""
         if not self.states:
-            raise ValueError(
-                f"{self.name} has no state; add a component that has, local_level(...)"
-            )
+            raise ValueError(f"{self.name} has no state; add one that has, such as local_level()")
 
         def transition(x: Array, **params: Any) -> Any:
             F, b, Q, *_ = self.matrices(params)
@@ -303,9 +301,7 @@ def _first_length(F: Any) -> int:
     """Number of rows of a matrix that may be a PyTensor variable."""
     shape = F.type.shape if hasattr(F, "type") else jnp.shape(getattr(F, "values", F))
     if len(shape) < 1 or shape[-1] is None:
-        raise ValueError(
-            "linear_gaussian: the shape of F is not known; name the states, states=..."
-        )
+        raise ValueError("linear_gaussian: F does not tell its shape; name the states, states=...")
     return int(shape[-1])
 
 

@@ -380,7 +380,7 @@ def _order(role: str, value: Any, stated: int | None, ndim: int, axis: int = 0) 
         return 1
     if len(shape) != ndim or shape[axis] is None:
         raise ValueError(
-            f"{role}: coefficients of shape {tuple(shape)} do not tell their number; state order=... "
-            f"(and components=... of a vector)"
+            f"{role}: coefficients of shape {tuple(shape)} do not tell their number; state "
+            "order=... (and components=... of a vector)"
         )
     return int(shape[axis])
