@@ -21,6 +21,7 @@ from pymc_dynsys.inference import (
 )
 from pymc_dynsys.panels import coords, panel
 from pymc_dynsys.plots import plot_forecast, plot_innovations, plot_trajectories
+from pymc_dynsys.sampling import sample_blackjax
 from pymc_dynsys.systems import (
     ODE,
     SDE,
@@ -74,6 +75,7 @@ __all__ = [
     "plot_forecast",
     "plot_innovations",
     "plot_trajectories",
+    "sample_blackjax",
     "sample_states",
     "seasonal",
     "simulate",

@@ -115,7 +115,7 @@ def extended_model(
 
     cross, entries = crossing(system, discretization, params, grid, advance)
 
-    def sense(m: Array, P: Array, t: Any, row: Rows | None) -> Sensor:
+    def sense(m: Array, P: Any, t: Any, row: Rows | None) -> Sensor:
         return linear_sensor(system, m, t, params if row is None else row.at_row(params))
 
     return LinearModel(cross, entries, sense)

@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float
 from pymc_dynsys.discretization import Rows, TimeGrid
 from pymc_dynsys.filters.base import Data
 from pymc_dynsys.filters.reduce import Reduced, Sensor, independent, reduce_data
-from pymc_dynsys.linalg import congruence, ldl, linearize, matmul, matvec, outer
+from pymc_dynsys.linalg import congruence, ldl, linearize, matmul, matvec, outer, symmetrize
 from pymc_dynsys.systems.bound import BoundSystem, Params
 from pymc_dynsys.systems.gaussian import LOG_2PI
 
@@ -195,18 +195,43 @@ def assimilate(
 ) -> tuple[Belief, Datum]:
     """Belief after one number ``y = h x + N(0, r)``; `seen` None if it is known to be there."""
     m, P, _ = belief
-    Ph = matvec(P, h)
-    s = (h * Ph).sum() + r
-    v = y - (h * m).sum()
-    positive = (s > 0) & (r >= 0)
-    safe = jnp.where(positive, s, 1.0)
-    gain = Ph / safe
-    loglik = -0.5 * (LOG_2PI + jnp.log(safe) + v * v / safe)
-    loglik = jnp.where(positive, loglik, -jnp.inf)
     if seen is not None:
-        gain = jnp.where(seen, gain, 0.0)
+        h, r = jnp.where(seen, h, 0.0), jnp.where(seen, r, 1.0)
+    gain, s, P = conditioned(P, h, r)
+    v = y - (h * m).sum()
+    safe = jnp.where(s > 0, s, 1.0)
+    loglik = -0.5 * (LOG_2PI + jnp.log(safe) + v * v / safe)
+    loglik = jnp.where((s > 0) & (r >= 0), loglik, -jnp.inf)
+    if seen is not None:
         v = jnp.where(seen, v, 0.0)
         loglik = jnp.where(seen, loglik, 0.0)
-    A = jnp.eye(m.shape[0]) - outer(gain, h)
-    after = Belief(m + gain * v, congruence(A, P) + r * outer(gain, gain))
-    return after, Datum(v, safe, gain, loglik)
+    return Belief(m + gain * v, P), Datum(v, safe, gain, loglik)
+
+
+@jax.custom_jvp
+def conditioned(
+    P: Float[Array, "state state"], h: Float[Array, " state"], r: Any
+) -> tuple[Float[Array, " state"], Float[Array, ""], Float[Array, "state state"]]:
+    """Gain, variance of the innovation and covariance after one number.
+
+    (I - K h') P (I - K h')' + r K K' is Joseph's form, here by changes of rank one.
+    """
+    Ph = matvec(P, h)
+    s = (h * Ph).sum() + r
+    gain = Ph / jnp.where(s > 0, s, 1.0)
+    half = P - outer(gain, Ph)
+    return gain, s, symmetrize(half - outer(matvec(half, h), gain) + r * outer(gain, gain))
+
+
+@conditioned.defjvp
+def _conditioned_tangents(primals: Any, tangents: Any) -> Any:
+    """Derivatives of the equal P - s K K', which are fewer."""
+    P, h, r = primals
+    dP, dh, dr = tangents
+    gain, s, after = conditioned(P, h, r)
+    safe = jnp.where(s > 0, s, 1.0)
+    dPh = matvec(dP, h) + matvec(P, dh)
+    ds = (dh * gain).sum() * safe + (h * dPh).sum() + dr
+    dgain = (dPh - gain * ds) / safe
+    off = outer(0.5 * ds * gain - dPh, gain)
+    return (gain, s, after), (dgain, ds, dP + off + off.T)

@@ -15,9 +15,8 @@ of one component a state, and a remainder e that says nothing of the state,
           - \tfrac12 \left[(n - d) \log 2\pi + \log|D| - \log|C| + e' D^{-1} e\right]
 
 (Jungbacker and Koopman 2015, sec. 2). All of this is done for all visits at once, before the
-filter runs. The modified sweeps, applied to the data along with the columns of W, are as accurate
-as Householder's (Björck 1967). A column that depends on earlier ones brings none: a zero seen with
-unit noise stands in for it, so that no mask is left.
+filter runs. A column that depends on earlier ones brings no datum: a zero seen with unit noise
+stands in for it, and for missing components, so that no mask is left.
 """
 
 from typing import Any, NamedTuple
@@ -28,12 +27,15 @@ from jaxtyping import Array, Float
 
 from pymc_dynsys.discretization import TimeGrid
 from pymc_dynsys.filters.base import Data
-from pymc_dynsys.linalg import ldl, matvec, outer, unit_lower_solve
+from pymc_dynsys.linalg import ldl, outer, unit_lower_solve
 from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.gaussian import LOG_2PI
 
 UNROLL = 4
 """Most states whose sweeps are written out instead of looped."""
+
+SWEPT = 4
+"""Most components whose noise covariance is factored without LAPACK where that would do."""
 
 DEPENDENT = 1e-26
 """Share of its squared length below which what is left of a column is rounding."""
@@ -72,25 +74,26 @@ def reduce_data(
     project = project and structure.definite_noise and n > d
 
     def one(y: Any, seen: Any, sensor: Sensor) -> tuple[Data, Sensor, Array]:
-        y, H, R = independent(y - sensor.d[:, None], seen, sensor.H, sensor.R)
-        if not project:
-            return Data(y, seen), Sensor(H, jnp.zeros(n), R), jnp.zeros(y.shape[1])
-        return projected(y, seen, H, R)
+        H, offset, R = sensor
+        if project:
+            return projected(y - offset[None, :], seen, H, R)
+        y, H, R = independent(y.T - offset[:, None], seen, H, R)
+        return Data(y.T, seen), Sensor(H, jnp.zeros(n), R), jnp.zeros(y.shape[1])
 
     if structure.timeless_observation:
         sensor = sense(anywhere, None, grid.times[0], _first(grid.rows))
         if not project and sensor.R.ndim == 1:
             return Reduced(data, None, sensor, None)
         if data.seen is None:
-            (y, _), sensor, rest = one(data.y.T, None, sensor)
-            return Reduced(Data(y.T, None), None, sensor, rest)
+            found, sensor, rest = one(data.y, None, sensor)
+            return Reduced(found, None, sensor, rest)
         sensors: Any = sensor
     else:
         sensors = jax.vmap(lambda t, row: sense(anywhere, None, t, row))(grid.times, grid.rows)
 
     def visit(y: Any, seen: Any, sensor: Any) -> Any:
-        (y, seen), sensor, rest = one(y[:, None], seen, sensor)
-        return Data(y[:, 0], seen), sensor, rest[0]
+        (y, seen), sensor, rest = one(y[None, :], seen, sensor)
+        return Data(y[0], seen), sensor, rest[0]
 
     axis = None if structure.timeless_observation else 0
     of_seen = None if data.seen is None else 0
@@ -106,59 +109,76 @@ def independent(
     y: Float[Array, "component *k"], seen: Any, H: Float[Array, "component state"], R: Array
 ) -> tuple[Array, Array, Array]:
     """Equivalent data with independent noises; missing components are left out of the mixing."""
-    if seen is not None:
-        H = jnp.where(seen[:, None], H, 0.0)
-        y = jnp.where(seen.reshape(-1, *(1,) * (y.ndim - 1)), y, 0.0)
+    y, H, R = _without_missing(y, seen, H, R)
     if R.ndim == 1:
-        return y, H, R if seen is None else jnp.where(seen, R, 1.0)
-    if seen is not None:
-        R = jnp.where(seen[:, None] & seen[None, :], R, jnp.eye(R.shape[0]))
+        return y, H, R
     L, D = ldl(R)
     return unit_lower_solve(L, y), unit_lower_solve(L, H), D
 
 
-def projected(
-    w: Float[Array, "component k"],
-    seen: Any,
-    W: Float[Array, "component state"],
-    D: Float[Array, " component"],
-) -> tuple[Data, Sensor, Float[Array, " k"]]:
-    """Pseudo-data ``(state, k)`` of `k` data with the same sensor, and what remains of each."""
-    d = W.shape[1]
-    positive = D > 0
-    safe = jnp.where(positive, D, 1.0)
-    there = jnp.ones(D.shape, bool) if seen is None else seen
-    g = jnp.where(there, 1.0 / safe, 0.0)
-    lengths = (g[:, None] * W * W).sum(0)
-    columns = jnp.arange(d)
+def _without_missing(y: Array, seen: Any, H: Array, R: Array) -> tuple[Array, Array, Array]:
+    """Zeros seen with unit noise in place of missing components."""
+    if seen is None:
+        return y, H, R
+    y = jnp.where(seen.reshape(-1, *(1,) * (y.ndim - 1)), y, 0.0)
+    both = seen if R.ndim == 1 else seen[:, None] & seen[None, :]
+    alone = jnp.ones(R.shape) if R.ndim == 1 else jnp.eye(R.shape[0])
+    return y, jnp.where(seen[:, None], H, 0.0), jnp.where(both, R, alone)
 
-    def sweep(rest: Any, j: Any) -> Any:
-        W, w = rest
-        column = W[:, j]
-        gc = g * column
-        precision = matvec(gc[None, :], column)[0]
+
+def projected(
+    y: Float[Array, "k component"], seen: Any, H: Float[Array, "component state"], R: Array
+) -> tuple[Data, Sensor, Float[Array, " k"]]:
+    """Pseudo-data ``(k, state)`` of `k` data with the same sensor, and what remains of each."""
+    w, W, g, log_det = _whitened(y, seen, H, R)
+    n, d = W.shape
+    columns = jnp.arange(d)
+    lengths = (g[:, None] * W * W).sum(0)
+
+    def sweep(rest: Array, j: Any) -> tuple[Array, Any]:
+        column = rest[:, j]
+        weighted = g * column
+        precision = (weighted * column).sum()
         informs = precision > DEPENDENT * lengths[j]
         over = jnp.where(informs, 1.0 / jnp.where(informs, precision, 1.0), 0.0)
-        of_W = jnp.where(columns > j, (gc[:, None] * W).sum(0) * over, 0.0)
-        of_w = (gc[:, None] * w).sum(0) * over
-        row = jnp.where(columns == j, jnp.where(informs, 1.0, 0.0), of_W)
-        return (W - outer(column, of_W), w - outer(column, of_w)), (of_w, row, precision, informs)
+        along = (weighted[:, None] * rest).sum(0) * over
+        along = jnp.where(columns > j, along, jnp.where(columns == j, informs, 0.0))
+        left = rest - outer(column, jnp.where(columns == j, 0.0, along))
+        return left, (along, jnp.where(informs, precision, 1.0), weighted * over)
 
     if d <= UNROLL:
-        rest, found = (W, w), []
+        V, found = W, []
         for j in range(d):
-            rest, part = sweep(rest, j)
+            V, part = sweep(V, j)
             found.append(part)
-        y, T, precision, informs = (jnp.stack(part) for part in zip(*found, strict=True))
+        T, precise, pick = (jnp.stack(part) for part in zip(*found, strict=True))
     else:
-        rest, (y, T, precision, informs) = jax.lax.scan(sweep, (W, w), columns)
-    precise = jnp.where(informs, precision, 1.0)
-    constant = (
-        (there.sum() - d) * LOG_2PI
-        + jnp.where(there, jnp.log(safe), 0.0).sum()
-        + jnp.log(precise).sum()
-    )
-    remains = -0.5 * (constant + (g[:, None] * rest[1] ** 2).sum(0))
-    valid = (positive | ~there).all()
-    sensor = Sensor(T, jnp.zeros(d), 1.0 / precise)
-    return Data(y, None), sensor, jnp.where(valid, remains, -jnp.inf)
+        V, (T, precise, pick) = jax.lax.scan(sweep, W, columns)
+    pseudo = w @ pick.T
+    e = w - pseudo @ V.T
+    constant = (_count(seen, n) - d) * LOG_2PI + log_det + jnp.log(precise).sum()
+    remains = -0.5 * (constant + (e * e * g[None, :]).sum(1))
+    return Data(pseudo, None), Sensor(T, jnp.zeros(d), 1.0 / precise), remains
+
+
+def _whitened(y: Array, seen: Any, H: Array, R: Array) -> tuple[Array, Array, Array, Array]:
+    """Rows of data and a sensor with independent noises, their precisions, and log det R.
+
+    Not a number where R is not positive definite.
+    """
+    n = H.shape[0]
+    y, H, R = _without_missing(y.T, seen, H, R)
+    if R.ndim == 2 and n > SWEPT:
+        C = jnp.linalg.cholesky(R)
+        inverse = jax.scipy.linalg.solve_triangular(C, jnp.eye(n), lower=True)
+        log_det = 2 * jnp.log(jnp.diagonal(C)).sum()
+        return y.T @ inverse.T, inverse @ H, jnp.ones(n), log_det
+    y, H, D = independent(y, None, H, R)
+    positive = D > 0
+    safe = jnp.where(positive, D, 1.0)
+    log_det = jnp.where(positive.all(), jnp.log(safe).sum(), jnp.nan)
+    return y.T, H, 1.0 / safe, log_det
+
+
+def _count(seen: Any, n: int) -> Any:
+    return n if seen is None else seen.sum()

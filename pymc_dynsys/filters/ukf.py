@@ -151,7 +151,7 @@ def unscented_model(ukf: UKF, system: BoundSystem, params: Params, grid: TimeGri
         mean, F, Q = regress(ukf, step, belief.m, belief.P)
         return moved(belief, mean, F, Q)
 
-    def sense(m: Array, P: Array, t: Any, row: Rows | None) -> Sensor:
+    def sense(m: Array, P: Any, t: Any, row: Rows | None) -> Sensor:
         here = params if row is None else row.at_row(params)
         structure = system.structure
         if structure.affine_observation and structure.constant_noise:

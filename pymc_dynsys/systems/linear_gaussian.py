@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 from numpyro import distributions as dist
 
@@ -114,7 +115,10 @@ class LinearGaussian:
             if not self.definite:
                 return Gaussian(mean, R if scalar or R.ndim == 2 else jnp.diag(R))
             if R.ndim < 2:
-                law = dist.Normal(mean, jnp.sqrt(R))
+                positive = R > 0
+                law = dist.Normal(
+                    mean, jnp.where(positive, jnp.sqrt(jnp.where(positive, R, 1.0)), R)
+                )
                 return law if scalar else law.to_event(1)
             return dist.MultivariateNormal(mean, covariance_matrix=R)
 
@@ -299,7 +303,7 @@ def _require(name: str, value: Any, *shapes: tuple[int, ...]) -> Array:
 
 def _first_length(F: Any) -> int:
     """Number of rows of a matrix that may be a PyTensor variable."""
-    shape = F.type.shape if hasattr(F, "type") else jnp.shape(getattr(F, "values", F))
+    shape = F.type.shape if hasattr(F, "type") else np.shape(getattr(F, "values", F))
     if len(shape) < 1 or shape[-1] is None:
         raise ValueError("linear_gaussian: F does not tell its shape; name the states, states=...")
     return int(shape[-1])

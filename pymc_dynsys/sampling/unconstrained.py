@@ -70,9 +70,13 @@ class Unconstrained:
         # `get_jaxified_logp` has a flag for the sign, and gets it wrong.
         self._logp = get_jaxified_graph(inputs=model.value_vars, outputs=[model.logp()])
         self._names = [str(value.name) for value in model.value_vars]
-        jittered = make_initial_point_fns_per_chain(
-            model=model, overrides=initvals, jitter_rvs=set(model.free_RVs), chains=chains
-        )
+        try:
+            jittered = make_initial_point_fns_per_chain(
+                model=model, overrides=initvals, jitter_rvs=set(model.free_RVs), chains=chains
+            )
+        except KeyError as error:
+            names = ", ".join(str(v.name) for v in model.free_RVs)
+            raise ValueError(f"initvals: the model has no {error}; it has {names}") from error
         _, self._unravel = self._ravel(jittered[0](0))
         self._value_and_grad = jax.jit(jax.value_and_grad(self.logp))
         self.starts = np.stack([self._start(i, draw, rng) for i, draw in enumerate(jittered)])
@@ -99,10 +103,10 @@ class Unconstrained:
             logps = self.model.point_logps(point)
             bad = [f"{name} ({logp})" for name, logp in logps.items() if not np.isfinite(logp)]
         what = "gradient" if np.isfinite(value) else "log-density"
+        at = {name: np.round(point[name], 3).tolist() for name in self._names}
         raise SamplingError(
             f"chain {chain}: the {what} is not finite at any of {STARTS} starts. At the last one, "
-            f"{({name: np.round(point[name], 3).tolist() for name in self._names})}, what is not: "
-            f"{', '.join(bad) or 'the whole, though every term is finite in PyTensor'}. "
+            f"{at}, what is not: {', '.join(bad) or 'the sum, though each term is in PyTensor'}. "
             "Give initvals where it is finite, or see which parameters do it with model.debug()"
         )
 
@@ -132,15 +136,14 @@ class Unconstrained:
             }
 
         data = {
-            name: labelled(group) if name.endswith("posterior") else group
+            name: labelled(group) if name.endswith("posterior") else jax.tree.map(np.array, group)
             for name, group in groups.items()
         }
-        for name, found in (
-            ("observed_data", find_observations(self.model)),
-            ("constant_data", find_constants(self.model)),
-        ):
-            if found is not None:
-                data[name] = found
+        known = {
+            "observed_data": find_observations(self.model),
+            "constant_data": find_constants(self.model),
+        }
+        data |= {name: found for name, found in known.items() if found is not None}
         coords, dims = coords_and_dims_for_inferencedata(self.model)
         return from_dict(
             data,
@@ -148,5 +151,6 @@ class Unconstrained:
             dims=dims,
             sample_dims=["chain", "draw"],
             save_warmup=True,
+            check_conventions=False,
             attrs={"posterior": make_attrs(attrs, inference_library=blackjax)},
         )

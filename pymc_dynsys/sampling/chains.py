@@ -58,9 +58,7 @@ class Chains:
             The last carry, and what was kept with the axes ``(chain, step, ...)``.
         """
 
-        def piece(carry: Any, kept: Any, key: Any, first: Any, last: Any) -> Any:
-            keys = jax.random.split(key, n_steps)
-
+        def piece(carry: Any, kept: Any, keys: Any, first: Any, last: Any) -> Any:
             def body(i: Any, both: Any) -> Any:
                 new, out = step(both[0], keys[i], i)
                 return new, jax.tree.map(lambda all_, one: all_.at[i].set(one), both[1], out)
@@ -68,6 +66,7 @@ class Chains:
             return jax.lax.fori_loop(first, last, body, (carry, kept))
 
         _, shapes = jax.eval_shape(jax.vmap(step, in_axes=(0, 0, None)), carry, keys, 0)
+        keys = self.map(lambda key: jax.random.split(key, n_steps), keys)
         kept = jax.tree.map(lambda s: np.zeros((self.n, n_steps, *s.shape[1:]), s.dtype), shapes)
         carry, kept, keys = self._placed((carry, kept, keys))
         compiled = self._compiled(jax.vmap(piece, in_axes=(0, 0, 0, None, None)), 3, 2)
@@ -85,12 +84,11 @@ class Chains:
 
     @property
     def _mesh(self) -> Mesh:
-        return Mesh(np.array(jax.devices()[: self.n]), ("chain",))
+        return Mesh(np.array(jax.local_devices()[: self.n]), ("chain",))
 
     def _placed(self, tree: Any) -> Any:
-        if self.method == "vectorized":
-            return tree
-        return jax.device_put(tree, NamedSharding(self._mesh, PartitionSpec("chain")))
+        spread = NamedSharding(self._mesh, PartitionSpec("chain"))
+        return jax.device_put(tree, spread if self.method == "parallel" else None)
 
     def _compiled(self, mapped: Callable, n_mapped: int, n_shared: int = 0) -> Callable:
         if self.method == "parallel":
@@ -102,7 +100,8 @@ class Chains:
                 out_specs=chain,
                 check_vma=False,
             )
-        return jax.jit(mapped)
+        # The first two arguments come back changed: what is kept is written in place.
+        return jax.jit(mapped, donate_argnums=(0, 1) if n_shared else ())
 
     def at_once(self, work: Callable[[], Any], n_steps: int, title: str) -> Any:
         """Result of `work`, which is a loop of BlackJAX's own and shows no progress inside."""
@@ -120,4 +119,3 @@ def require_devices(method: ChainMethod, chains: int) -> None:
             f"{jax.local_device_count()} for {chains} chains; use chain_method='vectorized', or, "
             "on a CPU, import pymc_dynsys before JAX does its first computation"
         )
-
