@@ -171,7 +171,7 @@ def _whitened(y: Array, seen: Any, H: Array, R: Array) -> tuple[Array, Array, Ar
     if R.ndim == 2 and n > SWEPT:
         C = jnp.linalg.cholesky(R)
         inverse = jax.scipy.linalg.solve_triangular(C, jnp.eye(n), lower=True)
-        log_det = 2 * jnp.log(jnp.diagonal(C)).sum()
+        log_det = 2 * jnp.log((C * jnp.eye(n)).sum(1)).sum()
         return y.T @ inverse.T, inverse @ H, jnp.ones(n), log_det
     y, H, D = independent(y, None, H, R)
     positive = D > 0

@@ -176,7 +176,7 @@ def linear_gaussian(
     initial : Stationary or Diffuse, optional
         Instead of `m0` and `P0`, of which one or the other must be given.
     states : sequence of str, optional
-        Names of the states, default ``x0``, ``x1``, ...; needed if the shape of F is not known.
+        Names of the states, default ``x0``, ``x1``, ...
     step : float
         Time between states.
 
@@ -214,7 +214,10 @@ def linear_gaussian(
     values = {"F": F, "b": b, "Q": Q, "H": H, "d": d, "R": R, "m0": m0, "P0": P0}
     params = {name: value for name, value in values.items() if value is not None}
     if states is None:
-        states = tuple(f"x{i}" for i in range(_first_length(F)))
+        shape = shape_of(F)
+        if len(shape) < 2:
+            raise ValueError(f"linear_gaussian: F has shape {shape}, expected a matrix")
+        states = tuple(f"x{i}" for i in range(shape[-1]))
     names = (states,) if isinstance(states, str) else tuple(states)
     n = len(names)
 
@@ -301,12 +304,14 @@ def _require(name: str, value: Any, *shapes: tuple[int, ...]) -> Array:
     return array
 
 
-def _first_length(F: Any) -> int:
-    """Number of rows of a matrix that may be a PyTensor variable."""
-    shape = F.type.shape if hasattr(F, "type") else np.shape(getattr(F, "values", F))
-    if len(shape) < 1 or shape[-1] is None:
-        raise ValueError("linear_gaussian: F does not tell its shape; name the states, states=...")
-    return int(shape[-1])
+def shape_of(value: Any) -> tuple[int, ...]:
+    """Shape of an array, or of a PyTensor variable, whose unknown lengths are computed."""
+    if not hasattr(value, "type"):
+        return np.shape(getattr(value, "values", value))
+    known = value.type.shape
+    if None in known:
+        known = [int(n) for n in value.shape.eval(mode="FAST_COMPILE")]
+    return tuple(known)
 
 
 def is_definite(R: Any) -> bool:

@@ -15,7 +15,7 @@ from pymc.exceptions import SamplingError
 from pymc.progress_bar import create_simple_progress
 
 import pymc_dynsys as pds
-from pymc_dynsys.inference import blackjax_tuning, chains
+from pymc_dynsys.sampling import adaptation, chains
 from pymc_dynsys.sampling.adaptation import Warmup
 from pymc_dynsys.sampling.algorithms import ALGORITHMS
 from pymc_dynsys.sampling.chains import Chains
@@ -270,7 +270,7 @@ def warmup_of(name, tune, progress=None, **changes) -> Warmup:
 def test_windows_are_those_of_blackjax(name):
     options = OPTIONS.get(name, {})
     warmup = warmup_of(name, 30, keep=True, options=options)
-    tuned = blackjax_tuning.windows(warmup)
+    tuned = adaptation.windows(warmup)
     theirs = blackjax.window_adaptation(getattr(blackjax, name), warmup.logdensity, **options)
     for chain in range(2):
         (state, params), info = theirs.run(
@@ -295,7 +295,7 @@ def test_pieces_change_neither_the_draws_nor_the_compilations(monkeypatch):
             calls.append(x)
             return density(x)
 
-        results.append(blackjax_tuning.windows(replace(warmup, logdensity=counted)))
+        results.append(adaptation.windows(replace(warmup, logdensity=counted)))
         traces.append(len(calls))
     np.testing.assert_array_equal(results[0].kept[0], results[1].kept[0])
     assert traces[0] == traces[1]
@@ -329,7 +329,7 @@ def test_an_interrupt_stops_between_two_pieces(monkeypatch):
     monkeypatch.setattr(chains, "PIECE_SECONDS", 0.0)
     progress = Recorded(stop=3)
     with pytest.raises(KeyboardInterrupt):
-        blackjax_tuning.windows(warmup_of("hmc", 30, progress, options=OPTIONS["hmc"]))
+        adaptation.windows(warmup_of("hmc", 30, progress, options=OPTIONS["hmc"]))
     assert progress.done == [[0, 1, 2, 3]]
 
 
