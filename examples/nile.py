@@ -62,7 +62,7 @@ class Effort:
 
 
 FULL = Effort(draws=1000, tune=1000, chains=4)
-SMOKE = Effort(draws=100, tune=50, chains=2)
+SMOKE = Effort(draws=300, tune=200, chains=2)  # with fewer az.loo is not to be trusted
 
 
 def read_flow() -> xr.DataArray:

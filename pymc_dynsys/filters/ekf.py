@@ -1,4 +1,4 @@
-r"""Extended Kalman filter for nonlinear SDEs with Gaussian observation noise.
+r"""Extended Kalman filter for nonlinear systems with Gaussian noise.
 
 Legend as in ``kalman.py``. Prediction linearizes the dynamics at the current mean, step by
 step; update linearizes the observation at the predicted mean. Särkkä (2013), *Bayesian
@@ -39,9 +39,10 @@ class EKF(Likelihood):
 
     Parameters
     ----------
-    discretization : Discretization
-        How a gap is crossed: ``LocalLinearization(dt=None)`` by default, one step a gap;
-        ``EulerMaruyama(dt)``, ``MomentODE()`` or, for linear dynamics, ``Exact()``.
+    discretization : Discretization, optional
+        How a gap is crossed: None chooses ``LocalLinearization(dt=None)``, one step a gap;
+        ``EulerMaruyama(dt)``, ``MomentODE()`` or, for linear dynamics, ``Exact()``. Systems in
+        discrete time move in their own steps.
 
     Raises
     ------

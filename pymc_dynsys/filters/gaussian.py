@@ -173,8 +173,8 @@ def update_each(
 ) -> tuple[Belief, Datum]:
     """Belief after the data ``y = H x + N(0, R)``, and what each component brought.
 
-    Missing components change nothing. A negative noise variance, or an innovation variance that
-    is not positive, gives minus infinity.
+    Missing components change nothing. Not a number from where a noise variance is negative, or an
+    innovation variance not positive.
     """
     if R.ndim == 2:
         y, H, R = independent(y, seen, H, R)
@@ -199,13 +199,11 @@ def assimilate(
         h, r = jnp.where(seen, h, 0.0), jnp.where(seen, r, 1.0)
     gain, s, P = conditioned(P, h, r)
     v = y - (h * m).sum()
-    safe = jnp.where(s > 0, s, 1.0)
-    loglik = -0.5 * (LOG_2PI + jnp.log(safe) + v * v / safe)
-    loglik = jnp.where((s > 0) & (r >= 0), loglik, -jnp.inf)
+    loglik = log_density(v, s)
     if seen is not None:
         v = jnp.where(seen, v, 0.0)
         loglik = jnp.where(seen, loglik, 0.0)
-    return Belief(m + gain * v, P), Datum(v, safe, gain, loglik)
+    return Belief(m + gain * v, P), Datum(v, s, gain, loglik)
 
 
 @jax.custom_jvp
@@ -214,11 +212,13 @@ def conditioned(
 ) -> tuple[Float[Array, " state"], Float[Array, ""], Float[Array, "state state"]]:
     """Gain, variance of the innovation and covariance after one number.
 
-    (I - K h') P (I - K h')' + r K K' is Joseph's form, here by changes of rank one.
+    (I - K h') P (I - K h')' + r K K' is Joseph's form, here by changes of rank one. Not a number
+    unless the variance is positive and that of the noise not negative.
     """
     Ph = matvec(P, h)
     s = (h * Ph).sum() + r
-    gain = Ph / jnp.where(s > 0, s, 1.0)
+    s = jnp.where((s > 0) & (r >= 0), s, jnp.nan)
+    gain = Ph / s
     half = P - outer(gain, Ph)
     return gain, s, symmetrize(half - outer(matvec(half, h), gain) + r * outer(gain, gain))
 
@@ -229,9 +229,22 @@ def _conditioned_tangents(primals: Any, tangents: Any) -> Any:
     P, h, r = primals
     dP, dh, dr = tangents
     gain, s, after = conditioned(P, h, r)
-    safe = jnp.where(s > 0, s, 1.0)
     dPh = matvec(dP, h) + matvec(P, dh)
-    ds = (dh * gain).sum() * safe + (h * dPh).sum() + dr
-    dgain = (dPh - gain * ds) / safe
+    ds = (dh * gain).sum() * s + (h * dPh).sum() + dr
+    dgain = (dPh - gain * ds) / s
     off = outer(0.5 * ds * gain - dPh, gain)
     return (gain, s, after), (dgain, ds, dP + off + off.T)
+
+
+@jax.custom_jvp
+def log_density(v: Float[Array, ""], s: Float[Array, ""]) -> Float[Array, ""]:
+    """Log-density of an innovation under its variance."""
+    return -0.5 * (LOG_2PI + jnp.log(s) + v * v / s)
+
+
+@log_density.defjvp
+def _log_density_tangents(primals: Any, tangents: Any) -> Any:
+    """Derivatives in terms of one quotient."""
+    (v, s), (dv, ds) = primals, tangents
+    u = v / s
+    return log_density(v, s), 0.5 * (u * u - 1 / s) * ds - u * dv

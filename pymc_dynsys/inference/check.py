@@ -14,7 +14,7 @@ from pymc.initial_point import make_initial_point_fn
 from pymc_dynsys.bridge.draws import ParameterDraws
 from pymc_dynsys.bridge.fitted import Fitted, find_trajectory
 from pymc_dynsys.discretization import EulerMaruyama, LocalLinearization, MomentODE
-from pymc_dynsys.filters import EKF, EnKF, Kalman
+from pymc_dynsys.filters import EKF, UKF, EnKF, Kalman
 from pymc_dynsys.filters.base import Likelihood
 from pymc_dynsys.filters.batch import constants_of, visit_log_likelihoods
 from pymc_dynsys.inference import blocks
@@ -66,7 +66,7 @@ def check_likelihood(
         ``reference_change``
             change to another likelihood, the one in the attribute ``reference``: the exact one
             where it exists, else ``EKF`` for an ensemble filter and an ensemble of 1,000 members
-            for ``EKF``; averages over the seeds.
+            for ``EKF`` and ``UKF``; averages over the seeds.
 
         ``finite`` and ``gradient_finite`` say where the likelihood and its gradient are numbers.
         The attribute ``advice`` has a sentence for each thing to do, also logged.
@@ -236,11 +236,11 @@ def _slopes(fitted: Fitted, params: Any, n_draws: int) -> dict[str, np.ndarray]:
 
 def _reference(fitted: Fitted, likelihood: Likelihood) -> Any:
     """Another likelihood to compare with, the exact one where there is one."""
-    if isinstance(likelihood, Kalman | EKF | EnKF):
+    if isinstance(likelihood, Kalman | EKF | UKF | EnKF):
         if fitted.spec.system.structure.linear_gaussian:
             exact, _ = Kalman().settle(fitted.spec.system, _gaps(fitted))
             return None if likelihood == exact else exact
-        if isinstance(likelihood, EKF):
+        if isinstance(likelihood, EKF | UKF):
             scheme = (
                 None
                 if isinstance(likelihood.discretization, MomentODE)

@@ -170,6 +170,10 @@ def future_schedule(
     whole = timed(fitted.spec.schedule, fitted.times)
     lengths, spec = dict(zip(fitted.batch_dims, fitted.batch, strict=True)), fitted.spec
     frame = Frame(fitted.batch_dims, lengths, dim, ahead, fitted.coords, spec.unit, spec.origin)
+    if events is not None and spec.system.step is not None:
+        raise ValueError(
+            "events: a DiscreteTime system has none; let an input enter its transition"
+        )
     if inputs or events is not None:
         _check_names(inputs or {}, whole)
         given = timed(make_schedule(inputs or {}, events, frame, spec.system), ahead)

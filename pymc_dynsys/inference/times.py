@@ -131,7 +131,8 @@ def as_times(times: Any, fitted: Fitted) -> tuple[np.ndarray, str]:
             f"times: expected one axis, got shape {values.shape}; times that differ by trajectory "
             "are an xr.DataArray with named dims"
         )
-    return values.reshape(*(1,) * fitted.rank, -1), "time"
+    shared = all(n == 1 for n in fitted.times.shape[:-1]) and not np.isnan(fitted.times).any()
+    return values.reshape(*(1,) * fitted.rank, -1), fitted.time_dim if shared else "time"
 
 
 def _numbers(times: Any, fitted: Fitted) -> np.ndarray:

@@ -1,0 +1,238 @@
+"""Systems from matrices and by name: what they are, what they refuse, how they sit in a model."""
+
+import jax
+import numpy as np
+import pymc as pm
+import pytest
+import xarray as xr
+
+import pymc_dynsys as pds
+
+Y = np.zeros((4, 3))
+TIME = {"time": np.arange(4.0), "component": np.arange(3)}
+MATRICES = {
+    "F": 0.5 * np.eye(2),
+    "Q": np.eye(2),
+    "H": np.ones((3, 2)),
+    "R": np.ones(3),
+    "m0": np.zeros(2),
+    "P0": np.eye(2),
+}
+
+
+def value_of(system, y=Y, dims=("time", "component"), params=None):
+    with pm.Model(coords=TIME) as model:
+        pds.Trajectory("y", system, params=params, observed=y, dims=dims)
+    return float(model.compile_logp()({}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"m0": None}, "give the first state's m0 and P0"),
+        ({"initial": pds.Diffuse()}, "and not both"),
+        ({"Q": np.eye(3)}, r"Q has shape \(3, 3\), expected \(2, 2\)"),
+        ({"H": np.ones((3, 3))}, r"H has shape \(3, 3\), expected \(3, 2\)"),
+        ({"R": np.ones(2)}, r"R has shape \(2,\), expected \(3,\) or \(3, 3\)"),
+        ({"b": np.zeros(3)}, r"b has shape \(3,\), expected \(2,\)"),
+        ({"P0": np.ones(2)}, r"P0 has shape \(2,\), expected \(2, 2\)"),
+        ({"F": 0.5}, r"F has shape \(\), expected a matrix"),
+        ({"F": np.eye(3)}, "expected"),
+        ({"step": 0.0}, "step: expected a positive number"),
+    ],
+)
+def test_matrices_that_do_not_fit(changes, message):
+    with pytest.raises(ValueError, match=message):
+        value_of(pds.linear_gaussian(**{**MATRICES, **changes}))
+
+
+def test_noise_may_be_a_vector_or_a_matrix_and_singular():
+    full = value_of(pds.linear_gaussian(**{**MATRICES, "R": np.eye(3)}))
+    np.testing.assert_allclose(value_of(pds.linear_gaussian(**MATRICES)), full, rtol=1e-12)
+    two = {**MATRICES, "H": np.eye(3, 2), "R": np.array([0.0, 0.0, 1.0])}
+    assert np.isfinite(value_of(pds.linear_gaussian(**two)))
+
+
+def test_a_wrong_covariance_is_an_error():
+    with pytest.raises(ValueError, match="not positive semi-definite"):
+        value_of(pds.linear_gaussian(**{**MATRICES, "Q": np.diag([1.0, -1.0])}))
+
+
+def test_parameters_given_twice():
+    with pytest.raises(ValueError, match="'F' is given with the system linear_gaussian already"):
+        value_of(pds.linear_gaussian(**MATRICES), params={"F": np.eye(2)})
+
+
+def test_named_dims_of_matrices():
+    """Dims among the batch dims are axes of the panel, all others of the matrix."""
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(5, 4, 3))
+    coords = {**TIME, "series": list("abcde"), "latent": [0, 1], "from": [0, 1]}
+    H = rng.normal(size=(5, 3, 2))
+    with pm.Model(coords=coords) as model:
+        F = pm.Normal("F", 0.3 * np.eye(2), 0.1, dims=("latent", "from"))
+        system = pds.linear_gaussian(
+            F=F,
+            Q=np.eye(2),
+            H=xr.DataArray(H, dims=("series", "component", "latent")),
+            R=np.ones(3),
+            initial=pds.Stationary(),
+        )
+        pds.Trajectory("y", system, observed=y, dims=("series", "time", "component"))
+    point = {"F": 0.3 * np.eye(2)}
+    total = model.compile_logp(vars=model["y"])(point)
+    alone = [
+        value_of(
+            pds.linear_gaussian(
+                F=point["F"], Q=np.eye(2), H=H[i], R=np.ones(3), initial=pds.Stationary()
+            ),
+            y[i],
+        )
+        for i in range(5)
+    ]
+    np.testing.assert_allclose(total, sum(alone), rtol=1e-12)
+
+
+def test_standard_deviations_by_series():
+    y = np.random.default_rng(1).normal(size=(2, 4))
+    coords = {"time": np.arange(4.0), "series": ["a", "b"]}
+    with pm.Model(coords=coords) as model:
+        s = pm.HalfNormal("s", dims="series")
+        pds.Trajectory(
+            "y", pds.local_level(s) + pds.white_noise(0.5), observed=y, dims=("series", "time")
+        )
+    sds = np.array([0.3, 2.0])
+    total = model.compile_logp(vars=model["y"])({"s_log__": np.log(sds)})
+    alone = [
+        value_of(pds.local_level(sd) + pds.white_noise(0.5), row, "time")
+        for sd, row in zip(sds, y, strict=True)
+    ]
+    np.testing.assert_allclose(total, sum(alone), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: pds.local_level(1.0) + pds.local_level(2.0), "both have 'level'"),
+        (lambda: pds.local_level(1.0) + pds.seasonal(4, 1.0, step=2.0), "steps of 1 and 2 differ"),
+        (lambda: pds.seasonal(1, 1.0), "period must be an integer of at least 2"),
+        (lambda: pds.seasonal(12, 1.0, harmonics=7), "harmonics must be from 1 to 6"),
+        (lambda: pds.autoregression(np.ones((2, 3)), 1.0), "do not tell their number"),
+        (lambda: pds.vector_autoregression(np.eye(2), np.eye(2)), "do not tell their number"),
+    ],
+)
+def test_blocks_that_make_no_sense(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_blocks_that_do_not_add_up():
+    with pytest.raises(ValueError, match="do not add up"):
+        value_of(pds.local_level(1.0) + pds.linear_gaussian(**MATRICES))
+    with pytest.raises(ValueError, match="has no state"):
+        value_of(pds.white_noise(1.0), Y[:, 0], "time")
+    with pytest.raises(TypeError):
+        pds.local_level(1.0) + 1.0
+    with pytest.raises(TypeError, match="initial must be"):
+        pds.local_level(1.0, initial=0.0)
+
+
+@pytest.mark.parametrize("likelihood", [pds.EKF(), pds.UKF(), pds.EnKF(20)])
+def test_exactly_diffuse_states_need_the_exact_filter(likelihood):
+    system = pds.local_level(1.0) + pds.white_noise(1.0)
+    with pm.Model(coords=TIME), pytest.raises(ValueError, match="only Kalman"):
+        pds.Trajectory("y", system, observed=Y[:, 0], dims="time", likelihood=likelihood)
+
+
+def test_diffuse_states_have_no_prior_to_draw_from():
+    with pm.Model(coords=TIME) as model:
+        system = pds.local_level(pm.HalfNormal("s")) + pds.white_noise(1.0)
+        pds.Trajectory("y", system, observed=Y[:, 0], dims="time")
+    with pytest.raises(Exception, match="no law to draw first states from"):
+        pm.sample_prior_predictive(2, model=model, random_seed=1)
+    with pm.Model(coords=TIME) as model:
+        system = pds.local_level(pm.HalfNormal("s"), initial=pds.Diffuse(1e6))
+        pds.Trajectory("y", system + pds.white_noise(1.0), observed=Y[:, 0], dims="time")
+        drawn = pm.sample_prior_predictive(200, random_seed=1)
+    assert 500 < float(drawn.prior_predictive["y"].std()) < 2000
+
+
+def test_an_unstable_autoregression_is_impossible():
+    with pm.Model(coords=TIME) as model:
+        phi = pm.Normal("phi")
+        system = pds.autoregression(phi, 1.0) + pds.white_noise(1.0)
+        pds.Trajectory("y", system, observed=Y[:, 0], dims="time")
+    logp, slope = model.compile_logp(), model.compile_dlogp()
+    assert np.isfinite(logp({"phi": 0.99})) and logp({"phi": 1.01}) == -np.inf
+    assert np.isfinite(slope({"phi": 1.01})).all()
+
+
+@pytest.mark.parametrize(
+    ("system", "message"),
+    [
+        ({"transition": lambda x: 0.5 * x}, "must return the law of the next state"),
+        ({"initial": pds.Stationary()}, "does not say how many states"),
+        ({"initial": pds.Stationary(), "states": ("a", "b")}, "inputs drive|depend on time"),
+        ({"initial": (0.0, 0.0, 0.0)}, "returned|shape"),
+    ],
+)
+def test_systems_that_make_no_sense(system, message):
+    parts = {
+        "transition": lambda x, t: pds.Gaussian(x * t, np.eye(2)),
+        "observation": lambda x: pds.Gaussian(x[0], 1.0),
+        "initial": np.zeros(2),
+    }
+    with pm.Model(coords=TIME), pytest.raises((ValueError, TypeError), match=message):
+        built = pds.DiscreteTime(**{**parts, **system})
+        pds.Trajectory("y", built, observed=Y[:, 0], dims="time")
+
+
+def test_a_tuple_of_laws():
+    """Independent scalar laws, numbers for what is known; other laws are refused."""
+    from numpyro import distributions as dist
+
+    def of(transition):
+        return pds.DiscreteTime(
+            states=("level", "slope"),
+            transition=transition,
+            observation=lambda level: dist.Normal(level, 0.5),
+            initial=(dist.Normal(0.0, 1.0), 0.2),
+        )
+
+    tuple_ = of(lambda level, slope: (dist.Normal(level + slope, 0.3), 0.9 * slope))
+    joint = of(
+        lambda level, slope: pds.Gaussian(
+            jax.numpy.stack([level + slope, 0.9 * slope]), np.diag([0.09, 0.0])
+        )
+    )
+    y = np.array([0.1, 0.5, 0.4, 0.9])
+    np.testing.assert_allclose(value_of(tuple_, y, "time"), value_of(joint, y, "time"))
+    with pytest.raises(ValueError, match="entry 0 of the tuple is Gamma"):
+        value_of(of(lambda level, slope: (dist.Gamma(1.0, 1.0), slope)), y, "time")
+
+
+def test_a_transition_that_is_not_gaussian_can_be_simulated_only():
+    from numpyro import distributions as dist
+
+    counts = pds.DiscreteTime(
+        states="n",
+        transition=lambda n: dist.Poisson(1.0 + 0.5 * n),
+        observation=lambda n: dist.Normal(n, 0.1),
+        initial=0.0,
+    )
+    paths = pds.simulate(counts, {}, np.arange(200.0), n=50, random_seed=1)
+    late = paths["states"].values[:, 100:, 0]
+    assert np.all(late == np.round(late))
+    assert abs(late.mean() - 2.0) < 0.1
+    with pm.Model(coords=TIME), pytest.raises(ValueError, match="transition.. returns another law"):
+        pds.Trajectory("y", counts, observed=Y[:, 0], dims="time")
+
+
+def test_stationary_paths_have_their_law():
+    system = pds.autoregression([0.5, 0.3], 1.0)
+    paths = pds.simulate(system, {}, np.arange(6.0), n=40_000, random_seed=1)
+    y = paths["observations"].values
+    variance = (1 - 0.3) / (1 + 0.3) / ((1 - 0.3) ** 2 - 0.5**2)
+    np.testing.assert_allclose(y.var(0), variance, rtol=5 * (2 / len(y)) ** 0.5)
+    lag = (y[:, 1:] * y[:, :-1]).mean(0) / variance
+    np.testing.assert_allclose(lag, 0.5 / 0.7, atol=0.025)
