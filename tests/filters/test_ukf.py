@@ -14,6 +14,8 @@ from tests.helpers import as_arrays, likelihood_function
 TIMES = np.array([0.0, 0.5, 0.7, 1.5, 3.0])
 Y = np.array([[0.3, np.nan], [0.5, -0.2], [np.nan, np.nan], [0.1, 0.4], [-0.3, 0.2]])
 
+COORDS = {"time": TIMES, "component": [0, 1]}
+
 BENT = pds.SDE(
     states=("a", "b"),
     drift=lambda a, b, k: (b, -k * jnp.sin(a) - 0.3 * b),
@@ -57,11 +59,9 @@ def test_gradients_are_those_of_finite_differences(scheme, options):
 
 def test_it_comes_nearer_than_the_extended_filter():
     """An ensemble of many stands in for the truth, as far as a Gaussian filter has one."""
-    many = [
-        of(pds.EnKF(20_000, pds.EulerMaruyama(0.02), seed=s))(as_arrays({"k": 1.3})) for s in (0, 1)
-    ]
     fine = pds.EulerMaruyama(0.02)
     point = as_arrays({"k": 1.3})
+    many = [of(pds.EnKF(20_000, fine, seed=seed))(point) for seed in (0, 1)]
     unscented, extended = (of(filter_(fine))(point) for filter_ in (pds.UKF, pds.EKF))
     assert abs(many[0] - many[1]) < 0.02
     assert abs(unscented - np.mean(many)) < 0.5 * abs(extended - np.mean(many))
@@ -88,7 +88,7 @@ def test_what_is_refused():
         pds.UKF(beta="2")
     with pytest.raises(ValueError, match="discretization must be"):
         pds.UKF(pds.MomentODE())
-    with pytest.raises(ValueError, match="no spread"), pm.Model(coords={"time": TIMES}):
+    with pytest.raises(ValueError, match="no spread"), pm.Model(coords=COORDS):
         pds.Trajectory(
             "y",
             BENT,
@@ -100,7 +100,7 @@ def test_what_is_refused():
 
 
 def test_it_is_chosen_by_name_and_checked():
-    with pm.Model(coords={"time": TIMES, "component": [0, 1]}) as model:
+    with pm.Model(coords=COORDS) as model:
         k = pm.HalfNormal("k")
         rv = pds.Trajectory(
             "y",

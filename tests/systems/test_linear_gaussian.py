@@ -224,7 +224,10 @@ def test_a_transition_that_is_not_gaussian_can_be_simulated_only():
     late = paths["states"].values[:, 100:, 0]
     assert np.all(late == np.round(late))
     assert abs(late.mean() - 2.0) < 0.1
-    with pm.Model(coords=TIME), pytest.raises(ValueError, match="transition.. returns another law"):
+    with (
+        pm.Model(coords=TIME),
+        pytest.raises(ValueError, match=r"transition\(\) returns another law"),
+    ):
         pds.Trajectory("y", counts, observed=Y[:, 0], dims="time")
 
 
