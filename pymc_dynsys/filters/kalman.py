@@ -123,29 +123,45 @@ def linear_model(
     return LinearModel(cross, cross.entries, sensor(system, params))
 
 
+class Move(NamedTuple):
+    """``x' = F x + shift + N(0, Q)``."""
+
+    F: Float[Array, "*gap state state"]
+    shift: Float[Array, "*gap state"]
+    Q: Float[Array, "*gap state state"]
+
+
 class TabulatedCrossing(NamedTuple):
     """Transitions of a linear system over its gaps; called to carry a belief over one.
 
-    ``entries`` holds, per visit, the arguments of the call after the belief: the transition, or
-    its row in a table of those that differ, and the drift offset where it varies in time.
-    Transitions that all differ are not looked up: the gradient of a look-up in a loop adds to
-    the whole table at every turn.
+    ``entries`` holds, per visit, the arguments of the call after the belief: the row in a table of
+    transitions that differ, or the transition itself where all do; and where the dynamics are
+    driven, the shift or the drift offset `c` that makes it. Transitions that all differ are not
+    looked up: the gradient of a look-up in a loop adds to the whole table at every turn. Nor are
+    their shifts stacked, which trajectories may have each their own.
     """
 
-    table: LinearTransition | None
+    table: Move | None
     c: Float[Array, " state"]
     entries: tuple[Any, ...]
 
     @property
-    def transitions(self) -> LinearTransition:
-        """All transitions that there are; leaves have a leading axis."""
-        stacked: LinearTransition = self.entries[0] if self.table is None else self.table
-        return stacked
+    def noise(self) -> Float[Array, "gap state state"]:
+        """Noise covariances of all transitions that there are."""
+        covariances: Array = self.entries[0].Q if self.table is None else self.table.Q
+        return covariances
 
-    def __call__(self, belief: Belief, entry: Any, c: Any = None) -> Belief:
-        """Belief at the end of the gap whose transition or row `entry` is."""
-        F, G, Q = entry if self.table is None else (M[entry] for M in self.table)
-        return predict(belief, F, matvec(G, self.c if c is None else c), Q)
+    def at(self, entry: Any, own: Any = None) -> Move:
+        """The transition of a gap."""
+        if self.table is None:
+            F, G, Q = entry
+            return Move(F, matvec(G, self.c if own is None else own), Q)
+        F, shift, Q = self.table
+        return Move(F[entry], shift[entry] if own is None else own, Q[entry])
+
+    def __call__(self, belief: Belief, entry: Any, own: Any = None) -> Belief:
+        """Belief at the end of a gap."""
+        return predict(belief, *self.at(entry, own))
 
 
 def tabulated_crossing(
@@ -179,7 +195,10 @@ def tabulated_crossing(
     )
     if grid.index is None:
         return TabulatedCrossing(None, c, (table, *offsets))
-    return TabulatedCrossing(table, c, (grid.index, *offsets))
+    F, G, Q = table
+    shifts = tuple(jax.vmap(matvec)(G[grid.index], own) for own in offsets)
+    moves = Move(F, jax.vmap(lambda G: matvec(G, c))(G), Q)
+    return TabulatedCrossing(moves, c, (grid.index, *shifts))
 
 
 def changing_crossing(system: BoundSystem, params: Params, grid: TimeGrid) -> TabulatedCrossing:

@@ -27,7 +27,7 @@ from jaxtyping import Array, Float
 
 from pymc_dynsys.discretization import TimeGrid
 from pymc_dynsys.filters.base import Data
-from pymc_dynsys.linalg import ldl, outer, unit_lower_solve
+from pymc_dynsys.linalg import ldl, matmul, matvec, outer, unit_lower_solve
 from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.gaussian import LOG_2PI
 
@@ -154,8 +154,8 @@ def projected(
         T, precise, pick = (jnp.stack(part) for part in zip(*found, strict=True))
     else:
         V, (T, precise, pick) = jax.lax.scan(sweep, W, columns)
-    pseudo = w @ pick.T
-    e = w - pseudo @ V.T
+    pseudo = _each(pick, w)
+    e = w - _each(V, pseudo)
     constant = (_count(seen, n) - d) * LOG_2PI + log_det + jnp.log(precise).sum()
     remains = -0.5 * (constant + (e * e * g[None, :]).sum(1))
     return Data(pseudo, None), Sensor(T, jnp.zeros(d), 1.0 / precise), remains
@@ -172,12 +172,17 @@ def _whitened(y: Array, seen: Any, H: Array, R: Array) -> tuple[Array, Array, Ar
         C = jnp.linalg.cholesky(R)
         inverse = jax.scipy.linalg.solve_triangular(C, jnp.eye(n), lower=True)
         log_det = 2 * jnp.log((C * jnp.eye(n)).sum(1)).sum()
-        return y.T @ inverse.T, inverse @ H, jnp.ones(n), log_det
+        return _each(inverse, y.T), matmul(inverse, H), jnp.ones(n), log_det
     y, H, D = independent(y, None, H, R)
     positive = D > 0
     safe = jnp.where(positive, D, 1.0)
     log_det = jnp.where(positive.all(), jnp.log(safe).sum(), jnp.nan)
     return y.T, H, 1.0 / safe, log_det
+
+
+def _each(A: Float[Array, "m n"], rows: Float[Array, "k n"]) -> Float[Array, "k m"]:
+    """``A x`` for every row x."""
+    return jax.vmap(matvec, in_axes=(None, 0))(A, rows)
 
 
 def _count(seen: Any, n: int) -> Any:

@@ -164,20 +164,15 @@ def crossing(
     n_noise = simulator.noise_size(system, _everything(system, params))
     if exact and system.structure.linear_dynamics:
         table = tabulated_crossing(system, simulator, params, grid)
-        entries, factors = table.entries, jax.vmap(psd_factor)(table.transitions.Q)
-        if table.table is None:
-            entries = ((entries[0], factors), *entries[1:])
+        factors = jax.vmap(psd_factor)(table.noise)
+        looked_up = table.table is not None
 
-        def jump(x: Array, key: Any, entry: Any, c: Any = None) -> Array:
-            if table.table is None:
-                (F, G, _), factor = entry
-            else:
-                F, G, factor = table.table.F[entry], table.table.G[entry], factors[entry]
+        def jump(x: Array, key: Any, factor: Any, entry: Any, own: Any = None) -> Array:
+            F, shift, _ = table.at(entry, own)
             noise = jax.random.normal(key, x.shape)
-            offset = matvec(G, table.c if c is None else c)
-            return matvec(F, x) + offset + matvec(factor, noise)
+            return matvec(F, x) + shift + matvec(factors[entry] if looked_up else factor, noise)
 
-        return jump, entries
+        return jump, (None if looked_up else factors, *table.entries)
 
     def walk(x: Array, key: Any, t: Any, gap: Any, steps: Any, row: Any) -> Array:
         h = substep_length(gap, steps)
