@@ -1,5 +1,6 @@
 """Latent states behind a posterior: draws or moments, at visits or any other times."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, get_args
@@ -9,6 +10,7 @@ import numpy as np
 import pymc as pm
 import xarray as xr
 
+from pymc_dynsys.bridge.data import place
 from pymc_dynsys.bridge.draws import ParameterDraws
 from pymc_dynsys.bridge.fitted import Fitted, find_trajectory
 from pymc_dynsys.inference import blocks
@@ -107,6 +109,7 @@ def sample_states(
     params = ParameterDraws(fitted, model, draws)
     asked = asked_times(fitted, times)
     arrays = states_at(fitted, params, asked, given, moments, random_seed, progressbar)
+    warn_unidentified(fitted, asked, arrays[0])
     if moments:
         named = {"mean": (arrays[0], ("state",)), "covariance": (arrays[1], ("state", "state_2"))}
     else:
@@ -147,6 +150,24 @@ def states_at(
         work, params.size, each, "Sampling states ...", progressbar
     )
     return result
+
+
+def warn_unidentified(fitted: Fitted, asked: Asked, states: np.ndarray) -> None:
+    """Warn of diffuse states that the data do not tell; they are NaN."""
+    if not fitted.spec.system.n_diffuse:
+        return
+    lost = np.isnan(states).any(-1).all(0) & ~np.isnan(asked.report)
+    where = np.argwhere(lost)
+    if len(where):
+        here = tuple(where[0])
+        of = f" of {place(here[:-1], fitted.labels, fitted.batch_dims)}" if fitted.rank else ""
+        at = np.broadcast_to(asked.report, lost.shape)[here]
+        warnings.warn(
+            f"{fitted.name}: at time {at:g}{of}, and {len(where) - 1} other times, the data do not "
+            "tell the states, whose initial law is diffuse; they are NaN there",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def take(states: np.ndarray, asked: Asked, fitted: Fitted) -> np.ndarray:

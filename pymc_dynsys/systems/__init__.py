@@ -1,5 +1,6 @@
 """What a system is: dynamics, noise, observation and initial law of one trajectory."""
 
+from pymc_dynsys.systems.autoregression import autoregression, vector_autoregression
 from pymc_dynsys.systems.bound import BoundSystem, bind_system
 from pymc_dynsys.systems.discrete import DiscreteTime
 from pymc_dynsys.systems.dose import Dose
@@ -9,11 +10,9 @@ from pymc_dynsys.systems.linear_gaussian import LinearGaussian, linear_gaussian
 from pymc_dynsys.systems.ode import ODE
 from pymc_dynsys.systems.sde import SDE
 from pymc_dynsys.systems.structural import (
-    autoregression,
     local_level,
     local_linear_trend,
     seasonal,
-    vector_autoregression,
     white_noise,
 )
 from pymc_dynsys.systems.structure import Structure

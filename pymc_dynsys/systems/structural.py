@@ -11,12 +11,10 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
-from pymc_dynsys.systems.initial import Diffuse, Mixed, Stationary
-from pymc_dynsys.systems.linear_gaussian import LinearGaussian, Matrices, first_law, is_definite
-
-Initial = Stationary | Diffuse
+from pymc_dynsys.systems.blocks import Initial, block, component, variances
+from pymc_dynsys.systems.initial import Mixed
+from pymc_dynsys.systems.linear_gaussian import LinearGaussian, Matrices, is_definite
 
 
 def local_level(
@@ -48,9 +46,9 @@ def local_level(
     """
 
     def matrices(params: Mapping[str, Any]) -> Matrices:
-        return _block(jnp.eye(1), _variances(params[f"{name}_sigma"]), jnp.ones(1))
+        return block(jnp.eye(1), variances(params[f"{name}_sigma"]), jnp.ones(1))
 
-    return _component(name, (name,), {f"{name}_sigma": sigma}, matrices, initial, step)
+    return component(name, (name,), {f"{name}_sigma": sigma}, matrices, initial, step)
 
 
 def local_linear_trend(
@@ -94,11 +92,11 @@ def local_linear_trend(
     params = {f"{name}_sigma": level_sigma, f"{slope}_sigma": slope_sigma}
 
     def matrices(params: Mapping[str, Any]) -> Matrices:
-        variances = [_variances(params[f"{of}_sigma"]) for of in (name, slope)]
+        each = [variances(params[f"{of}_sigma"]) for of in (name, slope)]
         F = jnp.array([[1.0, 1.0], [0.0, 1.0]])
-        return _block(F, jnp.concatenate(variances), jnp.array([1.0, 0.0]))
+        return block(F, jnp.concatenate(each), jnp.array([1.0, 0.0]))
 
-    return _component(name, (name, slope), params, matrices, initial, step)
+    return component(name, (name, slope), params, matrices, initial, step)
 
 
 def seasonal(
@@ -163,10 +161,10 @@ def seasonal(
     states = (name, *(f"{name}_{i}" for i in range(1, len(H))))
 
     def matrices(params: Mapping[str, Any]) -> Matrices:
-        variance = _variances(params[f"{name}_sigma"])
-        return _block(jnp.asarray(F), variance * noisy, jnp.asarray(H))
+        variance = variances(params[f"{name}_sigma"])
+        return block(jnp.asarray(F), variance * noisy, jnp.asarray(H))
 
-    return _component(name, states, {f"{name}_sigma": sigma}, matrices, initial, step)
+    return component(name, states, {f"{name}_sigma": sigma}, matrices, initial, step)
 
 
 def _waves(period: int, harmonics: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -185,115 +183,6 @@ def _waves(period: int, harmonics: Any) -> tuple[np.ndarray, np.ndarray]:
         F[wave, wave] = [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
         H[2 * j] = 1.0
     return F[:n, :n], H[:n]
-
-
-def autoregression(
-    coefficients: Any,
-    sigma: Any,
-    *,
-    order: int | None = None,
-    initial: Initial | None = None,
-    name: str = "ar",
-    step: float = 1.0,
-) -> LinearGaussian:
-    r"""AR(p) process, :math:`u_{k+1} = \sum_{j=1}^p \phi_j u_{k+1-j} + \sigma \eta_k`.
-
-    Parameters
-    ----------
-    coefficients : (p,) or scalar
-        :math:`\phi`; a scalar for p = 1.
-    sigma : scalar
-        Standard deviation of the innovations.
-    order : int, optional
-        p, where the shape of `coefficients` does not tell it.
-    initial : Stationary or Diffuse, optional
-        Default: stationary, which gives log-likelihood minus infinity outside that region.
-    name : str
-        Name of the first state, prefix of the others and of the parameters.
-    step : float
-        Time between states.
-
-    Returns
-    -------
-    LinearGaussian
-        Adds to others with ``+``; without :func:`white_noise` it is observed exactly.
-
-    Examples
-    --------
-    >>> import pymc_dynsys as pds
-    >>> pds.autoregression([0.5, 0.2], 1.0).states
-    ('ar', 'ar_1')
-    """
-    p = _order("autoregression", coefficients, order, 1)
-
-    def matrices(params: Mapping[str, Any]) -> Matrices:
-        phi = jnp.reshape(jnp.asarray(params[f"{name}_coefficients"], float), (p,))
-        F = jnp.concatenate([phi[None, :], jnp.eye(p - 1, p)])
-        first = jnp.eye(p)[0]
-        return _block(F, _variances(params[f"{name}_sigma"]) * first, first)
-
-    params = {f"{name}_coefficients": coefficients, f"{name}_sigma": sigma}
-    states = (name, *(f"{name}_{i}" for i in range(1, p)))
-    return _component(name, states, params, matrices, initial or Stationary(), step)
-
-
-def vector_autoregression(
-    coefficients: Any,
-    cov: Any,
-    *,
-    order: int | None = None,
-    components: int | None = None,
-    initial: Initial | None = None,
-    name: str = "var",
-    step: float = 1.0,
-) -> LinearGaussian:
-    r"""VAR(p) process, :math:`u_{k+1} = \sum_{j=1}^p \Phi_j u_{k+1-j} + N(0, C)`.
-
-    Parameters
-    ----------
-    coefficients : (p, component, component)
-        :math:`\Phi_1, \ldots, \Phi_p`; ``[j, a, b]`` is the effect of b, j + 1 steps ago, on a.
-    cov : (component, component)
-        Covariance of the innovations.
-    order, components : int, optional
-        p and the number of components, where the shape of `coefficients` does not tell them.
-    initial : Stationary or Diffuse, optional
-        Default: stationary.
-    name : str
-        Prefix of states and parameters.
-    step : float
-        Time between states.
-
-    Returns
-    -------
-    LinearGaussian
-        A vector observation of all components; add :func:`white_noise` for noise of measurement.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pymc_dynsys as pds
-    >>> pds.vector_autoregression(0.5 * np.eye(2)[None], np.eye(2)).states
-    ('var_0', 'var_1')
-    """
-    p = _order("vector_autoregression", coefficients, order, 3)
-    m = _order("vector_autoregression", coefficients, components, 3, axis=-1)
-
-    def matrices(params: Mapping[str, Any]) -> Matrices:
-        phi = jnp.asarray(params[f"{name}_coefficients"], float)
-        if phi.shape != (p, m, m):
-            raise ValueError(
-                f"vector_autoregression: coefficients have shape {phi.shape}, expected {(p, m, m)}"
-            )
-        wide = jnp.moveaxis(phi, 0, 1).reshape(m, p * m)
-        F = jnp.concatenate([wide, jnp.eye((p - 1) * m, p * m)])
-        Q = jnp.zeros((p * m, p * m)).at[:m, :m].set(jnp.asarray(params[f"{name}_cov"], float))
-        return Matrices(F, jnp.zeros(p * m), Q, jnp.eye(m, p * m), jnp.zeros(m), None)
-
-    lags = ("", *(f"_lag{j}" for j in range(1, p)))
-    states = tuple(f"{name}_{i}{lag}" for lag in lags for i in range(m))
-    params = {f"{name}_coefficients": coefficients, f"{name}_cov": cov}
-    return _component(name, states, params, matrices, initial or Stationary(), step)
 
 
 def white_noise(
@@ -339,48 +228,3 @@ def white_noise(
     params = {f"{name}_sigma": sigma}
     definite = is_definite(sigma)
     return LinearGaussian(name, (), params, matrices, initial, step, definite)
-
-
-def _component(
-    name: str,
-    states: tuple[str, ...],
-    params: dict[str, Any],
-    matrices: Any,
-    initial: Any,
-    step: float,
-) -> LinearGaussian:
-    law = Diffuse() if initial is None else initial
-    if not isinstance(law, Stationary | Diffuse):
-        raise TypeError(f"{name}: initial must be Stationary() or Diffuse(), got {law!r}")
-    return LinearGaussian(
-        name, states, params, matrices, lambda params: first_law(law, matrices(params)), step
-    )
-
-
-def _block(F: Array, variances: Array, H: Array) -> Matrices:
-    """Matrices of a scalar component with independent noises."""
-    n = len(F)
-    return Matrices(F, jnp.zeros(n), jnp.diag(variances), H, jnp.zeros(()), None)
-
-
-def _variances(sigma: Any) -> Array:
-    """Variance as a vector of one; NaN for a negative standard deviation."""
-    s = jnp.reshape(jnp.asarray(sigma, float), (1,))
-    return jnp.where(s >= 0, s * s, jnp.nan)
-
-
-def _order(role: str, value: Any, stated: int | None, ndim: int, axis: int = 0) -> int:
-    """Length of an axis of the coefficients, counted from the last `ndim` ones."""
-    if stated is not None:
-        return int(stated)
-    shape = (
-        value.type.shape if hasattr(value, "type") else np.shape(getattr(value, "values", value))
-    )
-    if len(shape) == 0 and ndim == 1:
-        return 1
-    if len(shape) != ndim or shape[axis] is None:
-        raise ValueError(
-            f"{role}: coefficients of shape {tuple(shape)} do not tell their number; state "
-            "order=... (and components=... of a vector)"
-        )
-    return int(shape[axis])
