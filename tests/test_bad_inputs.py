@@ -926,10 +926,15 @@ def test_bad_drift(case):
             ("initial", "dict"),
             lambda: two_states(initial={"depot": 1.0, "central": 0.0}),
         ),
-        "initial several laws": (
-            TypeError,
-            ("initial", "Normal"),
-            lambda: two_states(initial=(dist.Normal(0.0, 1.0), dist.Normal(0.0, 1.0))),
+        "initial a tuple with a law that is not Gaussian": (
+            ValueError,
+            ("initial", "entry 1", "LogNormal"),
+            lambda: two_states(initial=(dist.Normal(0.0, 1.0), dist.LogNormal(0.0, 1.0))),
+        ),
+        "initial a tuple with a law of several": (
+            ValueError,
+            ("initial", "entry 0", "(2,)"),
+            lambda: two_states(initial=(dist.Normal(0.0, 1.0).expand([2]), 1.0)),
         ),
         "initial not Gaussian": (
             ValueError,
@@ -985,8 +990,8 @@ def test_bad_drift(case):
                 )
             ),
         ),
-        "not a system": (TypeError, ("system", "SDE or ODE", "str"), lambda: "ou"),
-        "a class": (TypeError, ("system", "SDE or ODE"), lambda: pds.SDE),
+        "not a system": (TypeError, ("system", "SDE, ODE or DiscreteTime", "str"), lambda: "ou"),
+        "a class": (TypeError, ("system", "SDE, ODE or DiscreteTime"), lambda: pds.SDE),
         "a PyMC variable from outside": (
             ValueError,
             ("drift()", "params"),

@@ -253,7 +253,7 @@ def test_debug_finds_no_problem_and_names_the_subject_with_one(panel, capsys):
 def test_the_model_prints_its_system_and_likelihood(panel):
     assert "y ~ Trajectory[SDE(level), Kalman(discretization=Exact())]" in panel.str_repr()
     assert "Trajectory" in panel.str_repr(formatting="latex")
-    assert panel["y"].owner.op.spec.likelihood == pds.Kalman()
+    assert panel["y"].owner.op.spec.likelihood == pds.Kalman(pds.Exact())
 
 
 # Copies --------------------------------------------------------------------------------------
