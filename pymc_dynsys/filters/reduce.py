@@ -27,7 +27,7 @@ from jaxtyping import Array, Float
 
 from pymc_dynsys.discretization import TimeGrid
 from pymc_dynsys.filters.base import Data
-from pymc_dynsys.linalg import ldl, matmul, matvec, outer, unit_lower_solve
+from pymc_dynsys.linalg import ldl, outer, unit_lower_solve
 from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.gaussian import LOG_2PI
 
@@ -130,10 +130,10 @@ def projected(
     y: Float[Array, "k component"], seen: Any, H: Float[Array, "component state"], R: Array
 ) -> tuple[Data, Sensor, Float[Array, " k"]]:
     """Pseudo-data ``(k, state)`` of `k` data with the same sensor, and what remains of each."""
-    w, W, g, log_det = _whitened(y, seen, H, R)
-    n, d = W.shape
-    columns = jnp.arange(d)
-    lengths = (g[:, None] * W * W).sum(0)
+    n, d = H.shape
+    rest, g, log_det = _whitened(y, seen, H, R)
+    columns = jnp.arange(rest.shape[1])
+    lengths = (g[:, None] * rest[:, :d] ** 2).sum(0)
 
     def sweep(rest: Array, j: Any) -> tuple[Array, Any]:
         column = rest[:, j]
@@ -141,48 +141,44 @@ def projected(
         precision = (weighted * column).sum()
         informs = precision > DEPENDENT * lengths[j]
         over = jnp.where(informs, 1.0 / jnp.where(informs, precision, 1.0), 0.0)
-        along = (weighted[:, None] * rest).sum(0) * over
-        along = jnp.where(columns > j, along, jnp.where(columns == j, informs, 0.0))
-        left = rest - outer(column, jnp.where(columns == j, 0.0, along))
-        return left, (along, jnp.where(informs, precision, 1.0), weighted * over)
+        along = jnp.where(columns > j, (weighted[:, None] * rest).sum(0) * over, 0.0)
+        return rest - outer(column, along), (along, jnp.where(informs, precision, 0.0))
 
     if d <= UNROLL:
-        V, found = W, []
+        found = []
         for j in range(d):
-            V, part = sweep(V, j)
+            rest, part = sweep(rest, j)
             found.append(part)
-        T, precise, pick = (jnp.stack(part) for part in zip(*found, strict=True))
+        along, precision = (jnp.stack(part) for part in zip(*found, strict=True))
     else:
-        V, (T, precise, pick) = jax.lax.scan(sweep, W, columns)
-    pseudo = _each(pick, w)
-    e = w - _each(V, pseudo)
+        rest, (along, precision) = jax.lax.scan(sweep, rest, jnp.arange(d))
+    informs = precision > 0
+    precise = jnp.where(informs, precision, 1.0)
     constant = (_count(seen, n) - d) * LOG_2PI + log_det + jnp.log(precise).sum()
-    remains = -0.5 * (constant + (e * e * g[None, :]).sum(1))
-    return Data(pseudo, None), Sensor(T, jnp.zeros(d), 1.0 / precise), remains
+    remains = -0.5 * (constant + (g[:, None] * rest[:, d:] ** 2).sum(0))
+    T = along[:, :d] + jnp.where(informs[None, :], jnp.eye(d), 0.0)
+    return Data(along[:, d:].T, None), Sensor(T, jnp.zeros(d), 1.0 / precise), remains
 
 
-def _whitened(y: Array, seen: Any, H: Array, R: Array) -> tuple[Array, Array, Array, Array]:
-    """Rows of data and a sensor with independent noises, their precisions, and log det R.
+def _whitened(y: Array, seen: Any, H: Array, R: Array) -> tuple[Array, Array, Array]:
+    """Sensor and data side by side with independent noises, their precisions, and log det R.
 
     Not a number where R is not positive definite.
     """
     n = H.shape[0]
     y, H, R = _without_missing(y.T, seen, H, R)
+    both = jnp.concatenate([H, y], axis=1)
     if R.ndim == 2 and n > SWEPT:
         C = jnp.linalg.cholesky(R)
-        inverse = jax.scipy.linalg.solve_triangular(C, jnp.eye(n), lower=True)
-        log_det = 2 * jnp.log((C * jnp.eye(n)).sum(1)).sum()
-        return _each(inverse, y.T), matmul(inverse, H), jnp.ones(n), log_det
-    y, H, D = independent(y, None, H, R)
-    positive = D > 0
-    safe = jnp.where(positive, D, 1.0)
+        both = jax.scipy.linalg.solve_triangular(C, both, lower=True)
+        return both, jnp.ones(n), 2 * jnp.log((C * jnp.eye(n)).sum(1)).sum()
+    if R.ndim == 2:
+        L, R = ldl(R)
+        both = unit_lower_solve(L, both)
+    positive = R > 0
+    safe = jnp.where(positive, R, 1.0)
     log_det = jnp.where(positive.all(), jnp.log(safe).sum(), jnp.nan)
-    return y.T, H, 1.0 / safe, log_det
-
-
-def _each(A: Float[Array, "m n"], rows: Float[Array, "k n"]) -> Float[Array, "k m"]:
-    """``A x`` for every row x."""
-    return jax.vmap(matvec, in_axes=(None, 0))(A, rows)
+    return both, 1.0 / safe, log_det
 
 
 def _count(seen: Any, n: int) -> Any:
