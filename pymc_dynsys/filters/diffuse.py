@@ -1,15 +1,19 @@
 r"""Exact diffuse likelihood: what the data say of initial states of which nothing was known.
 
-Legend: :math:`\delta` the diffuse states at ``t0``; z standardised innovations of the filter that
-takes them for known; h how z falls with them; m, P, :math:`P_\infty` mean, covariance and diffuse
-part of the covariance of :math:`\delta`.
+Legend: :math:`\delta` mean of the diffuse states at ``t0``; z standardised innovations; h how z
+falls with :math:`\delta`; m, P, :math:`U U'` mean, covariance and diffuse part of the covariance
+of :math:`\delta`.
 
-The filter is linear, so :math:`z(\delta) = z(0) - h'\delta` are independent standard normals at
-the true :math:`\delta`: data of a regression (de Jong 1991). They are taken in one after the
-other by the exact initial filter of Durbin and Koopman (2012, sec. 5.2 and 6.4),
+A diffuse state is as diffuse when something of finite variance is added to it. So the filter takes
+the states for :math:`N(\delta, c)`, with any c, of the size of the data: then no innovation is
+without variance, even where nothing is measured with noise. The filter is linear, so
+:math:`z(\delta) = z(0) - h'\delta` are independent standard normals at the true
+:math:`\delta`: data of a regression (de Jong 1991). Its columns are made orthonormal, T being what
+that takes, so that neither units nor a long wait for the first datum matter; and the data are taken
+in one after the other by the exact initial filter of Durbin and Koopman (2012, sec. 5.2, 6.4),
 
-.. math:: K = P_\infty h / F_\infty, \quad \log p = -\tfrac12 \log(2 \pi F_\infty), \qquad
-          F_\infty = h' P_\infty h > 0,
+.. math:: K = U U' h / F_\infty, \quad \log p = -\tfrac12 \log(2 \pi F_\infty), \qquad
+          F_\infty = |U' h|^2 > 0,
 
 and as usual where :math:`F_\infty = 0`, where a datum says nothing of what is still unknown.
 """
@@ -35,12 +39,12 @@ from pymc_dynsys.filters.reduce import reduce_data
 from pymc_dynsys.linalg import congruence, matvec, outer
 from pymc_dynsys.systems.bound import DIFFUSE, BoundSystem, Params
 
-UNKNOWN = 1e-11
-"""Share of h that lies in what is unknown, from which on a datum counts as informing of it."""
+UNKNOWN = 1e-26
+"""Squared share of h in what is unknown, from which on a datum counts as informing of it."""
 
 
 class Diffuse(NamedTuple):
-    """What is known of the diffuse states."""
+    """What is known of the diffuse states; `unknown` is the factor U."""
 
     m: Float[Array, "*time q"]
     P: Float[Array, "*time q q"]
@@ -65,7 +69,7 @@ def filter_diffuse(
 ) -> Taken:
     """Run over all visits of one trajectory; leaves are time first."""
     reduced = reduce_data(model.sense, system, data, grid, project)
-    q = system.n_diffuse
+    q, spread = system.n_diffuse, spread_of(data)
 
     def innovations(delta: Array) -> tuple[Array, Any]:
         def visit(belief: Belief, k: Any) -> Any:
@@ -77,7 +81,8 @@ def filter_diffuse(
             return filtered, (z, datum.log_density + 0.5 * z**2)
 
         visits = (*reduced.data, reduced.sensors, grid.times, model.entries, grid.rows)
-        z, constant = over_visits(visit, initial_belief(system, {**params, DIFFUSE: delta}), visits)
+        given = {**params, DIFFUSE: (delta, spread)}
+        z, constant = over_visits(visit, initial_belief(system, given), visits)
         return z, (z, constant)
 
     found: Any = jax.jacfwd(innovations, has_aux=True)(jnp.zeros(q))
@@ -91,30 +96,69 @@ def filter_diffuse(
         known, (log_density, e) = jax.lax.scan(component, known, k)
         return known, Taken(log_density.sum(), known, e)
 
+    h, T = orthonormal(-slope.reshape(-1, q))
     nothing = Diffuse(jnp.zeros(q), jnp.zeros((q, q)), jnp.eye(q))
-    taken: Taken = jax.lax.scan(visit, nothing, (z, -slope, constant))[1]
-    if reduced.rest is None:
-        return taken
-    return taken._replace(log_likelihood=taken.log_likelihood + reduced.rest)
+    visits = (z, h.reshape(slope.shape), constant)
+    taken: Taken = jax.lax.scan(visit, nothing, visits)[1]
+    # Of the volume that T changes, each direction's share goes to the visit that tells it.
+    total = jnp.log(jnp.diagonal(T)).sum()
+    left = (taken.known.unknown**2).sum((-1, -2))
+    told = -jnp.diff(left, prepend=float(q))
+    density = taken.log_likelihood - total * told / jnp.maximum(told.sum(), 1.0)
+    if reduced.rest is not None:
+        density = density + reduced.rest
+    back = jnp.linalg.inv(T)
+    known = Diffuse(
+        jax.vmap(matvec, in_axes=(None, 0))(back, taken.known.m),
+        jax.vmap(congruence, in_axes=(None, 0))(back, taken.known.P),
+        taken.known.unknown,
+    )
+    return Taken(density, known, taken.innovation)
+
+
+def spread_of(data: Data) -> Float[Array, ""]:
+    """A variance of the size of the data."""
+    seen = jnp.ones(data.y.shape, bool) if data.seen is None else data.seen
+    mean = jnp.where(seen, data.y**2, 0.0).sum() / jnp.maximum(seen.sum(), 1)
+    size: Array = jax.lax.stop_gradient(jnp.where(mean > 0, mean, 1.0))
+    return size
+
+
+def orthonormal(h: Float[Array, "n q"]) -> tuple[Float[Array, "n q"], Float[Array, "q q"]]:
+    """Orthonormal columns V and an upper triangular T with ``V T = h``.
+
+    A column that depends on earlier ones is zero in V, and has one on the diagonal of T.
+    """
+    q = h.shape[1]
+    columns, rows = jnp.arange(q), []
+    lengths = (h * h).sum(0)
+    for j in range(q):
+        square = (h[:, j] ** 2).sum()
+        free = square > UNKNOWN * lengths[j]
+        norm = jnp.sqrt(jnp.where(free, square, 1.0))
+        v = jnp.where(free, h[:, j] / norm, 0.0)
+        along = jnp.where(columns > j, (v[:, None] * h).sum(0), 0.0)
+        h = jnp.where(columns[None, :] == j, v[:, None], h - outer(v, along))
+        rows.append(along + jnp.where(columns == j, norm, 0.0))
+    return h, jnp.stack(rows)
 
 
 def learn(
     known: Diffuse, z: Float[Array, ""], h: Float[Array, " q"], constant: Float[Array, ""]
 ) -> tuple[Diffuse, Float[Array, ""], Float[Array, ""]]:
     """Take in ``z = h delta + N(0, 1)``; also its log-density and standardised innovation."""
-    m, P, unknown = known
-    of_unknown = matvec(unknown, h)
-    F_inf = (h * of_unknown).sum()
-    # A gain per unit of h, so that slopes of any size count alike.
+    m, P, U = known
+    w = matvec(U.T, h)
+    F_inf = (w * w).sum()
     first = F_inf > UNKNOWN * (h * h).sum()
+    safe = jnp.where(first, F_inf, 1.0)
     Ph = matvec(P, h)
     F = (h * Ph).sum() + 1.0
     v = z - (h * m).sum()
-    safe = jnp.where(first, F_inf, 1.0)
-    gain = jnp.where(first, of_unknown / safe, Ph / F)
+    gain = jnp.where(first, matvec(U, w) / safe, Ph / F)
     A = jnp.eye(m.shape[0]) - outer(gain, h)
     P = congruence(A, P) + outer(gain, gain)
-    unknown = jnp.where(first, congruence(A, unknown), unknown)
+    U = jnp.where(first, U - outer(matvec(U, w), w) / safe, U)
     log_density = constant - 0.5 * jnp.where(first, jnp.log(safe), jnp.log(F) + v * v / F)
     e = jnp.where(first, jnp.nan, v / jnp.sqrt(F))
-    return Diffuse(m + gain * v, P, unknown), log_density, e
+    return Diffuse(m + gain * v, P, U), log_density, e

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from pymc_dynsys.discretization import TimeGrid
 from pymc_dynsys.filters.base import Data
-from pymc_dynsys.filters.diffuse import Diffuse, filter_diffuse
+from pymc_dynsys.filters.diffuse import Diffuse, filter_diffuse, spread_of
 from pymc_dynsys.filters.gaussian import LinearModel
 from pymc_dynsys.linalg import congruence, matvec, psd_factor
 from pymc_dynsys.smoothers import gaussian
@@ -31,7 +31,9 @@ def moments(
     """Mean and covariance of the state at every row, given the data up to it or all of them."""
 
     def of(delta: Array) -> Any:
-        m, P = gaussian.moments(model, system, {**params, DIFFUSE: delta}, data, grid, given)
+        m, P = gaussian.moments(
+            model, system, {**params, DIFFUSE: (delta, spread_of(data))}, data, grid, given
+        )
         return m, (m, P)
 
     slope, (m, P) = jax.jacfwd(of, has_aux=True)(jnp.zeros(system.n_diffuse))
@@ -60,7 +62,9 @@ def draw(
     known = filter_diffuse(model, system, params, data, grid).known
     delta, C = _told(jax.tree.map(lambda leaf: leaf[-1], known))
     delta = delta + matvec(psd_factor(C), jax.random.normal(of_start, delta.shape))
-    return gaussian.draw(model, system, {**params, DIFFUSE: delta}, data, grid, given, of_path)
+    return gaussian.draw(
+        model, system, {**params, DIFFUSE: (delta, spread_of(data))}, data, grid, given, of_path
+    )
 
 
 def innovations(

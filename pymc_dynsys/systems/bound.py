@@ -40,7 +40,7 @@ INFUSION = "(infusion)"
 """Key under which the rate of infusion of each state joins the parameters of a gap."""
 
 DIFFUSE = "(diffuse)"
-"""Key under which the values of the diffuse states at ``t0`` join the parameters."""
+"""Key under which mean and variance of the diffuse states at ``t0`` join the parameters."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,10 +174,11 @@ class BoundSystem:
     def initial_moments(
         self, params: Params
     ) -> tuple[Float[Array, " state"], Float[Array, "state state"]]:
-        """Mean and covariance of the state at ``t0``, given the values of diffuse states."""
+        """Mean and covariance of the state at ``t0``, given those of the diffuse states."""
         mean, cov = self._state_moments(self.initial(params))
         if DIFFUSE in params:
-            mean = mean.at[np.flatnonzero(self.diffuse)].add(params[DIFFUSE])
+            which, (delta, spread) = np.flatnonzero(self.diffuse), params[DIFFUSE]
+            mean, cov = mean.at[which].add(delta), cov.at[which, which].add(spread)
         return mean, cov
 
     def _state_moments(self, law: Any) -> tuple[Array, Array]:
