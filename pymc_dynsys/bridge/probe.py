@@ -124,6 +124,16 @@ def _require_semidefinite(name: str, built: Assembled, looks: dict[str, Any]) ->
         safe = np.where(finite[..., None, None], cov, 0.0)
         lowest = np.linalg.eigvalsh(0.5 * (safe + np.swapaxes(safe, -1, -2)))[..., 0]
         scale = np.abs(safe).max((-1, -2))
+        _require_symmetric(name, built, role, what, safe, scale)
+        structure = built.system.structure
+        if role == "observation" and structure.definite_noise and _is_projected(built):
+            singular = np.argwhere(finite & (lowest <= 1e-13 * scale) & (lowest > -1e-10 * scale))
+            if len(singular):
+                raise ValueError(
+                    f"{name}: the noise covariance of observation() is singular at the model's "
+                    f"initial point{_at(built, tuple(singular[0]))}; write the law as "
+                    "pds.Gaussian(mean, cov), or give linear_gaussian an R of numbers"
+                )
         bad = np.argwhere((lowest < -1e-10 * np.maximum(scale, 1e-300)) | ~finite)
         if len(bad):
             here = tuple(bad[0])
@@ -136,6 +146,23 @@ def _require_semidefinite(name: str, built: Assembled, looks: dict[str, Any]) ->
                 f"{name}: {role}() has a {what} that is not positive semi-definite at the model's "
                 f"initial point{_at(built, here)} ({detail})"
             )
+
+
+def _is_projected(built: Assembled) -> bool:
+    """Whether a datum has more components than the system states."""
+    return (built.system.n_observed or 1) > built.system.n_states
+
+
+def _require_symmetric(
+    name: str, built: Assembled, role: str, what: str, cov: np.ndarray, scale: np.ndarray
+) -> None:
+    off = np.abs(cov - np.swapaxes(cov, -1, -2)).max((-1, -2))
+    bad = np.argwhere(off > 1e-8 * scale)
+    if len(bad):
+        raise ValueError(
+            f"{name}: {role}() has a {what} that is not symmetric at the model's initial point"
+            f"{_at(built, tuple(bad[0]))}"
+        )
 
 
 def _warn_not_finite(

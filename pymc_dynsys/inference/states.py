@@ -109,7 +109,6 @@ def sample_states(
     params = ParameterDraws(fitted, model, draws)
     asked = asked_times(fitted, times)
     arrays = states_at(fitted, params, asked, given, moments, random_seed, progressbar)
-    warn_unidentified(fitted, asked, arrays[0])
     if moments:
         named = {"mean": (arrays[0], ("state",)), "covariance": (arrays[1], ("state", "state_2"))}
     else:
@@ -149,6 +148,7 @@ def states_at(
     result: tuple[np.ndarray, ...] = blocks.run(
         work, params.size, each, "Sampling states ...", progressbar
     )
+    warn_unidentified(fitted, asked, result[0])
     return result
 
 
@@ -166,7 +166,7 @@ def warn_unidentified(fitted: Fitted, asked: Asked, states: np.ndarray) -> None:
             f"{fitted.name}: at time {at:g}{of}, and {len(where) - 1} other times, the data do not "
             "tell the states, whose initial law is diffuse; they are NaN there",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from pymc_dynsys.systems.blocks import Initial, block, component, variances
 from pymc_dynsys.systems.initial import Stationary
-from pymc_dynsys.systems.linear_gaussian import LinearGaussian, Matrices, shape_of
+from pymc_dynsys.systems.linear_gaussian import LinearGaussian, Matrices, require_shape, shape_of
 
 
 def autoregression(
@@ -50,7 +51,13 @@ def autoregression(
     p = _order("autoregression", coefficients, order, 1)
 
     def matrices(params: Mapping[str, Any]) -> Matrices:
-        phi = jnp.reshape(jnp.asarray(params[f"{name}_coefficients"], float), (p,))
+        phi = jnp.asarray(params[f"{name}_coefficients"], float)
+        if phi.shape not in ((p,), ()) or (p > 1 and phi.ndim == 0):
+            raise ValueError(
+                f"autoregression: a series has coefficients of shape {phi.shape}, but order={p}; "
+                "where they vary by series, state order=..."
+            )
+        phi = jnp.reshape(phi, (p,))
         F = jnp.concatenate([phi[None, :], jnp.eye(p - 1, p)])
         first = jnp.eye(p)[0]
         return block(F, variances(params[f"{name}_sigma"]) * first, first)
@@ -108,9 +115,10 @@ def vector_autoregression(
             raise ValueError(
                 f"vector_autoregression: coefficients have shape {phi.shape}, expected {(p, m, m)}"
             )
+        cov = require_shape("cov", params[f"{name}_cov"], (m, m), role="vector_autoregression")
         wide = jnp.moveaxis(phi, 0, 1).reshape(m, p * m)
         F = jnp.concatenate([wide, jnp.eye((p - 1) * m, p * m)])
-        Q = jnp.zeros((p * m, p * m)).at[:m, :m].set(jnp.asarray(params[f"{name}_cov"], float))
+        Q = jnp.zeros((p * m, p * m)).at[:m, :m].set(cov)
         return Matrices(F, jnp.zeros(p * m), Q, jnp.eye(m, p * m), jnp.zeros(m), None)
 
     lags = ("", *(f"_lag{j}" for j in range(1, p)))
@@ -122,6 +130,9 @@ def vector_autoregression(
 def _order(role: str, value: Any, stated: int | None, ndim: int, axis: int = 0) -> int:
     """Length of an axis of the coefficients, counted from the last `ndim` ones."""
     if stated is not None:
+        whole = isinstance(stated, int | np.integer) and not isinstance(stated, bool)
+        if not whole or stated < 1:
+            raise ValueError(f"{role}: expected a positive number of coefficients, got {stated!r}")
         return int(stated)
     shape = shape_of(value)
     if len(shape) == 0 and ndim == 1:

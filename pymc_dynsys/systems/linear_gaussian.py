@@ -205,6 +205,11 @@ def linear_gaussian(
     ...     )
     ...     y = pds.Trajectory("y", lgssm, observed=np.zeros((5, 3)), dims=("time", "channel"))
     """
+    if initial is not None and not isinstance(initial, Stationary | Diffuse):
+        raise TypeError(
+            f"linear_gaussian: initial must be Stationary() or Diffuse(), got {initial!r}; a law "
+            "is given by m0 and P0"
+        )
     given = (m0 is not None, P0 is not None, initial is not None)
     if given not in ((True, True, False), (False, False, True)):
         raise ValueError(
@@ -223,20 +228,24 @@ def linear_gaussian(
 
     def matrices(params: Mapping[str, Any]) -> Matrices:
         F, H, R = (jnp.asarray(params[name], float) for name in ("F", "H", "R"))
-        _require("F", F, (n, n))
-        Q = _require("Q", params["Q"], (n, n))
-        b = _require("b", params.get("b", jnp.zeros(n)), (n,), ())
+        require_shape("F", F, (n, n))
+        Q = require_shape("Q", params["Q"], (n, n))
+        b = require_shape("b", params.get("b", jnp.zeros(n)), (n,), ())
         rows = () if H.ndim == 1 else H.shape[:1]
-        _require("H", H, (*rows, n))
-        d = _require("d", params.get("d", jnp.zeros(rows)), rows, ())
-        _require("R", R, rows, rows * 2)
+        require_shape("H", H, (*rows, n))
+        d = require_shape("d", params.get("d", jnp.zeros(rows)), rows, ())
+        require_shape("R", R, rows, rows * 2)
         return Matrices(F, jnp.broadcast_to(b, (n,)), Q, H, jnp.broadcast_to(d, rows), R)
 
     def first(params: Mapping[str, Any]) -> Mixed:
+        of = matrices(params)
         if initial is None:
-            mean, cov = _require("m0", params["m0"], (n,)), _require("P0", params["P0"], (n, n))
+            mean, cov = (
+                require_shape("m0", params["m0"], (n,)),
+                require_shape("P0", params["P0"], (n, n)),
+            )
             return Mixed(mean, cov, (False,) * n)
-        return first_law(initial, matrices(params))
+        return first_law(initial, of)
 
     return LinearGaussian(
         "linear_gaussian", names, params, matrices, first, step, definite=is_definite(R)
@@ -296,11 +305,14 @@ def _added_noise(a: Array | None, b: Array | None) -> Array | None:
     return (jnp.diag(a) if a.ndim == 1 else a) + (jnp.diag(b) if b.ndim == 1 else b)
 
 
-def _require(name: str, value: Any, *shapes: tuple[int, ...]) -> Array:
+def require_shape(
+    name: str, value: Any, *shapes: tuple[int, ...], role: str = "linear_gaussian"
+) -> Array:
+    """The value as an array, which must have one of the shapes."""
     array = jnp.asarray(value, float)
     if array.shape not in shapes:
         expected = " or ".join(map(str, dict.fromkeys(shapes)))
-        raise ValueError(f"linear_gaussian: {name} has shape {array.shape}, expected {expected}")
+        raise ValueError(f"{role}: {name} has shape {array.shape}, expected {expected}")
     return array
 
 
@@ -318,9 +330,14 @@ def is_definite(R: Any) -> bool:
     """Whether a noise covariance is positive definite; variables are taken to be."""
     if hasattr(R, "type"):
         return True
-    known = jnp.asarray(getattr(R, "values", R), float)
-    if known.ndim == 2 and known.shape[0] == known.shape[1]:
-        return bool(jnp.linalg.eigvalsh(known)[0] > 1e-12 * jnp.abs(known).max())
+    known = np.asarray(getattr(R, "values", R), float)
+    if not np.isfinite(known).all():
+        return False
+    if known.ndim >= 2 and known.shape[-1] == known.shape[-2]:
+        lowest = np.linalg.eigvalsh(known)[..., 0]
+        if not (lowest > 1e-12 * np.abs(known).max((-1, -2))).all():
+            return False
+        return known.ndim == 2 or bool((np.diagonal(known, axis1=-2, axis2=-1) > 0).all())
     return bool((known > 0).all())
 
 

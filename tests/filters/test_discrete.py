@@ -285,3 +285,36 @@ def test_dynamax_agrees():
     system = pds.linear_gaussian(F=F, Q=Q, H=H, R=R, m0=np.zeros(2), P0=np.eye(2))
     # Dynamax adds a little to covariances before it factors them.
     np.testing.assert_allclose(value_of(system, y), expected, rtol=1e-7)
+
+
+@pytest.mark.parametrize("start", [0.0, 2000.0, 1e6])
+def test_diffuse_coefficients_of_a_line_do_not_depend_on_the_origin_of_time(start):
+    y = np.random.default_rng(10).normal(size=12)
+    line = pds.DiscreteTime(
+        states=("a", "b"),
+        transition=lambda x: dist.Delta(x, event_dim=1),
+        observation=lambda a, b, t: dist.Normal(a + b * t, 0.3),
+        initial=pds.Diffuse(),
+    )
+    X = np.stack([np.ones(12), np.arange(12.0)], axis=1) / 0.3
+    beta = np.linalg.lstsq(X, y / 0.3, rcond=None)[0]
+    expected = (
+        -0.5 * (12 * np.log(2 * np.pi * 0.09) + ((y / 0.3 - X @ beta) ** 2).sum())
+        - 0.5 * np.linalg.slogdet(X.T @ X)[1]
+    )
+    with pm.Model(coords={"time": start + np.arange(12.0)}) as model:
+        pds.Trajectory("y", line, observed=y, dims="time")
+    np.testing.assert_allclose(model.compile_logp()({}), expected, rtol=1e-10)
+
+
+def test_a_long_wait_for_the_first_datum(series):
+    system = pds.local_linear_trend(0.3, 0.1) + pds.white_noise(0.7)
+    late = np.concatenate([np.full(2000, np.nan), series])
+    np.testing.assert_allclose(value_of(system, late), value_of(system, series), rtol=1e-10)
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
+def test_a_random_walk_seen_exactly(scale):
+    y = np.cumsum(np.random.default_rng(11).normal(size=30))
+    expected = structural(y, level="rwalk")([1.0]) - 29 * np.log(scale)
+    np.testing.assert_allclose(value_of(pds.local_level(scale), scale * y), expected, rtol=1e-9)

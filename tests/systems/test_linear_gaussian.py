@@ -239,3 +239,51 @@ def test_stationary_paths_have_their_law():
     np.testing.assert_allclose(y.var(0), variance, rtol=5 * (2 / len(y)) ** 0.5)
     lag = (y[:, 1:] * y[:, :-1]).mean(0) / variance
     np.testing.assert_allclose(lag, 0.5 / 0.7, atol=0.025)
+
+
+@pytest.mark.parametrize("cov", [2.0, np.ones(2), np.ones((1, 2))])
+def test_a_covariance_is_never_broadcast(cov):
+    with pytest.raises(ValueError, match=r"cov has shape .*, expected \(2, 2\)"):
+        value_of(pds.vector_autoregression(0.3 * np.eye(2)[None], cov), Y[:, :2], TWO)
+
+
+TWO = ("time", "pair")
+TIME["pair"] = np.arange(2)
+
+
+@pytest.mark.parametrize("name", ["Q", "P0"])
+def test_a_covariance_that_is_not_symmetric(name):
+    wrong = np.array([[1.0, 0.5], [0.0, 1.0]])
+    with pytest.raises(ValueError, match="not symmetric"):
+        value_of(pds.linear_gaussian(**{**MATRICES, name: wrong}))
+
+
+def test_data_may_not_hide_a_singular_noise():
+    with pm.Model(coords=TIME):
+        R = pm.Data("R", np.array([1.0, 1.0, 0.0]))
+        system = pds.linear_gaussian(**{**MATRICES, "R": R})
+        with pytest.raises(ValueError, match="singular at the model's initial point"):
+            pds.Trajectory("y", system, observed=Y, dims=("time", "component"))
+
+
+@pytest.mark.parametrize("order", [0, -1, 2.7, True])
+def test_orders_that_are_none(order):
+    with pytest.raises(ValueError, match="expected a positive number of coefficients"):
+        pds.autoregression(0.5, 1.0, order=order)
+
+
+def test_coefficients_by_series_need_their_order():
+    y = np.zeros((3, 4))
+    with pm.Model(coords={"time": np.arange(4.0), "series": list("abc")}):
+        phi = pm.Data("phi", np.full(3, 0.5), dims="series")
+        with pytest.raises(ValueError, match="state order="):
+            system = pds.autoregression(phi, 1.0)
+            pds.Trajectory("y", system, observed=y, dims=("series", "time"))
+        system = pds.autoregression(phi, 1.0, order=1)
+        pds.Trajectory("z", system, observed=y, dims=("series", "time"))
+
+
+def test_an_initial_law_by_name_is_refused():
+    changes = {"initial": "diffuse", "m0": None, "P0": None}
+    with pytest.raises(TypeError, match="initial must be"):
+        pds.linear_gaussian(**{**MATRICES, **changes})
