@@ -16,7 +16,8 @@ of one component a state, and a remainder e that says nothing of the state,
 
 (Jungbacker and Koopman 2015, sec. 2). All of this is done for all visits at once, before the
 filter runs. A column that depends on earlier ones brings no datum: a zero seen with unit noise
-stands in for it, and for missing components, so that no mask is left.
+stands in for it, and for missing components, so that no mask is left. At columns that depend on
+each other exactly, the value is right and the derivative only along changes that keep them so.
 """
 
 from typing import Any, NamedTuple

@@ -20,7 +20,8 @@ class DiscreteTime:
     :class:`~pymc_dynsys.Kalman` filter.
 
     Timing: ``t`` in `transition` is the time the step leaves, and an input at visit k-1 drives the
-    step from k-1 to k; the datum at k sees ``t`` and inputs of k. `initial` is the law of the
+    step from k-1 to k (that of the whole gap, where it is an :class:`~pymc_dynsys.Input` with
+    another interpolation); the datum at k sees ``t`` and inputs of k. `initial` is the law of the
     first observed state, unless ``Trajectory(t0=...)`` puts it some steps earlier.
 
     Parameters
