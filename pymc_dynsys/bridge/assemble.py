@@ -10,7 +10,7 @@ from pytensor.graph.basic import Variable
 
 from pymc_dynsys.bridge.data import check_times, current_value
 from pymc_dynsys.bridge.data import place as name_place
-from pymc_dynsys.bridge.dims import Placed, array_hint, dim_length, labels_of, place
+from pymc_dynsys.bridge.dims import Placed, array_hint, dim_length, labels_of, named_dims, place
 from pymc_dynsys.bridge.schedule import Frame, check_schedule, input_core_shape, make_schedule
 from pymc_dynsys.bridge.times import as_times, find_times
 from pymc_dynsys.discretization import Exact, Schedule
@@ -19,7 +19,7 @@ from pymc_dynsys.discretization.stepping import WHOLE
 from pymc_dynsys.filters.base import Likelihood, choose_likelihood
 from pymc_dynsys.simulation.paths import Simulator, check_simulator, default_simulator
 from pymc_dynsys.systems.bound import BoundSystem, bind_system
-from pymc_dynsys.systems.linear_gaussian import as_system
+from pymc_dynsys.systems.linear_gaussian import LinearGaussian, as_system
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,8 @@ def assemble(
         raise TypeError(
             f"likelihood: expected Kalman(), EKF(), UKF(), EnKF() or ODESolve(), got {likelihood!r}"
         )
+    if isinstance(source, LinearGaussian):
+        _require_component_first(source.params, dims, model)
     source, params = as_system(source, params)
     if not isinstance(inputs, Mapping):
         raise TypeError(f"inputs: expected a mapping of names, got {type(inputs).__name__}")
@@ -237,6 +239,18 @@ def _try_bind(
         hint = array_hint(params, placed, lengths)
         raise ValueError(f"{error}{hint}") from error.__cause__
     return system, placed
+
+
+def _require_component_first(params: Mapping[str, Any], dims: tuple[str, ...], model: Any) -> None:
+    """Raise for an observation matrix whose dims say that it is transposed."""
+    if "H" not in params or len(dims) < 2:
+        return
+    own = [dim for dim in named_dims("H", params["H"], model)[1] if dim not in dims[:-1]]
+    if dims[-1] in own[1:]:
+        raise ValueError(
+            f"linear_gaussian: H has dims {tuple(own)}; those of the data come first, "
+            f"({dims[-1]!r}, ...), so transpose it"
+        )
 
 
 def _require_whole_steps(

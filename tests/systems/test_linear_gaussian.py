@@ -287,3 +287,12 @@ def test_an_initial_law_by_name_is_refused():
     changes = {"initial": "diffuse", "m0": None, "P0": None}
     with pytest.raises(TypeError, match="initial must be"):
         pds.linear_gaussian(**{**MATRICES, **changes})
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_an_observation_matrix_whose_dims_say_it_is_transposed(n):
+    parts = {"F": np.eye(n), "Q": np.eye(n), "R": np.ones(3), "initial": pds.Diffuse()}
+    H = xr.DataArray(np.ones((n, 3)), dims=("latent", "component"))
+    with pytest.raises(ValueError, match=r"H has dims \('latent', 'component'\).* transpose it"):
+        value_of(pds.linear_gaussian(H=H, **parts))
+    value_of(pds.linear_gaussian(H=H.transpose(), **parts))
