@@ -6,7 +6,8 @@ from pymc_dynsys.systems.discrete import DiscreteTime
 from pymc_dynsys.systems.dose import Dose
 from pymc_dynsys.systems.gaussian import Gaussian, gaussian_moments
 from pymc_dynsys.systems.initial import Diffuse, Stationary
-from pymc_dynsys.systems.linear_gaussian import LinearGaussian, linear_gaussian
+from pymc_dynsys.systems.linear_gaussian import LinearGaussian
+from pymc_dynsys.systems.matrices import linear_gaussian
 from pymc_dynsys.systems.ode import ODE
 from pymc_dynsys.systems.sde import SDE
 from pymc_dynsys.systems.structural import (

@@ -8,7 +8,8 @@ import numpy as np
 
 from pymc_dynsys.systems.blocks import Initial, block, component, variances
 from pymc_dynsys.systems.initial import Stationary
-from pymc_dynsys.systems.linear_gaussian import LinearGaussian, Matrices, require_shape, shape_of
+from pymc_dynsys.systems.linear_gaussian import LinearGaussian, Matrices
+from pymc_dynsys.systems.matrices import require_shape, shape_of
 
 
 def autoregression(

@@ -14,7 +14,8 @@ import numpy as np
 
 from pymc_dynsys.systems.blocks import Initial, block, component, variances
 from pymc_dynsys.systems.initial import Mixed
-from pymc_dynsys.systems.linear_gaussian import LinearGaussian, Matrices, is_definite
+from pymc_dynsys.systems.linear_gaussian import LinearGaussian, Matrices
+from pymc_dynsys.systems.matrices import is_definite
 
 
 def local_level(
