@@ -29,11 +29,10 @@ from pymc_dynsys.filters.base import Data
 from pymc_dynsys.filters.gaussian import (
     Belief,
     LinearModel,
-    give_dose,
+    at_visit,
     initial_belief,
     over_visits,
-    sensor_at,
-    update_each,
+    rows_of,
 )
 from pymc_dynsys.filters.reduce import reduce_data
 from pymc_dynsys.linalg import congruence, matvec, outer
@@ -73,14 +72,11 @@ def filter_diffuse(
 
     def innovations(delta: Array) -> tuple[Array, Any]:
         def visit(belief: Belief, k: Any) -> Any:
-            y, seen, sensor, t, entry, row = k
-            predicted = give_dose(system, params, model.cross(belief, *entry), t, row)
-            H, d, R = sensor_at(model, reduced, sensor, predicted, t, row)
-            filtered, datum = update_each(predicted, y - d, seen, H, R)
+            _, filtered, datum = at_visit(model, reduced, system, params, belief, k)
             z = datum.v / jnp.sqrt(datum.s)
             return filtered, (z, datum.log_density + 0.5 * z**2)
 
-        visits = (*reduced.data, reduced.sensors, grid.times, model.entries, grid.rows)
+        visits = rows_of(model, reduced, grid)
         given = {**params, DIFFUSE: (delta, spread)}
         z, constant = over_visits(visit, initial_belief(system, given), visits)
         return z, (z, constant)

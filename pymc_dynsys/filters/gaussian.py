@@ -77,17 +77,34 @@ def run_filter(
     reduced = reduce_data(model.sense, system, data, grid)
 
     def visit(belief: Belief, k: Any) -> tuple[Belief, Visit]:
-        y, seen, sensor, t, entry, row = k
-        predicted = give_dose(system, params, model.cross(belief, *entry), t, row)
-        H, d, R = sensor_at(model, reduced, sensor, predicted, t, row)
-        filtered, loglik = update(predicted, y - d, seen, H, R)
-        return filtered, Visit(loglik, predicted, filtered)
+        predicted, filtered, data = at_visit(model, reduced, system, params, belief, k)
+        return filtered, Visit(data.log_density.sum(), predicted, filtered)
 
-    visits = (*reduced.data, reduced.sensors, grid.times, model.entries, grid.rows)
+    visits = rows_of(model, reduced, grid)
     found: Visit = over_visits(visit, initial_belief(system, params), visits)
     if reduced.rest is None:
         return found
     return found._replace(log_likelihood=found.log_likelihood + reduced.rest)
+
+
+def rows_of(model: LinearModel, reduced: Reduced, grid: TimeGrid) -> tuple[Any, ...]:
+    """What a filter needs to know of every visit."""
+    return (*reduced.data, reduced.sensors, grid.times, model.entries, grid.rows)
+
+
+def at_visit(
+    model: LinearModel,
+    reduced: Reduced,
+    system: BoundSystem,
+    params: Params,
+    belief: Belief,
+    k: Any,
+) -> tuple[Belief, Belief, Datum]:
+    """Beliefs before and after the data of a visit, and what each component brought."""
+    y, seen, sensor, t, entry, row = k
+    predicted = give_dose(system, params, model.cross(belief, *entry), t, row)
+    H, d, R = sensor_at(model, reduced, sensor, predicted, t, row)
+    return (predicted, *update_each(predicted, y - d, seen, H, R))
 
 
 def sensor_at(

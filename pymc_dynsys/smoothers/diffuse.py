@@ -55,9 +55,7 @@ def draw(
 ) -> Float[Array, "time state"]:
     """One path given all the data; or, given the past, states that are each drawn alone."""
     if given == "past":
-        m, P = moments(model, system, params, data, grid, given)
-        z = jax.random.normal(key, m.shape)
-        return m + jax.vmap(lambda P, z: matvec(psd_factor(P), z))(P, z)
+        return gaussian.each_alone(*moments(model, system, params, data, grid, given), key)
     of_start, of_path = jax.random.split(key)
     known = filter_diffuse(model, system, params, data, grid).known
     delta, C = _told(jax.tree.map(lambda leaf: leaf[-1], known))

@@ -36,6 +36,7 @@ from pymc_dynsys.filters.gaussian import (
     assimilate,
     give_dose,
     initial_belief,
+    rows_of,
     sensor_at,
 )
 from pymc_dynsys.filters.reduce import independent, reduce_data
@@ -107,7 +108,7 @@ def forward(
         (filtered, u), data = jax.lax.scan(component, (filtered, u), (y, seen, H, R, noise))
         return (filtered, u), Record(predicted, filtered, ahead, H, data)
 
-    rows = (*reduced.data, reduced.sensors, grid.times, model.entries, grid.rows, keys)
+    rows = (*rows_of(model, reduced, grid), keys)
     return jax.lax.scan(row, (start, u), rows)[1], reduced.data.seen
 
 
@@ -162,12 +163,18 @@ def draw(
 ) -> Float[Array, "time state"]:
     """One path given all the data; or, given the past, states that are each drawn alone."""
     if given == "past":
-        m, P = moments(model, system, params, data, grid, given)
-        z = jax.random.normal(key, m.shape)
-        return m + jax.vmap(lambda P, z: matvec(psd_factor(P), z))(P, z)
+        return each_alone(*moments(model, system, params, data, grid, given), key)
     record, seen = forward(model, system, params, data, grid, key)
     r, _ = backward(record, seen)
     return record.predicted.m + record.u + jax.vmap(matvec)(record.predicted.P, r)
+
+
+def each_alone(
+    m: Float[Array, "time state"], P: Float[Array, "time state state"], key: Any
+) -> Float[Array, "time state"]:
+    """States of their own moments, independent of each other."""
+    z = jax.random.normal(key, m.shape)
+    return m + jax.vmap(lambda P, z: matvec(psd_factor(P), z))(P, z)
 
 
 def innovations(
