@@ -18,7 +18,8 @@ from pymc_dynsys.discretization.grid import build_grid
 from pymc_dynsys.discretization.stepping import WHOLE
 from pymc_dynsys.filters.base import Likelihood, choose_likelihood
 from pymc_dynsys.simulation.paths import Simulator, check_simulator, default_simulator
-from pymc_dynsys.systems.bound import BoundSystem, bind_system
+from pymc_dynsys.systems.bind import bind_system
+from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.linear_gaussian import LinearGaussian, as_system
 
 

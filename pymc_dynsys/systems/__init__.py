@@ -1,7 +1,8 @@
 """What a system is: dynamics, noise, observation and initial law of one trajectory."""
 
 from pymc_dynsys.systems.autoregression import autoregression, vector_autoregression
-from pymc_dynsys.systems.bound import BoundSystem, bind_system
+from pymc_dynsys.systems.bind import bind_system
+from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.discrete import DiscreteTime
 from pymc_dynsys.systems.dose import Dose
 from pymc_dynsys.systems.gaussian import Gaussian, gaussian_moments

@@ -29,6 +29,7 @@ def trajectory(mu, labels, **options):
 
 
 def far_ahead(idata, model, **options):
+    """Mean state at 60, where of the start exp(-60) is left: mu, to the sd of 1e-6 of its noise."""
     out = pds.forecast(idata, model=model, times=[60.0], random_seed=1, **options)
     return out.predictions["states"].mean(("chain", "draw")).squeeze(("time", "state"))
 
