@@ -21,7 +21,7 @@ from pymc_dynsys.bridge.data import is_variable, place
 from pymc_dynsys.discretization import EulerMaruyama, Exact
 from pymc_dynsys.discretization.grid import build_grid
 from pymc_dynsys.filters.base import Likelihood
-from pymc_dynsys.filters.batch import map_batch
+from pymc_dynsys.filters.mapping import map_batch
 from pymc_dynsys.linalg import linearize
 from pymc_dynsys.systems.bound import BoundSystem
 

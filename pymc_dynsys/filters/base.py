@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from pymc_dynsys.discretization import Discretization, TimeGrid, scheme_of
+from pymc_dynsys.linalg import LARGE
 from pymc_dynsys.systems.bound import BoundSystem, Params
 
 
@@ -57,6 +58,11 @@ class Likelihood:
             return self, ""
         settled: Any = replace(self, discretization=self.usual)  # type: ignore[type-var]
         return settled, ""
+
+    def step_numbers(self, system: BoundSystem) -> int:
+        """Numbers in the largest array that a step for one trajectory sums over."""
+        d, m = system.n_states, system.n_observed or 1
+        return max(d * d * (d if d < LARGE else 1), m * d)
 
     def constants(self, system: BoundSystem, params: Params, batch: Any, grid: TimeGrid) -> Any:
         """Arrays ``(time, *batch, ...)`` fixed for all evaluations, such as an ensemble's noise."""

@@ -18,6 +18,7 @@ from jaxtyping import Array
 
 from pymc_dynsys.discretization import Schedule, TimeGrid, build_grid
 from pymc_dynsys.filters.base import Data, Likelihood
+from pymc_dynsys.filters.mapping import map_batch, map_blocks
 from pymc_dynsys.systems.bound import BoundSystem
 
 
@@ -87,11 +88,10 @@ def visit_log_likelihoods(
         # A visit without a time has no row.
         return jnp.where(grid.row_of_visit >= 0, total[grid.row_of_visit], 0.0)
 
-    core = {name: len(shape) for name, shape in system.param_shapes.items()}
     return map_batch(
         one,
         (params, data, grid, constants),
-        (core, jax.tree.map(lambda _: 2, data), grid_cores(grid, system), None),
+        (_param_cores(system), jax.tree.map(lambda _: 2, data), grid_cores(grid, system), None),
         data.y.ndim - 2,
     )
 
@@ -132,46 +132,25 @@ def grid_cores(grid: TimeGrid, system: BoundSystem) -> Any:
     return replace(cores, rows=rows)
 
 
-def map_batch(
-    function: Callable[..., Any], operands: tuple[Any, ...], core: tuple[Any, ...], rank: int
-) -> Any:
-    """Map ``function`` over `rank` batch axes, skipping those of length one.
+def _raw(
+    program: Program, y: Any, params: Any, grid: TimeGrid, constants: Any, tangents: int = 1
+) -> Array:
+    """Log-likelihoods, block by block where that is faster; `tangents` are carried along."""
 
-    ``core`` gives, per leaf, the number of axes that belong to one trajectory; batch axes
-    lead. An operand whose entry is None instead has its batch axes after its first axis
-    (time first, so that a scan over it moves nothing).
-    """
-    leaves, tree = jax.tree.flatten(operands)
-    cores: list[int | None] = []
-    for operand, ndims in zip(operands, core, strict=True):
-        n = len(jax.tree.leaves(operand))
-        cores += [None] * n if ndims is None else jax.tree.leaves(ndims)
-    axes: list[list[int | None]] = [[] for _ in range(rank)]
-    arrays = []
-    for leaf, ndim in zip(leaves, cores, strict=True):
-        leaf = jnp.asarray(leaf)
-        first = 0 if ndim is not None else 1
-        if ndim is not None:
-            missing = rank - (leaf.ndim - ndim)
-            leaf = leaf.reshape((1,) * missing + leaf.shape)
-        lengths = leaf.shape[first : first + rank]
-        for axis, length in enumerate(lengths):
-            axes[axis].append(first if length > 1 else None)
-        arrays.append(leaf.squeeze(tuple(first + i for i, n in enumerate(lengths) if n == 1)))
+    def total(*operands: Any) -> Array:
+        return visit_log_likelihoods(program, *operands).sum(-1)
 
-    def flat(*leaves: Any) -> Any:
-        return function(*jax.tree.unflatten(tree, leaves))
-
-    for along in reversed(axes):
-        if any(axis is not None for axis in along):
-            flat = jax.vmap(flat, in_axes=tuple(along))
-    out = flat(*arrays)
-    alone = tuple(i for i, along in enumerate(axes) if all(axis is None for axis in along))
-    return jax.tree.map(lambda leaf: jnp.expand_dims(leaf, alone), out)
+    operands = (y, params, grid, constants)
+    numbers = program.likelihood.step_numbers(program.system)
+    if numbers == 1 or jax.default_backend() != "cpu":
+        return total(*operands)
+    system, own = program.system, _core_ndim(program)
+    core = (own, _param_cores(system), grid_cores(grid, system), None)
+    return map_blocks(total, operands, core, y.shape[: y.ndim - own], numbers * tangents)
 
 
-def _raw(program: Program, y: Any, params: Any, grid: TimeGrid, constants: Any) -> Array:
-    return visit_log_likelihoods(program, y, params, grid, constants).sum(-1)
+def _param_cores(system: BoundSystem) -> dict[str, int]:
+    return {name: len(shape) for name, shape in system.param_shapes.items()}
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -189,12 +168,14 @@ def _forward(program: Program, y: Any, params: Any, grid: Any, constants: Any) -
         inputs["(y)"] = values[0]
     fixed_y, fixed_params, grid, constants = values
 
+    forwards = _few_scalars(program, inputs)
+
     def total(inputs: dict[str, Any]) -> Array:
         y = inputs.get("(y)", fixed_y)
         params = {name: inputs.get(name, value) for name, value in fixed_params.items()}
-        return _raw(program, y, params, grid, constants)
+        return _raw(program, y, params, grid, constants, len(inputs) if forwards else 1)
 
-    if _few_scalars(program, inputs):
+    if forwards:
         value, slopes = _tangents(total, inputs)
         pull = None
     else:

@@ -26,9 +26,10 @@ from pymc_dynsys.discretization.euler_maruyama import safe_sqrt
 from pymc_dynsys.discretization.grid import substep_length
 from pymc_dynsys.filters.base import Data, Likelihood, require_gaussian
 from pymc_dynsys.filters.ensemble_noise import Noise, draw_noise
-from pymc_dynsys.linalg import ldl, psd_factor, unit_lower_solve
+from pymc_dynsys.filters.gaussian import log_density
+from pymc_dynsys.filters.reduce import independent
+from pymc_dynsys.linalg import linearize, outer, psd_factor
 from pymc_dynsys.systems.bound import BoundSystem, Params
-from pymc_dynsys.systems.gaussian import LOG_2PI
 
 UNROLL = 4
 """Most components assimilated by written-out code instead of a loop."""
@@ -155,6 +156,10 @@ class EnKF(Likelihood):
             0 if self.variant == "square_root" else (system.n_observed or 1),
         )
 
+    def step_numbers(self, system: BoundSystem) -> int:
+        """Numbers in an ensemble with its predicted data."""
+        return self.ensemble_size * (system.n_states + (system.n_observed or 1))
+
     def log_likelihood(
         self, system: BoundSystem, params: Params, data: Data, grid: TimeGrid, constants: Any
     ) -> Float[Array, " time"]:
@@ -177,11 +182,11 @@ class EnKF(Likelihood):
             X = give_doses(system, here, X, t, row)
             # Without the barrier XLA repeats the propagation in every reduction below.
             X = jax.lax.optimization_barrier(X)
-            mean = X.mean(0)
-            Y = jax.vmap(lambda x: system.observation_moments(x, t, here)[0])(X)
-            R = system.observation_moments(mean, t, here)[1]
-            analysed, z, loglik = self.analyse(X, Y, y, seen, R, perturbation)
-            return analysed, Ensembles(X, analysed, z, loglik)
+            Z, H, d = sense(system, here, X, t)
+            mean = Z.mean(0)
+            R = system.observation_moments(mean[: system.n_states], t, here)[1]
+            Z, z, loglik = self.analyse(mean, Z - mean[None, :], y - d, seen, H, R, perturbation)
+            return Z[:, : system.n_states], Ensembles(X, Z[:, : system.n_states], z, loglik)
 
         visits = (
             data.y,
@@ -211,6 +216,7 @@ class EnKF(Likelihood):
 
         def step(X: Array, k: Any) -> tuple[Array, None]:
             i, normals = k
+            normals = normals.astype(X.dtype)
             moved = jax.vmap(lambda x, z: scheme.propagate(system, x, t + i * h, h, params, z))(
                 X, normals
             )
@@ -224,64 +230,70 @@ class EnKF(Likelihood):
 
     def analyse(
         self,
-        X: Float[Array, "member state"],
-        Y: Float[Array, "member component"],
+        mean: Float[Array, " column"],
+        A: Float[Array, "member column"],
         y: Float[Array, " component"],
         seen: Bool[Array, " component"] | None,
+        H: Float[Array, "component column"],
         R: Array,
         perturbation: Float[Array, "member component"] | None,
-    ) -> tuple[Float[Array, "member state"], Float[Array, " component"], Float[Array, ""]]:
-        """Condition the ensemble on one datum.
+    ) -> tuple[Float[Array, "member column"], Float[Array, " component"], Float[Array, ""]]:
+        """Condition an ensemble, given as mean and anomalies, on the data ``y = H z + N(0, R)``.
 
-        Returns it with the standardised innovation and the log-density of the datum.
+        Returns it with the standardised innovations and the log-density of the data.
         """
-        flags = jnp.ones(y.shape, bool) if seen is None else seen
+        n = A.shape[0] - 1
+        normals = None if perturbation is None else perturbation.T
         if R.ndim == 2:
-            if seen is not None:
-                R = jnp.where(seen[:, None] & seen[None, :], R, jnp.eye(R.shape[0]))
-                y, Y = jnp.where(seen, y, 0.0), jnp.where(seen[None, :], Y, 0.0)
-            L, R = ldl(R)
-            y, Y = unit_lower_solve(L, y), unit_lower_solve(L, Y.T).T
-        n = X.shape[0] - 1
+            y, H, R = independent(y, seen, H, R)
 
         def assimilate(carry: Any, component: Any) -> Any:
-            X, Y, total = carry
-            j, y, flag, r, normals = component
-            centre = Y[:, j].mean()
-            a = Y[:, j] - centre
-            s = (a * a).sum() / n + r
+            mean, A = carry
+            y, flag, h, r, normals = component
+            a = (A * h[None, :]).sum(1)
+            Ph = (A * a[:, None]).sum(0) / n
+            s = (h * Ph).sum() + r
             positive = (s > 0) & (r >= 0)
             safe = jnp.where(positive, s, 1.0)
-            v = y - centre
-            loglik = -0.5 * (LOG_2PI + jnp.log(safe) + v * v / safe)
-            loglik = jnp.where(positive, loglik, -jnp.inf)
+            v = y - (h * mean).sum()
+            loglik = jnp.where(positive, log_density(v, safe), -jnp.inf)
+            gain, root = Ph / safe, safe_sqrt(r / safe)
             if normals is None:
-                weights = v - a / (1 + safe_sqrt(r / safe))
+                along = -a / (1 + root)
             else:
-                weights = v - a + safe_sqrt(r) * normals
-            if seen is not None:
-                weights = jnp.where(flag, weights, 0.0)
-                loglik = jnp.where(flag, loglik, 0.0)
-            to_states = _covariance(X, a, n) / safe
-            to_data = _covariance(Y, a, n) / safe
-            X = X + weights[:, None] * to_states[None, :]
-            Y = Y + weights[:, None] * to_data[None, :]
-            return (X, Y, total + loglik), v / jnp.sqrt(safe)
+                along = root * jnp.sqrt(safe) * normals - a
+            if flag is not None:
+                gain, loglik = jnp.where(flag, gain, 0.0), jnp.where(flag, loglik, 0.0)
+            return (mean + gain * v, A + outer(along, gain)), (v / jnp.sqrt(safe), loglik)
 
-        carry = (X, Y, jnp.zeros(()))
-        m = y.shape[0]
-        normals = None if perturbation is None else perturbation.T
-        components = (jnp.arange(m), y, flags, R, normals)
-        if m <= UNROLL:
-            errors = []
-            for j in range(m):
-                part = jax.tree.map(lambda of: of[j], components)  # noqa: B023
-                carry, error = assimilate(carry, part)
-                errors.append(error)
-            z = jnp.stack(errors)
+        carry, components = (mean, A), (y, seen, H, R, normals)
+        if y.shape[0] > UNROLL:
+            carry, (z, logliks) = jax.lax.scan(assimilate, carry, components)
         else:
-            carry, z = jax.lax.scan(assimilate, carry, components)
-        return carry[0], z, carry[2]
+            found = []
+            for j in range(y.shape[0]):
+                part = jax.tree.map(lambda of: of[j], components)  # noqa: B023
+                carry, datum = assimilate(carry, part)
+                found.append(datum)
+            z, logliks = (jnp.stack(parts) for parts in zip(*found, strict=True))
+        mean, A = carry
+        return mean[None, :] + A, z, logliks.sum()
+
+
+def sense(
+    system: BoundSystem, params: Params, X: Float[Array, "member state"], t: Any
+) -> tuple[Float[Array, "member column"], Float[Array, "component column"], Array]:
+    """Ensemble whose data are ``H z + d``; predicted data are joined to it where they are not."""
+
+    def predict(x: Array) -> Array:
+        return system.observation_moments(x, t, params)[0]
+
+    if system.structure.affine_observation:
+        offset, H = linearize(predict, jnp.zeros(system.n_states))
+        return X, H, offset
+    Y = jax.vmap(predict)(X)
+    m = Y.shape[1]
+    return jnp.concatenate([X, Y], 1), jnp.eye(m, X.shape[1] + m, X.shape[1]), jnp.zeros(m)
 
 
 def give_doses(
@@ -295,11 +307,3 @@ def give_doses(
     after = jax.vmap(lambda x: system.jump(x, t, params, amount, row.target))(X)
     return jnp.where(given, after, X)
 
-
-def _covariance(
-    Z: Float[Array, "member dimension"], a: Float[Array, " member"], n: int
-) -> Float[Array, " dimension"]:
-    """Sample covariance of each column of `Z` with the anomalies `a`."""
-    # The anomalies sum to zero only to rounding: with a mean far above the spread, Z must be
-    # centred too.
-    return ((Z - Z.mean(0)[None, :]) * a[:, None]).sum(0) / n

@@ -87,6 +87,10 @@ class ODESolve(Likelihood):
                 "variable in params, or use Kalman() or EKF()"
             )
 
+    def step_numbers(self, system: BoundSystem) -> int:
+        """No sums: the solver steps through states."""
+        return 1
+
     def log_likelihood(
         self, system: BoundSystem, params: Params, data: Data, grid: TimeGrid, constants: Any
     ) -> Float[Array, " time"]:

@@ -131,6 +131,11 @@ class UKF(Likelihood):
         u[0] += 1 - self.alpha**2 + self.beta
         return np.concatenate([np.zeros((1, n)), spread, -spread]), w, u
 
+    def step_numbers(self, system: BoundSystem) -> int:
+        """Numbers in the products of sigma points that make a covariance."""
+        d, m = system.n_states, system.n_observed or 1
+        return (2 * d + 1) * d * max(d, m)
+
     def log_likelihood(
         self, system: BoundSystem, params: Params, data: Data, grid: TimeGrid, constants: Any
     ) -> Float[Array, " time"]:

@@ -8,9 +8,17 @@ ordinary library routines take over.
 
 from pymc_dynsys.linalg.factor import ldl, psd_factor, unit_lower_solve
 from pymc_dynsys.linalg.linearize import linearize
-from pymc_dynsys.linalg.products import congruence, matmul, matvec, outer, symmetrize
+from pymc_dynsys.linalg.products import (
+    LARGE,
+    congruence,
+    matmul,
+    matvec,
+    outer,
+    symmetrize,
+)
 
 __all__ = [
+    "LARGE",
     "congruence",
     "ldl",
     "linearize",

@@ -24,7 +24,8 @@ from pymc_dynsys.discretization import (
     default_scheme,
 )
 from pymc_dynsys.discretization.grid import TimeGrid, build_grid, substep_length
-from pymc_dynsys.filters.batch import grid_cores, map_batch
+from pymc_dynsys.filters.batch import grid_cores
+from pymc_dynsys.filters.mapping import map_batch
 from pymc_dynsys.filters.enkf import give_doses
 from pymc_dynsys.filters.kalman import tabulated_crossing
 from pymc_dynsys.filters.ode_solve import ODESolve

@@ -10,7 +10,8 @@ from jaxtyping import Array
 
 from pymc_dynsys.discretization import TimeGrid
 from pymc_dynsys.filters.base import Data, Likelihood
-from pymc_dynsys.filters.batch import Program, as_data, grid_cores, map_batch, on_rows
+from pymc_dynsys.filters.batch import Program, as_data, grid_cores, on_rows
+from pymc_dynsys.filters.mapping import map_batch
 from pymc_dynsys.filters.ekf import EKF, extended_model
 from pymc_dynsys.filters.enkf import EnKF
 from pymc_dynsys.filters.gaussian import LinearModel

@@ -7,7 +7,8 @@ import pytest
 from numpyro import distributions as dist
 
 import pymc_dynsys as pds
-from pymc_dynsys.filters.batch import Program, compiled_log_likelihood, map_batch
+from pymc_dynsys.filters.batch import Program, compiled_log_likelihood
+from pymc_dynsys.filters.mapping import map_batch
 from pymc_dynsys.systems import bind_system
 from tests.helpers import as_arrays, likelihood_function
 
