@@ -13,10 +13,12 @@ from pymc_dynsys.bridge.data import place as name_place
 from pymc_dynsys.bridge.dims import Placed, array_hint, dim_length, labels_of, named_dims, place
 from pymc_dynsys.bridge.schedule import Frame, check_schedule, input_core_shape, make_schedule
 from pymc_dynsys.bridge.times import as_times, find_times
-from pymc_dynsys.discretization import Exact, Schedule
+from pymc_dynsys.discretization import Exact, MomentODE, Schedule
 from pymc_dynsys.discretization.grid import build_grid
 from pymc_dynsys.discretization.stepping import WHOLE
 from pymc_dynsys.filters.base import Likelihood, choose_likelihood
+from pymc_dynsys.filters.execution import DEFAULT, Execution, make_execution
+from pymc_dynsys.filters.ode_solve import ODESolve
 from pymc_dynsys.simulation.paths import Simulator, check_simulator, default_simulator
 from pymc_dynsys.systems.bind import bind_system
 from pymc_dynsys.systems.bound import BoundSystem
@@ -40,6 +42,7 @@ class Assembled:
     times_now: np.ndarray
     t0_now: np.ndarray
     schedule: Schedule | None = None
+    execution: Execution = DEFAULT
     unit: str | None = None
     origin: Any = None
     announcements: tuple[str, ...] = field(default=())
@@ -66,6 +69,8 @@ def assemble(
     dims: tuple[str, ...],
     likelihood: Likelihood | None,
     simulator: Simulator | None,
+    devices: Any,
+    dtype: Any,
     model: Any,
 ) -> Assembled:
     """Resolve names, dims, times and defaults; everything wrong is an error here."""
@@ -135,6 +140,13 @@ def assemble(
     if simulator is None:
         simulator, _ = default_simulator(system, gaps)
     check_simulator(simulator, system)
+    execution = make_execution(devices, dtype, lengths)
+    solver = likelihood if isinstance(likelihood, ODESolve) else likelihood.discretization
+    if execution.dtype == "float32" and isinstance(solver, ODESolve | MomentODE):
+        raise ValueError(
+            f"dtype: {type(solver).__name__} controls its error in double precision only; leave "
+            "dtype out, or choose another discretization"
+        )
     return Assembled(
         system=system,
         params=placed,
@@ -149,6 +161,7 @@ def assemble(
         times_now=times_now,
         t0_now=t0_now,
         schedule=schedule,
+        execution=execution,
         unit=unit,
         origin=origin,
         announcements=tuple(announcements),

@@ -17,6 +17,7 @@ from pymc_dynsys.bridge.ops import LogLikelihood
 from pymc_dynsys.discretization import Schedule
 from pymc_dynsys.filters.base import Likelihood
 from pymc_dynsys.filters.batch import Program
+from pymc_dynsys.filters.execution import DEFAULT, Execution
 from pymc_dynsys.simulation.paths import Simulator, path_grid, simulate_paths
 from pymc_dynsys.systems.bound import BoundSystem
 
@@ -29,6 +30,7 @@ class Specification:
     likelihood: Likelihood
     simulator: Simulator
     schedule: Schedule | None = None
+    execution: Execution = DEFAULT
     unit: str | None = None
     origin: Any = None
 
@@ -111,7 +113,8 @@ def _log_likelihood(
     """One number a trajectory; whether data are complete is known when they are constant."""
     (value,) = values
     complete = isinstance(value, Constant) and not np.isnan(value.data).any()
-    program = Program(op.spec.system, op.spec.likelihood, complete, op.spec.schedule)
+    spec = op.spec
+    program = Program(spec.system, spec.likelihood, complete, spec.schedule, spec.execution)
     return LogLikelihood(program)(value, *params)
 
 

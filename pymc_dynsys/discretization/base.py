@@ -1,6 +1,6 @@
 """What every discretization offers to the filters and the simulator."""
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -28,6 +28,9 @@ class Transition(NamedTuple):
 
 class Discretization:
     """Base of the schemes: a frozen dataclass with one step of mathematics per method."""
+
+    differentiates_forwards: ClassVar[bool] = True
+    """Whether JAX can take derivatives along with the values, not only on the way back."""
 
     @property
     def longest_step(self) -> float | None:

@@ -47,6 +47,8 @@ class MomentODE(Discretization):
     1e-08
     """
 
+    differentiates_forwards = False
+
     rtol: float = 1e-6
     atol: float = 1e-8
     max_steps: int = 4096

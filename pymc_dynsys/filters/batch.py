@@ -18,7 +18,9 @@ from jaxtyping import Array
 
 from pymc_dynsys.discretization import Schedule, TimeGrid, build_grid
 from pymc_dynsys.filters.base import Data, Likelihood
-from pymc_dynsys.filters.mapping import map_batch, map_blocks
+from pymc_dynsys.filters.execution import DEFAULT, Execution
+from pymc_dynsys.filters.mapping import Part, block_size, longest, map_batch, map_blocks
+from pymc_dynsys.filters.sharding import map_shards
 from pymc_dynsys.systems.bound import BoundSystem
 
 
@@ -36,12 +38,15 @@ class Program:
         Whether the data are known to have no missing value.
     schedule : Schedule, optional
         Events and inputs.
+    execution : Execution
+        On which devices and in which precision.
     """
 
     system: BoundSystem
     likelihood: Likelihood
     complete: bool
     schedule: Schedule | None = None
+    execution: Execution = DEFAULT
 
     def prepare(self, times: Any, t0: Any) -> TimeGrid:
         """Grid of gaps; done once, outside compiled code, when the times are known."""
@@ -132,21 +137,35 @@ def grid_cores(grid: TimeGrid, system: BoundSystem) -> Any:
     return replace(cores, rows=rows)
 
 
-def _raw(
+def totals(
     program: Program, y: Any, params: Any, grid: TimeGrid, constants: Any, tangents: int = 1
 ) -> Array:
-    """Log-likelihoods, block by block where that is faster; `tangents` are carried along."""
-
-    def total(*operands: Any) -> Array:
-        return visit_log_likelihoods(program, *operands).sum(-1)
-
-    operands = (y, params, grid, constants)
-    numbers = program.likelihood.step_numbers(program.system)
-    if numbers == 1 or jax.default_backend() != "cpu":
-        return total(*operands)
-    system, own = program.system, _core_ndim(program)
+    """Log-likelihoods, in blocks and on several devices where asked; `tangents` go along."""
+    system, own, execution = program.system, _core_ndim(program), program.execution
     core = (own, _param_cores(system), grid_cores(grid, system), None)
-    return map_blocks(total, operands, core, y.shape[: y.ndim - own], numbers * tangents)
+    batch = y.shape[: y.ndim - own]
+
+    def whole(*operands: Any) -> Array:
+        with execution.precision():
+            visits = visit_log_likelihoods(program, *operands)
+        return visits.astype(jnp.float64).sum(-1)
+
+    operands = execution.cast((y, params, grid, constants))
+    if not batch:
+        return whole(*operands)
+    axis = longest(batch)
+    size = batch[axis]
+    if execution.platform == "cpu":
+        size = block_size(batch, axis, tangents, program.likelihood.step_numbers(system))
+
+    def blocks(part: Part, *operands: Any) -> Array:
+        return map_blocks(whole, operands, core, len(batch), part, size)
+
+    if execution.devices is not None:
+        return map_shards(blocks, operands, axis, batch[axis], execution.mesh_devices)
+    if size >= batch[axis]:
+        return whole(*operands)
+    return blocks(Part(axis, 0, batch[axis]), *operands)
 
 
 def _param_cores(system: BoundSystem) -> dict[str, int]:
@@ -156,7 +175,7 @@ def _param_cores(system: BoundSystem) -> dict[str, int]:
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _guarded(program: Program, y: Any, params: Any, grid: TimeGrid, constants: Any) -> Array:
     """Log-likelihood with minus infinity, and a zero gradient, where it is not a number."""
-    total = _raw(program, y, params, grid, constants)
+    total = totals(program, y, params, grid, constants)
     return jnp.where(jnp.isfinite(total), total, -jnp.inf)
 
 
@@ -173,7 +192,7 @@ def _forward(program: Program, y: Any, params: Any, grid: Any, constants: Any) -
     def total(inputs: dict[str, Any]) -> Array:
         y = inputs.get("(y)", fixed_y)
         params = {name: inputs.get(name, value) for name, value in fixed_params.items()}
-        return _raw(program, y, params, grid, constants, len(inputs) if forwards else 1)
+        return totals(program, y, params, grid, constants, len(inputs) if forwards else 1)
 
     if forwards:
         value, slopes = _tangents(total, inputs)
@@ -200,6 +219,8 @@ def _is_primal(leaf: Any) -> bool:
 
 def _few_scalars(program: Program, inputs: Mapping[str, Any]) -> bool:
     """Whether forward mode, one pass a scalar, is cheaper than one reverse pass."""
+    if not program.likelihood.scheme(program.system).differentiates_forwards:
+        return False
     limit = program.likelihood.forward_scalars
     shapes = program.system.param_shapes
     return 0 < len(inputs) <= limit and all(shapes.get(name) == () for name in inputs)

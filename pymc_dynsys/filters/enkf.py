@@ -198,7 +198,8 @@ class EnKF(Likelihood):
             None if noise.observation is None else jnp.asarray(noise.observation),
             jax.tree.map(jnp.asarray, grid.rows),
         )
-        return jax.lax.scan(visit, start, visits)[1]
+        # A gradient keeps the ensembles between visits and computes the rest again.
+        return jax.lax.scan(jax.checkpoint(visit, prevent_cse=False), start, visits)[1]
 
     def forecast(
         self,
@@ -216,9 +217,8 @@ class EnKF(Likelihood):
 
         def step(X: Array, k: Any) -> tuple[Array, None]:
             i, normals = k
-            normals = normals.astype(X.dtype)
             moved = jax.vmap(lambda x, z: scheme.propagate(system, x, t + i * h, h, params, z))(
-                X, normals
+                X, normals.astype(X.dtype)
             )
             return jnp.where(i < steps, moved, X) if varied else moved, None
 
@@ -306,4 +306,3 @@ def give_doses(
     amount = jnp.where(given, row.amount, 0.0)
     after = jax.vmap(lambda x: system.jump(x, t, params, amount, row.target))(X)
     return jnp.where(given, after, X)
-

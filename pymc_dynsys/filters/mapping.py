@@ -4,11 +4,13 @@ In both, only the axes along which an input really varies are mapped: a batch ax
 is dropped, not broadcast.
 """
 
+import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 STEP = 4095
@@ -18,6 +20,14 @@ It is also the most that XLA compiles into a loop of its own. Longer sums it han
 (YNNPACK), which in the batched forms met here takes 1.6 times (two states, 1000 trajectories) to
 6 times (eight states, 300) as long for the whole gradient.
 """
+
+
+class Part(NamedTuple):
+    """Entries `start` to ``start + length`` of a batch axis."""
+
+    axis: int
+    start: Any
+    length: int
 
 
 def map_batch(
@@ -52,50 +62,54 @@ def map_batch(
     return jax.tree.map(lambda leaf: jnp.expand_dims(leaf, alone), out)
 
 
-def block_size(batch: tuple[int, ...], axis: int, numbers: int) -> int:
-    """Entries of the axis `axis` to take at a time, when one trajectory's step sums `numbers`."""
-    for i, length in enumerate(batch):
-        numbers *= 1 if i == axis else length
-    return max(1, STEP // max(1, numbers))
-
-
 def map_blocks(
     function: Callable[..., Array],
     operands: tuple[Any, ...],
     core: tuple[Any, ...],
-    batch: tuple[int, ...],
-    numbers: int,
+    rank: int,
+    part: Part,
+    size: int,
 ) -> Array:
-    """``function(*operands)`` of shape `batch`, computed so many trajectories at a time.
+    """Part of the result of ``function(*operands)``, computed `size` entries at a time.
 
-    Blocks are cut along the longest batch axis, so that no sum within a filter's step is over more
-    than :data:`STEP` numbers. The last overlaps the one before it where they do not come out even.
+    ``core`` and ``rank`` are as in :func:`map_batch`. The last block overlaps the one before it
+    where they do not come out even.
     """
-    if not batch:
-        return function(*operands)
-    axis = max(range(len(batch)), key=lambda i: batch[i])
-    length, size = batch[axis], block_size(batch, axis, numbers)
-    if size >= length:
-        return function(*operands)
+    axis, start, length = part
     tree = jax.tree.structure(operands)
     placed = [
         (leaf, first + axis if first + axis >= 0 and leaf.shape[first + axis] > 1 else None)
-        for leaf, first in _leaves(operands, core, len(batch))
+        for leaf, first in _leaves(operands, core, rank)
     ]
-    n_blocks = -(-length // size)
 
-    def block(i: Any) -> Array:
-        start = jnp.minimum(i * size, length - size)
+    def block(first: Any, size: int) -> Array:
         cut = [
-            leaf if at is None else jax.lax.dynamic_slice_in_dim(leaf, start, size, at)
+            leaf if at is None else jax.lax.dynamic_slice_in_dim(leaf, first, size, at)
             for leaf, at in placed
         ]
         return jnp.moveaxis(function(*jax.tree.unflatten(tree, cut)), axis, 0)
 
-    found = jax.lax.map(block, jnp.arange(n_blocks))
+    if size >= length:
+        return jnp.moveaxis(block(start, length), 0, axis)
+    n_blocks = -(-length // size)
+    firsts = start + np.minimum(np.arange(n_blocks) * size, length - size)
+    found = jax.lax.map(lambda first: block(first, size), firsts)
     known = n_blocks * size - length
-    first = found[:-1].reshape(-1, *found.shape[2:])
-    return jnp.moveaxis(jnp.concatenate([first, found[-1, known:]]), 0, axis)
+    before = found[:-1].reshape(-1, *found.shape[2:])
+    return jnp.moveaxis(jnp.concatenate([before, found[-1, known:]]), 0, axis)
+
+
+def longest(batch: tuple[int, ...]) -> int:
+    """The batch axis with most entries."""
+    return max(range(len(batch)), key=lambda i: batch[i])
+
+
+def block_size(batch: tuple[int, ...], axis: int, tangents: int, numbers: int) -> int:
+    """Entries of a batch axis to take at a time, if a step's longest sum is over `numbers`."""
+    if numbers == 1:
+        return batch[axis]
+    others = math.prod(batch) // batch[axis]
+    return max(1, STEP // (tangents * numbers * others))
 
 
 def _leaves(

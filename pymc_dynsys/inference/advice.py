@@ -77,6 +77,10 @@ def advise(
             f"{'the exact' if exact else 'another approximate'} likelihood, {other!r}, differs by "
             f"up to {change:.2g} nats a trajectory: {verdict}"
         )
+    change = worst("precision_change")
+    if change > 0:
+        verdict = "ask for dtype='float64'" if change > TOLERABLE else "single precision will do"
+        out.append(f"double precision changes a trajectory by up to {change:.2g} nats: {verdict}")
     if not out:
         exact = isinstance(likelihood, Kalman) and not halved
         out.append(

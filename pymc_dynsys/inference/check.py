@@ -16,7 +16,8 @@ from pymc_dynsys.bridge.fitted import Fitted, find_trajectory
 from pymc_dynsys.discretization import EulerMaruyama, LocalLinearization, MomentODE
 from pymc_dynsys.filters import EKF, UKF, EnKF, Kalman
 from pymc_dynsys.filters.base import Likelihood
-from pymc_dynsys.filters.batch import constants_of, visit_log_likelihoods
+from pymc_dynsys.filters.batch import constants_of, totals, visit_log_likelihoods
+from pymc_dynsys.filters.execution import DEFAULT, Execution
 from pymc_dynsys.inference import blocks
 from pymc_dynsys.inference.advice import advise
 from pymc_dynsys.inference.states import draws_of
@@ -66,7 +67,9 @@ def check_likelihood(
         ``reference_change``
             change to another likelihood, the one in the attribute ``reference``: the exact one
             where it exists, else ``EKF`` for an ensemble filter and an ensemble of 1,000 members
-            for ``EKF`` and ``UKF``; averages over the seeds.
+            for ``EKF`` and ``UKF``; averages over the seeds;
+        ``precision_change``
+            change to double precision, 0 where the model has it already.
 
         ``finite`` and ``gradient_finite`` say where the likelihood and its gradient are numbers.
         The attribute ``advice`` has a sentence for each thing to do, also logged.
@@ -103,11 +106,17 @@ def check_likelihood(
     likelihood, n = fitted.spec.likelihood, len(chosen)
     seeds = range(n_seeds) if isinstance(likelihood, EnKF) else range(1)
 
-    def evaluate(changed: Any, of_seeds: Any = seeds, finer: bool = False) -> np.ndarray:
-        return _values(fitted, changed, params, of_seeds, n, finer)
+    def evaluate(
+        changed: Any, of_seeds: Any = seeds, finer: bool = False, execution: Execution = DEFAULT
+    ) -> np.ndarray:
+        return _values(fitted, changed, params, of_seeds, n, finer, execution)
 
-    own = evaluate(likelihood, [getattr(likelihood, "seed", 0)])[0]
-    several = evaluate(likelihood) if len(seeds) > 1 else own[None]
+    single = fitted.spec.execution.dtype == "float32"
+    own_seed = [getattr(likelihood, "seed", 0)]
+    own = exact_own = evaluate(likelihood, own_seed)[0]
+    if single:
+        own = evaluate(likelihood, own_seed, execution=Execution(dtype="float32"))[0]
+    several = evaluate(likelihood) if len(seeds) > 1 else exact_own[None]
     middle = several.mean(0)
     halved = isinstance(
         getattr(likelihood, "discretization", None), EulerMaruyama | LocalLinearization
@@ -131,6 +140,7 @@ def check_likelihood(
             "seed_sd": (dims, several.std(0, ddof=1) if len(seeds) > 1 else np.zeros(own.shape)),
             "step_change": (dims, step_change),
             "reference_change": (dims, reference_change),
+            "precision_change": (dims, exact_own - own),
             "finite": (dims, np.isfinite(own)),
             "gradient_finite": (dims, np.broadcast_to(finite_slopes, own.shape)),
         },
@@ -178,10 +188,16 @@ def _gaps(fitted: Fitted) -> np.ndarray:
 
 
 def _values(
-    fitted: Fitted, likelihood: Any, params: Any, seeds: Any, n_draws: int, finer: bool
+    fitted: Fitted,
+    likelihood: Any,
+    params: Any,
+    seeds: Any,
+    n_draws: int,
+    finer: bool,
+    execution: Execution,
 ) -> np.ndarray:
     """Log-likelihoods ``(seed, draw, *batch)``; one program for all seeds."""
-    program = replace(fitted.program, likelihood=likelihood)
+    program = replace(fitted.program, likelihood=likelihood, execution=execution)
     grid = program.prepare(fitted.times, fitted.t0)
     if finer:
         grid = replace(
@@ -194,7 +210,7 @@ def _values(
 
     @jax.jit
     def total(constants: Any) -> Any:
-        return visit_log_likelihoods(program, y, params, grid, constants).sum(-1)
+        return totals(program, y, params, grid, constants)
 
     out = []
     for seed in seeds:

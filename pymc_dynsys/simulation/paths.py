@@ -25,9 +25,9 @@ from pymc_dynsys.discretization import (
 )
 from pymc_dynsys.discretization.grid import TimeGrid, build_grid, substep_length
 from pymc_dynsys.filters.batch import grid_cores
-from pymc_dynsys.filters.mapping import map_batch
 from pymc_dynsys.filters.enkf import give_doses
 from pymc_dynsys.filters.kalman import tabulated_crossing
+from pymc_dynsys.filters.mapping import map_batch
 from pymc_dynsys.filters.ode_solve import ODESolve
 from pymc_dynsys.linalg import matvec, psd_factor
 from pymc_dynsys.systems.bound import BoundSystem, Params

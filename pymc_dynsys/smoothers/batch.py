@@ -11,11 +11,11 @@ from jaxtyping import Array
 from pymc_dynsys.discretization import TimeGrid
 from pymc_dynsys.filters.base import Data, Likelihood
 from pymc_dynsys.filters.batch import Program, as_data, grid_cores, on_rows
-from pymc_dynsys.filters.mapping import map_batch
 from pymc_dynsys.filters.ekf import EKF, extended_model
 from pymc_dynsys.filters.enkf import EnKF
 from pymc_dynsys.filters.gaussian import LinearModel
 from pymc_dynsys.filters.kalman import Kalman, linear_model
+from pymc_dynsys.filters.mapping import map_batch
 from pymc_dynsys.filters.ode_solve import ODESolve
 from pymc_dynsys.filters.ukf import UKF, unscented_model
 from pymc_dynsys.smoothers import diffuse, ensemble, gaussian, solution

@@ -132,7 +132,7 @@ def gaussian_moments(law: Any) -> tuple[Array, Array] | None:
     are independent, and as a matrix otherwise. A negative scale gives NaN, not its square.
     """
     if isinstance(law, Gaussian):
-        return law.loc, law.cov
+        return jnp.asarray(law.loc, float), jnp.asarray(law.cov, float)
     if isinstance(law, dist.Delta):
         mean = jnp.asarray(law.v, float)
         return mean, jnp.zeros_like(mean)

@@ -1,0 +1,168 @@
+"""This package, through the log-density that `pm.sample` compiles."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pymc as pm
+from data import COUPLING, INITIAL_VARIANCE, KICK, NOISE, RATE, SIGMA, Arrays
+from numpyro import distributions as dist
+from pymc.sampling.jax import get_jaxified_logp
+from works import Work
+
+import pymc_dynsys as pds
+
+OU = pds.SDE(
+    states=("level",),
+    drift=lambda level, mu, rate: -rate * (level - mu),
+    diffusion=lambda sigma: sigma,
+    initial=dist.Normal(0.0, INITIAL_VARIANCE**0.5),
+    observation=lambda level, noise: dist.Normal(level, noise),
+)
+
+
+def build(work: Work, data: Arrays) -> Callable:
+    """Value and gradient of the joint log-density at a dict of parameters."""
+    model = make_model(work, data)
+    # Despite the name of its option this is the log-density itself, not its negative.
+    log_density = get_jaxified_logp(model)
+    names = [value.name for value in model.value_vars]
+    return jax.value_and_grad(lambda point: log_density([point[name] for name in names]))
+
+
+def sample(work: Work, data: Arrays, seed: int) -> Arrays:
+    """Draws by parameter."""
+    idata = pm.sample(
+        model=make_model(work, data),
+        nuts_sampler="numpyro",
+        tune=work.draws,
+        draws=work.draws,
+        chains=1,
+        random_seed=seed,
+        progressbar=False,
+    )
+    return {name: idata["posterior"][name].values[0] for name in ("mu_global", "mu")}
+
+
+def make_model(work: Work, data: Arrays) -> pm.Model:
+    """The PyMC model of a work."""
+    make = {"ou": ou, "two-layer": two_layer, "ragged": ragged}
+    make |= {"nonlinear": oscillators, "lgssm": lgssm}
+    return make[work.family](work, data)
+
+
+def likelihood(work: Work) -> pds.Kalman | pds.EKF | pds.EnKF:
+    if work.likelihood == "kalman":
+        return pds.Kalman()
+    if work.likelihood == "ekf":
+        return pds.EKF(pds.EulerMaruyama())
+    return pds.EnKF(work.members, discretization=pds.EulerMaruyama(dt=0.05))
+
+
+def ou(work: Work, data: Arrays) -> pm.Model:
+    coords = {"subject": np.arange(work.subjects), "time": data["times"]}
+    with pm.Model(coords=coords) as model:
+        mu_global = pm.Normal("mu_global", 0.0, 0.5)
+        params = {"mu": pm.Normal("mu", mu_global, 1.0, dims="subject")}
+        for name, truth in (("rate", RATE), ("sigma", SIGMA), ("noise", NOISE)):
+            known = work.variant == "mu"
+            log = np.log(truth)
+            params[name] = truth if known else pm.math.exp(pm.Normal(f"log_{name}", log, 1.0))
+        pds.Trajectory(
+            "y",
+            OU,
+            params=params,
+            observed=data["y"],
+            dims=("subject", "time"),
+            likelihood=likelihood(work),
+        )
+    return model
+
+
+def two_layer(work: Work, data: Arrays) -> pm.Model:
+    coords = {"group": np.arange(3), "subject": np.arange(3), "time": data["times"]}
+    with pm.Model(coords=coords) as model:
+        mu_global = pm.Normal("mu_global", 0.0, 0.5)
+        mu_group = pm.Normal("mu_group", mu_global, 2.0, dims="group")
+        mu = pm.Normal("mu", mu_group[:, None], 0.2, dims=("group", "subject"))
+        pds.Trajectory(
+            "y",
+            OU,
+            params={"mu": mu, "rate": RATE, "sigma": SIGMA, "noise": NOISE},
+            observed=data["y"],
+            dims=("group", "subject", "time"),
+            likelihood=likelihood(work),
+        )
+    return model
+
+
+def ragged(work: Work, data: Arrays) -> pm.Model:
+    panel = pds.panel(pd.DataFrame(data), subject="subject", time="time", observed="y")
+    with pm.Model(coords=pds.coords(panel)) as model:
+        mu_global = pm.Normal("mu_global", 0.0, 0.5)
+        mu = pm.Normal("mu", mu_global, 1.0, dims="subject")
+        params = {"mu": mu, "rate": RATE, "sigma": SIGMA, "noise": NOISE}
+        pds.Trajectory("y", OU, params=params, observed=panel["y"], likelihood=likelihood(work))
+    return model
+
+
+def oscillators(work: Work, data: Arrays) -> pm.Model:
+    n = work.states
+
+    def drift(x, stiffness, pull):
+        place, speed = x[::2], x[1::2]
+        ends = jnp.pad(place, 1, mode="edge")
+        neighbours = ends[2:] - 2 * place + ends[:-2]
+        force = stiffness * (1 - place**2) * speed - pull * place + COUPLING * neighbours
+        return jnp.stack([speed, force], axis=-1).reshape(-1)
+
+    chain = pds.SDE(
+        drift=drift,
+        diffusion=KICK,
+        initial=dist.MultivariateNormal(np.zeros(n), np.eye(n)),
+        observation=lambda x: dist.Normal(x[::2], NOISE).to_event(1),
+    )
+    coords = {"subject": np.arange(work.subjects), "time": data["times"]}
+    with pm.Model(coords=coords | {"place": np.arange(n // 2)}) as model:
+        stiffness = pm.Normal("stiffness", 1.0, 0.5, dims="subject")
+        pull = pm.Normal("pull", 1.0, 0.2)
+        pds.Trajectory(
+            "y",
+            chain,
+            params={"stiffness": stiffness, "pull": pull},
+            observed=data["y"],
+            dims=("subject", "time", "place"),
+            likelihood=likelihood(work),
+        )
+    return model
+
+
+def lgssm(work: Work, data: Arrays) -> pm.Model:
+    T, m = data["y"].shape
+    with pm.Model(coords={"time": np.arange(float(T)), "sensor": np.arange(m)}) as model:
+        if work.variant == "full":
+            R = covariance("R", m)
+        else:
+            R = pm.Deterministic("R", pm.math.exp(2 * pm.Normal("log_noise", shape=m)))
+        system = pds.linear_gaussian(
+            F=pm.Normal("F", shape=(2, 2)),
+            b=pm.Normal("b", shape=2),
+            Q=covariance("Q", 2),
+            H=pm.Normal("H", shape=(m, 2)),
+            d=pm.Normal("d", shape=m),
+            R=R,
+            m0=pm.Normal("m0", shape=2),
+            P0=covariance("P0", 2),
+        )
+        pds.Trajectory(
+            "y", system, observed=data["y"], dims=("time", "sensor"), likelihood=likelihood(work)
+        )
+    return model
+
+
+def covariance(name: str, n: int):
+    """L L', with independent normals for the lower triangle of L, row by row."""
+    root = pm.expand_packed_triangular(n, pm.Normal(f"{name}_root", shape=n * (n + 1) // 2))
+    return pm.Deterministic(name, root @ root.T)

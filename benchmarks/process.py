@@ -1,0 +1,100 @@
+"""A contender's process: how it is started, asked and ended."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from threading import Timer
+
+from works import CONTENDERS, OURS, Work
+
+HERE = Path(__file__).parent
+PATIENCE_S = 1800
+"""How long any single answer may take."""
+
+
+class Failed(RuntimeError):
+    """A contender's process ended without an answer."""
+
+
+class Process:
+    """One contender on one work."""
+
+    def __init__(self, contender: str, work: Work, data: Path, seed: int = 0) -> None:
+        arguments = [HERE / "worker.py", contender, json.dumps(asdict(work)), data, seed]
+        self.errors = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(
+            [*interpreter(contender), *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+            env=environment(),
+            # A group of its own, so that ending it ends what uv started too.
+            start_new_session=True,
+        )
+
+    def ask(self, question: dict) -> dict:
+        """Send a question and wait for the answer."""
+        # If it is gone, the answer will say so.
+        with suppress(BrokenPipeError):
+            print(json.dumps(question), file=self.process.stdin, flush=True)
+        return self.answer()
+
+    def answer(self) -> dict:
+        """Wait for what the process says next."""
+        alarm = Timer(PATIENCE_S, self.kill)
+        alarm.daemon = True
+        alarm.start()
+        line = self.process.stdout.readline()
+        alarm.cancel()
+        if not line:
+            self.process.wait()
+            self.errors.seek(0)
+            last = self.errors.read().strip().splitlines()[-3:]
+            status = f"ended with status {self.process.returncode}"
+            raise Failed(" | ".join([status, *last]))
+        return json.loads(line)
+
+    def finish(self) -> dict:
+        """Let it end by itself and take its last words."""
+        self.process.stdin.close()
+        return self.answer()
+
+    def close(self) -> None:
+        """End it, whatever state it is in."""
+        self.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self.errors):
+            with suppress(BrokenPipeError):
+                stream.close()
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+
+def interpreter(contender: str) -> list[str]:
+    """Python with the contender: the project's own, or one that uv makes and keeps for a peer."""
+    if contender == OURS:
+        return [sys.executable]
+    peer = CONTENDERS[contender]
+    # The same jax for all, so that only the packages differ.
+    needs = [f"{peer.package}=={peer.version}", f"jax=={version('jax')}"]
+    packages = [part for need in needs for part in ("--with", need)]
+    uv = os.environ.get("UV") or shutil.which("uv") or "uv"
+    base = getattr(sys, "_base_executable", sys.executable)
+    return [uv, "run", "--quiet", "--no-project", "--python", base, *packages, "python"]
+
+
+def environment() -> dict[str, str]:
+    """All compute on the CPU, and peers do not see the project's environment."""
+    kept = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    return kept | {"JAX_PLATFORMS": "cpu"}

@@ -1,0 +1,168 @@
+"""One work: all contenders checked against the reference, then timed in turns."""
+
+import statistics
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import data
+import numpy as np
+import reference
+from judge import fault
+from process import Failed, Process
+from works import OURS, Work
+
+BATCH_S = 0.05
+ROUNDS, FEWER_ROUNDS, LONG_CALL_S = 9, 3, 1.0
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Result:
+    """What came out for a contender; `trouble` says why there are no times."""
+
+    work: str
+    contender: str
+    trouble: str = ""
+    figures: dict[str, float] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def race(work: Work, contenders: list[str], say: Say) -> list[Result]:
+    """Results of all contenders on a work, ours first."""
+    free = free_memory_gb()
+    if work.memory_gb > free:
+        why = f"not run: needs about {work.memory_gb:.0f} GB, {free:.0f} GB are free"
+        return [Result(work.name, name, why) for name in contenders]
+    arrays, point = data.make(work)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "work.npz"
+        named = {f"data:{name}": value for name, value in arrays.items()}
+        np.savez(path, **named, **{f"point:{name}": value for name, value in point.items()})
+        if work.draws:
+            return sampled(work, contenders, path, say)
+        return timed(work, contenders, path, (arrays, point), say)
+
+
+def timed(
+    work: Work, contenders: list[str], path: Path, arrays: tuple[dict, dict], say: Say
+) -> list[Result]:
+    """First calls, checks, and the time of a call."""
+    say("reference")
+    expected = reference.check_points(work, *arrays)
+    results, live = [], {}
+    try:
+        for name in contenders:
+            say(f"{name}: first call")
+            result = Result(work.name, name)
+            results.append(result)
+            process = Process(name, work, path)
+            try:
+                report = process.answer()
+            except Failed as failure:
+                result.trouble = f"FAILED: {failure}"
+                process.close()
+                continue
+            gradient = {key: np.asarray(part) for key, part in report.pop("gradient").items()}
+            result.versions = report.pop("versions")
+            result.figures = report | {"value_difference": report["value"] - expected[0]}
+            wrong = fault(work, arrays[1], report["value"], gradient, expected)
+            if wrong:
+                result.trouble = f"WRONG: {wrong}"
+                process.close()
+                continue
+            live[name] = process, result
+        say("timing " + ", ".join(live))
+        in_turns(live)
+    finally:
+        for process, _ in live.values():
+            process.close()
+    return results
+
+
+def in_turns(live: dict[str, tuple[Process, Result]]) -> None:
+    """Median time of a call; in every round each process has one batch while the others wait."""
+    times: dict[str, list[float]] = {name: [] for name in live}
+    for number in range(1 + ROUNDS):
+        for name, (process, result) in live.items():
+            long = bool(times[name]) and times[name][-1] > LONG_CALL_S
+            if result.trouble or (long and number > FEWER_ROUNDS):
+                continue
+            try:
+                times[name].append(process.ask({"seconds": BATCH_S})["seconds"])
+            except Failed as failure:
+                result.trouble = f"FAILED: {failure}"
+    for name, (process, result) in live.items():
+        if not result.trouble:
+            # The first batch only warms up.
+            result.figures["call_s"] = statistics.median(times[name][1:])
+            result.figures["fastest_call_s"] = min(times[name][1:])
+            result.figures |= process.finish()
+
+
+def sampled(work: Work, contenders: list[str], path: Path, say: Say) -> list[Result]:
+    """Medians over fresh processes, one contender after the other in every repetition."""
+    results = {name: Result(work.name, name) for name in contenders}
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
+    for seed in range(work.repetitions):
+        for name, result in results.items():
+            if result.trouble:
+                continue
+            say(f"{name}: run {seed + 1} of {work.repetitions}")
+            process = Process(name, work, path, seed)
+            try:
+                report = process.answer()
+                result.versions = report.pop("versions")
+                runs[name].append(report | effective_sizes(path.with_name(f"draws-{name}.npz")))
+            except Failed as failure:
+                result.trouble = f"FAILED: {failure}"
+            finally:
+                process.close()
+    for name, result in results.items():
+        if not result.trouble:
+            for key in runs[name][0]:
+                result.figures[key] = statistics.median(run[key] for run in runs[name])
+            per_second = [run["ess"] / run["seconds"] for run in runs[name]]
+            result.figures["ess_per_s"] = statistics.median(per_second)
+    disagreements(results)
+    return list(results.values())
+
+
+def effective_sizes(path: Path) -> dict[str, float]:
+    """Smallest bulk effective sample size, and the posterior mean of the population."""
+    import arviz as az
+
+    draws = dict(np.load(path))
+    idata = az.from_dict({"posterior": {name: value[None] for name, value in draws.items()}})
+    sizes = az.ess(idata, method="bulk")
+    smallest = min(float(sizes[name].min()) for name in draws)
+    return {
+        "ess": smallest,
+        "mean": float(draws["mu_global"].mean()),
+        "sd": float(draws["mu_global"].std()),
+    }
+
+
+def disagreements(results: dict[str, Result]) -> None:
+    """Say so where a peer's posterior mean lies more than four standard errors from ours."""
+    ours = results.get(OURS)
+    for name, result in results.items():
+        if ours is None or ours.trouble or result.trouble or name == OURS:
+            continue
+        errors = [r.figures["sd"] / np.sqrt(r.figures["ess"]) for r in (ours, result)]
+        gap = abs(ours.figures["mean"] - result.figures["mean"])
+        if not gap <= 4 * np.hypot(*errors):
+            result.trouble = f"WRONG: posterior mean of mu_global {gap:.2g} from ours"
+
+
+def free_memory_gb() -> float:
+    """Memory that a new process can have, where the system says so."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return float("inf")
+    kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in lines}
+    return kilobytes["MemAvailable"] * 1024 / 1e9

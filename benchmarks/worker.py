@@ -1,0 +1,100 @@
+"""One contender on one work, in a process of its own; JSON lines in and out.
+
+    worker.py CONTENDER WORK DATA [SEED]
+
+It reads the arrays of DATA (.npz), builds, makes the first call and reports; then it answers each
+{"seconds": s} with the time of a call, taken over a batch of about s seconds, until its input ends.
+For a work that samples it draws with SEED instead, leaves the draws beside DATA, and reports.
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TextIO
+
+import jax
+import numpy as np
+
+jax.config.update("jax_enable_x64", True)
+
+from works import CONTENDERS, Work  # noqa: E402
+
+
+def main() -> None:
+    out = protocol_only()
+    name, work, path = sys.argv[1], Work(**json.loads(sys.argv[2])), Path(sys.argv[3])
+    contender = CONTENDERS[name]
+    module = import_module(f"contenders.{contender.module}")
+    arrays = dict(np.load(path))
+    data = {key[5:]: arrays[key] for key in arrays if key.startswith("data:")}
+    point = {key[6:]: arrays[key] for key in arrays if key.startswith("point:")}
+    versions = {package: version(package) for package in (contender.package, "jax", "numpy")}
+    start = peak_mb()
+    if work.draws:
+        begun = time.perf_counter()
+        draws = module.sample(work, data, int(sys.argv[4]))
+        report = {"seconds": time.perf_counter() - begun}
+        np.savez(path.with_name(f"draws-{name}.npz"), **draws)
+        send(out, report | {"versions": versions, **memory(start)})
+        return
+    begun = time.perf_counter()
+    function = jax.jit(module.build(work, data))
+    point = jax.tree.map(jax.numpy.asarray, point)
+    built = time.perf_counter()
+    value, gradient = jax.block_until_ready(function(point))
+    first = time.perf_counter()
+    report = {"build_s": built - begun, "first_call_s": first - built, "value": float(value)}
+    report["gradient"] = {key: np.asarray(gradient[key]).tolist() for key in gradient}
+    send(out, report | {"versions": versions})
+    last = timed(function, point, 1)
+    for line in sys.stdin:
+        last = timed(function, point, max(1, round(json.loads(line)["seconds"] / last)))
+        send(out, {"seconds": last})
+    send(out, memory(start))
+
+
+def timed(function: Callable, point: dict, calls: int) -> float:
+    """Seconds per call."""
+    begun = time.perf_counter()
+    for _ in range(calls):
+        jax.block_until_ready(function(point))
+    return (time.perf_counter() - begun) / calls
+
+
+def protocol_only() -> TextIO:
+    """The standard output for reports alone; what libraries print goes to the standard error."""
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return out
+
+
+def send(out: TextIO, message: dict[str, Any]) -> None:
+    print(json.dumps(message), file=out, flush=True)
+
+
+def memory(start: float) -> dict[str, float]:
+    """Peak memory, and how far it lies above that after the imports."""
+    peak = peak_mb()
+    return {"peak_mb": peak, "growth_mb": peak - start}
+
+
+def peak_mb() -> float:
+    """Largest resident set so far."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Here getrusage would begin with the size of the process that started this one.
+        lines = status.read_text().splitlines()
+        return next(int(x.split()[1]) for x in lines if x.startswith("VmHWM")) * 1024 / 1e6
+    # macOS counts in bytes, others in kB.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+if __name__ == "__main__":
+    main()

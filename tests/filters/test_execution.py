@@ -1,0 +1,329 @@
+"""However a likelihood is computed, in blocks, on several devices or otherwise, it is the same."""
+
+import cloudpickle
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pymc as pm
+import pytest
+from jax.sharding import Mesh
+from numpyro import distributions as dist
+
+import pymc_dynsys as pds
+from pymc_dynsys.filters import batch, mapping
+from pymc_dynsys.filters.batch import Program, log_likelihood
+from pymc_dynsys.filters.execution import Execution
+from pymc_dynsys.systems import bind_system
+from tests.helpers import as_arrays, values_and_gradient
+
+N, T = 7, 6
+RNG = np.random.default_rng(4)
+
+PENDULUM = pds.SDE(
+    states=("angle", "speed"),
+    drift=lambda angle, speed, pull, drag: (speed, -pull * jnp.sin(angle) - drag * speed),
+    diffusion=lambda noise: jnp.array([[0.0, 0.0], [0.1, 1.0]]) * noise,
+    initial=pds.Gaussian(np.array([0.5, 0.0]), np.array([[0.1, 0.02], [0.02, 0.3]])),
+    observation=lambda x, sd: dist.Normal(jnp.stack([x[0], x[0] + 0.3 * x[1]]), sd).to_event(1),
+)
+SPRING = pds.SDE(
+    states=("angle", "speed"),
+    drift=lambda angle, speed, pull, drag: (speed, -pull * angle - drag * speed),
+    diffusion=PENDULUM.diffusion,
+    initial=PENDULUM.initial,
+    observation=PENDULUM.observation,
+)
+SHAPES = {"pull": (), "drag": (), "noise": (), "sd": ()}
+PARAMS = {
+    "pull": RNG.uniform(0.5, 2.0, N),
+    "drag": RNG.uniform(0.1, 0.5, N),
+    "noise": np.array([0.4]),
+    "sd": np.array([0.3]),
+}
+EULER = pds.EulerMaruyama(dt=0.2)
+CASES = {
+    "kalman": (SPRING, pds.Kalman()),
+    "ekf": (PENDULUM, pds.EKF(EULER)),
+    "ukf": (PENDULUM, pds.UKF(EULER)),
+    "enkf": (PENDULUM, pds.EnKF(8, EULER)),
+    "perturbed": (PENDULUM, pds.EnKF(8, EULER, variant="perturbed")),
+}
+
+
+def make_data(missing):
+    """Data of two components over shared times, or with gaps over times of their own."""
+    times = np.linspace(0.0, 2.5, T)
+    y = np.random.default_rng(1).normal(size=(N, T, 2))
+    if not missing:
+        return y, times
+    times = np.sort(times + np.random.default_rng(2).uniform(0, 0.4, (N, T)), axis=1)
+    times[2, 4:], y[2, 4:] = np.nan, np.nan
+    y[0, 1, 0], y[5, 3] = np.nan, np.nan
+    return y, times
+
+
+def evaluate(case, missing=False, execution=None, shape=(N,), scalars=tuple(SHAPES)):
+    """Values and gradients with respect to some of the parameters."""
+    system, likelihood = CASES[case]
+    y, times = make_data(missing)
+    program = Program(
+        bind_system(system, SHAPES), likelihood, not missing, execution=execution or Execution()
+    )
+    y, params = y.reshape(*shape, T, 2), dict(PARAMS)
+    if times.ndim > 1:
+        times = times.reshape(*shape, T)
+    if shape != (N,):
+        params = {
+            name: value.reshape(shape if value.size > 1 else (1, 1))
+            for name, value in params.items()
+        }
+    grid = program.prepare(times, np.nan)
+    fixed = as_arrays(params)
+
+    def function(params):
+        return log_likelihood(program, jnp.asarray(y), {**fixed, **params}, grid)
+
+    values, gradient = values_and_gradient(function)({name: fixed[name] for name in scalars})
+    return np.asarray(values), {name: np.asarray(g) for name, g in gradient.items()}
+
+
+def assert_same(found, expected, rtol=1e-10):
+    np.testing.assert_allclose(found[0], expected[0], rtol=rtol)
+    assert found[1].keys() == expected[1].keys()
+    for name, of in expected[1].items():
+        np.testing.assert_allclose(
+            found[1][name], of, rtol=rtol, atol=rtol * np.abs(of).max(), err_msg=name
+        )
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """Results in one piece, computed once each."""
+    known = {}
+
+    def of(*key):
+        if key not in known:
+            known[key] = evaluate(*key)
+        return known[key]
+
+    return of
+
+
+def in_pieces_of(monkeypatch, size, case, scalars=4):
+    """Make blocks of at most so many trajectories; returns the sizes of the blocks made."""
+    system, likelihood = CASES[case]
+    tangents = scalars if scalars <= likelihood.forward_scalars else 1
+    numbers = likelihood.step_numbers(bind_system(system, SHAPES))
+    monkeypatch.setattr(mapping, "STEP", numbers * tangents * size)
+    sizes = []
+
+    def spy(function, operands, core, rank, part, size):
+        sizes.append(size)
+        return mapping.map_blocks(function, operands, core, rank, part, size)
+
+    monkeypatch.setattr(batch, "map_blocks", spy)
+    return sizes
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("case", CASES)
+def test_blocks_change_nothing(plain, monkeypatch, case, missing):
+    expected = plain(case, missing)
+    # Seven in blocks of three: the last two overlap.
+    sizes = in_pieces_of(monkeypatch, 3, case)
+    assert_same(evaluate(case, missing), expected)
+    assert set(sizes) == {3}
+
+
+@pytest.mark.parametrize("case", ["kalman", "enkf"])
+def test_forward_gradients_are_taken_in_blocks_too(plain, monkeypatch, case):
+    """One parameter a trajectory is differentiated forwards."""
+    expected = plain(case, False)
+    sizes = in_pieces_of(monkeypatch, 2, case, scalars=1)
+    values, gradient = evaluate(case, scalars=("pull",))
+    assert_same((values, gradient), (expected[0], {"pull": expected[1]["pull"]}))
+    assert set(sizes) == {2}
+
+
+def test_one_scalar_through_a_solver_that_differentiates_backwards_only(plain, monkeypatch):
+    """An adaptive solver has no derivatives forwards, however few the parameters."""
+    monkeypatch.setitem(CASES, "moments", (PENDULUM, pds.EKF(pds.MomentODE(rtol=1e-9, atol=1e-9))))
+    monkeypatch.setitem(CASES, "fine", (PENDULUM, pds.EKF(pds.LocalLinearization(dt=0.01))))
+    found = evaluate("moments", scalars=("pull",))
+    expected = evaluate("fine", scalars=("pull",))
+    assert_same(found, expected, rtol=2e-2)
+
+
+def test_blocks_are_cut_along_the_longest_of_several_batch_axes(plain, monkeypatch):
+    expected = plain("enkf", True, None, (1, N))
+    sizes = in_pieces_of(monkeypatch, 4, "enkf")
+    assert_same(evaluate("enkf", True, None, (1, N)), expected)
+    assert set(sizes) == {4}
+
+
+@pytest.mark.parametrize(("case", "devices"), [("kalman", 2), ("ekf", 7), ("enkf", 3)])
+def test_devices_share_trajectories_and_change_nothing(plain, case, devices):
+    assert len(jax.devices()) >= 7
+    assert_same(evaluate(case, True, Execution(devices)), plain(case, True))
+
+
+def test_devices_work_in_blocks_too(plain, monkeypatch):
+    expected = plain("enkf", True)
+    sizes = in_pieces_of(monkeypatch, 1, "enkf")
+    assert_same(evaluate("enkf", True, Execution(2)), expected)
+    assert set(sizes) == {1}
+
+
+def test_work_is_really_on_several_devices():
+    program = Program(
+        bind_system(SPRING, SHAPES),
+        pds.Kalman(),
+        True,
+        execution=Execution(tuple(jax.devices()[:2])),
+    )
+    y, times = make_data(False)
+    grid = program.prepare(times, np.nan)
+    function = jax.jit(lambda params: log_likelihood(program, jnp.asarray(y), params, grid))
+    found = function(as_arrays(PARAMS))
+    assert found.sharding.device_set == set(jax.devices()[:2])
+
+
+@pytest.mark.parametrize("case", ["kalman", "ekf", "enkf"])
+def test_single_precision_is_close_and_comes_out_double(plain, case):
+    values, gradient = evaluate(case, True, Execution(dtype="float32"))
+    expected, slopes = plain(case, True)
+    assert values.dtype == gradient["pull"].dtype == np.float64
+    np.testing.assert_allclose(values, expected, atol=1e-4)
+    assert np.abs(values - expected).max() > 1e-9
+    for name, of in slopes.items():
+        np.testing.assert_allclose(gradient[name], of, atol=2e-5 * np.abs(of).max(), err_msg=name)
+
+
+def test_single_precision_survives_tiny_observation_noise():
+    """Joseph's form keeps a covariance right where the plain update has lost it."""
+    y, times = np.random.default_rng(3).normal(size=(40, 2)) * 1e-3, np.arange(40.0) / 10
+    params = {"pull": 1.0, "drag": 0.2, "noise": 0.5, "sd": 1e-3}
+
+    def value(dtype):
+        program = Program(
+            bind_system(SPRING, SHAPES), pds.Kalman(), True, execution=Execution(dtype=dtype)
+        )
+        grid = program.prepare(times, np.nan)
+        return float(log_likelihood(program, jnp.asarray(y), as_arrays(params), grid))
+
+    exact = value("float64")
+    assert abs(value("float32") - exact) < 1e-4 * abs(exact)
+
+
+def equations(jaxpr):
+    """Number of equations in a program, those inside of others included."""
+    inner = [
+        equations(sub.jaxpr if hasattr(sub, "jaxpr") else sub)
+        for eqn in jaxpr.eqns
+        for value in eqn.params.values()
+        for sub in (value if isinstance(value, tuple | list) else (value,))
+        if hasattr(sub, "jaxpr") or hasattr(sub, "eqns")
+    ]
+    return len(jaxpr.eqns) + sum(inner)
+
+
+@pytest.mark.parametrize("case", ["kalman", "ekf", "enkf"])
+def test_the_program_does_not_grow(monkeypatch, case):
+    """Not with subjects, visits or substeps."""
+
+    def size(n, visits, dt=0.05):
+        system, likelihood = CASES[case]
+        if case != "kalman":
+            likelihood = type(likelihood)(discretization=pds.EulerMaruyama(dt=dt))
+        program = Program(bind_system(system, SHAPES), likelihood, True)
+        grid = program.prepare(np.linspace(0.0, visits * 0.5, visits), np.nan)
+        y = jnp.zeros((n, visits, 2))
+        params = {name: jnp.ones(n) for name in SHAPES}
+        total = jax.value_and_grad(lambda p: log_likelihood(program, y, p, grid).sum())
+        return equations(jax.make_jaxpr(total)(params).jaxpr)
+
+    small = size(3, 5)
+    assert small > 50
+    assert size(30, 5) == size(3, 50) == size(3, 5, dt=0.01) == small
+    # Where blocks set in, once, it is their loop that is added.
+    monkeypatch.setattr(mapping, "STEP", 500)
+    many = size(200, 5)
+    assert many == size(400, 5) < 1.5 * small
+
+
+def model(**options):
+    y, times = make_data(True)
+    coords = {"subject": np.arange(N), "visit": np.arange(T), "part": ["a", "b"]}
+    with pm.Model(coords=coords) as model:
+        pull = pm.LogNormal("pull", 0.0, 0.5, dims="subject")
+        others = {"drag": 0.2, "noise": 0.4, "sd": pm.HalfNormal("sd", 1.0)}
+        pds.Trajectory(
+            "y",
+            SPRING,
+            params={"pull": pull, **others},
+            times=times,
+            observed=y,
+            dims=("subject", "visit", "part"),
+            **options,
+        )
+    return model
+
+
+def test_a_model_on_two_devices_samples_as_on_one():
+    def posterior(**options):
+        return pm.sample(
+            draws=5,
+            tune=5,
+            chains=2,
+            random_seed=1,
+            model=model(**options),
+            nuts_sampler="numpyro",
+            nuts={"chain_method": "vectorized"},
+            progressbar=False,
+            compute_convergence_checks=False,
+        )["posterior"]
+
+    alone, shared = posterior(), posterior(devices=2)
+    np.testing.assert_allclose(shared["pull"], alone["pull"], rtol=1e-6)
+
+
+def test_devices_can_be_counted_listed_or_a_mesh():
+    mesh = Mesh(np.array(jax.devices()[:2]), ("any",))
+    point = model().initial_point()
+    expected = model().compile_logp()(point)
+    for devices in (2, jax.devices()[:2], mesh):
+        np.testing.assert_allclose(model(devices=devices).compile_logp()(point), expected)
+    again = cloudpickle.loads(cloudpickle.dumps(model(devices=2)))
+    np.testing.assert_allclose(again.compile_logp()(point), expected)
+
+
+def test_check_likelihood_measures_what_single_precision_costs():
+    check = pds.check_likelihood(model(dtype="float32"))["check"]
+    cost = np.abs(check["precision_change"].values).max()
+    assert 1e-9 < cost < 1e-3
+    assert "single precision will do" in " ".join(check.attrs["advice"])
+    assert (pds.check_likelihood(model())["check"]["precision_change"] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"devices": 0}, ValueError, "devices: 0 asked for, but JAX has"),
+        ({"devices": 10_000}, ValueError, "xla_force_host_platform_device_count"),
+        ({"devices": 8}, ValueError, "longest batch dim, which has 7"),
+        ({"devices": "all"}, TypeError, "devices: expected a number"),
+        ({"devices": True}, TypeError, "devices: expected a number"),
+        ({"devices": []}, TypeError, "devices: expected JAX devices"),
+        ({"devices": [0, 1]}, TypeError, "devices: expected JAX devices"),
+        ({"dtype": "float16"}, ValueError, "dtype: expected 'float64' or 'float32'"),
+        (
+            {"dtype": "float32", "likelihood": pds.EKF(pds.MomentODE())},
+            ValueError,
+            "dtype: MomentODE controls its error in double precision",
+        ),
+        ({"dtype": 32}, ValueError, "dtype: expected 'float64' or 'float32'"),
+    ],
+)
+def test_impossible_requests_are_errors_when_the_model_is_built(options, error, message):
+    with pytest.raises(error, match=message):
+        model(**options)
