@@ -63,11 +63,6 @@ class Process:
             raise Failed(" | ".join([status, *last]))
         return json.loads(line)
 
-    def finish(self) -> dict:
-        """Let it end by itself and take its last words."""
-        self.process.stdin.close()
-        return self.answer()
-
     def close(self) -> None:
         """End it, whatever state it is in."""
         self.kill()

@@ -84,23 +84,24 @@ def timed(
 
 
 def in_turns(live: dict[str, tuple[Process, Result]]) -> None:
-    """Median time of a call; in every round each process has one batch while the others wait."""
-    times: dict[str, list[float]] = {name: [] for name in live}
+    """Median times of a call; in every round each process has one turn while the others wait."""
+    times: dict[str, list[dict[str, float]]] = {name: [] for name in live}
     for number in range(1 + ROUNDS):
         for name, (process, result) in live.items():
-            long = bool(times[name]) and times[name][-1] > LONG_CALL_S
+            long = bool(times[name]) and times[name][-1]["in_chain"] > LONG_CALL_S
             if result.trouble or (long and number > FEWER_ROUNDS):
                 continue
             try:
-                times[name].append(process.ask({"seconds": BATCH_S})["seconds"])
+                times[name].append(process.ask({"seconds": BATCH_S}))
             except Failed as failure:
                 result.trouble = f"FAILED: {failure}"
-    for name, (process, result) in live.items():
+    for name, (_, result) in live.items():
         if not result.trouble:
-            # The first batch only warms up.
-            result.figures["call_s"] = statistics.median(times[name][1:])
-            result.figures["fastest_call_s"] = min(times[name][1:])
-            result.figures |= process.finish()
+            # The first turn only warms up.
+            turns = times[name][1:]
+            result.figures["call_s"] = statistics.median(turn["in_chain"] for turn in turns)
+            result.figures["fastest_call_s"] = min(turn["in_chain"] for turn in turns)
+            result.figures["lone_call_s"] = statistics.median(turn["lone"] for turn in turns)
 
 
 def sampled(work: Work, contenders: list[str], path: Path, say: Say) -> list[Result]:

@@ -4,17 +4,22 @@ import json
 import os
 import platform
 from datetime import UTC, datetime
+from math import nan
 from pathlib import Path
 
 from race import Result
 from works import OURS, Work
 
-TIMED = ("work", "contender", "a call", "to ours", "first call", "build", "memory", "value off by")
+TIMED = (
+    *("work", "contender", "a call", "to ours", "lone call", "to ours"),
+    *("first call", "build", "memory", "value off by"),
+)
 SAMPLED = ("work", "contender", "wall", "to ours", "ESS", "ESS/s", "memory", "E mu_global")
 LEGEND = """\
-A call: value and gradient of the joint log-density, median over rounds. First call: traced,
-compiled and run; build: the model and its graph, before that. Wall: a whole run of NUTS with
-building and compiling. Memory: peak above that after the imports (and the whole peak). ESS:
+A call: value and gradient of the joint log-density, one after another within a compiled program
+as a sampler makes them; lone call: the same, called from Python; medians over rounds. First call:
+traced, compiled and run; build: the model and its graph, before that. Wall: a whole run of NUTS
+with building and compiling. Memory: peak above that after the imports (and the whole peak). ESS:
 smallest bulk effective sample size. Off by: beside an exact reference, in nats."""
 
 
@@ -48,7 +53,9 @@ def row(work: Work, result: Result, ours: dict[str, float]) -> list[str]:
         return [work.name, result.contender, duration(f[took]), ratio, *speed, memory, mean]
     first, build = f"{f['first_call_s']:.2f} s", f"{f['build_s']:.2f} s"
     off = f"{f['value_difference']:.1e}"
-    return [work.name, result.contender, duration(f[took]), ratio, first, build, memory, off]
+    lone = [duration(f["lone_call_s"]), f"{f['lone_call_s'] / ours.get('lone_call_s', nan):.3g}"]
+    called = [duration(f[took]), ratio, *lone]
+    return [work.name, result.contender, *called, first, build, memory, off]
 
 
 def aligned(rows: list) -> str:

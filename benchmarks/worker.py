@@ -2,9 +2,10 @@
 
     worker.py CONTENDER WORK DATA [SEED]
 
-It reads the arrays of DATA (.npz), builds, makes the first call and reports; then it answers each
-{"seconds": s} with the time of a call, taken over a batch of about s seconds, until its input ends.
-For a work that samples it draws with SEED instead, leaves the draws beside DATA, and reports.
+It reads the arrays of DATA (.npz), builds, makes the first call and reports. Then it answers each
+{"seconds": s} with two times of a call, each taken over about s seconds, until its input ends: one
+after another within a compiled program, as a sampler makes them, and alone from Python. For a work
+that samples it draws with SEED instead, leaves the draws beside DATA, and reports.
 """
 
 import json
@@ -13,6 +14,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -51,20 +53,39 @@ def main() -> None:
     first = time.perf_counter()
     report = {"build_s": built - begun, "first_call_s": first - built, "value": float(value)}
     report["gradient"] = {key: np.asarray(gradient[key]).tolist() for key in gradient}
-    send(out, report | {"versions": versions})
-    last = timed(function, point, 1)
+    send(out, report | {"versions": versions, **memory(start)})
+    chain = jax.jit(partial(chained, function))
+    in_chain = seconds_of(chain, point, 1)
+    lone = seconds_of(function, point)
     for line in sys.stdin:
-        last = timed(function, point, max(1, round(json.loads(line)["seconds"] / last)))
-        send(out, {"seconds": last})
-    send(out, memory(start))
+        seconds = json.loads(line)["seconds"]
+        calls = max(1, round(seconds / in_chain))
+        in_chain = seconds_of(chain, point, calls) / calls
+        calls = max(1, round(seconds / lone))
+        lone = sum(seconds_of(function, point) for _ in range(calls)) / calls
+        send(out, {"in_chain": in_chain, "lone": lone})
 
 
-def timed(function: Callable, point: dict, calls: int) -> float:
-    """Seconds per call."""
+def chained(function: Callable, point: dict, calls: int) -> tuple[dict, Any]:
+    """The end of so many small steps along the gradient, each from where the last one ended.
+
+    The values are added up, for they are as needed as the gradients.
+    """
+
+    def step(_: int, carry: tuple[dict, Any]) -> tuple[dict, Any]:
+        point, total = carry
+        value, gradient = function(point)
+        moved = jax.tree.map(lambda x, slope: x + 1e-12 * slope, point, gradient)
+        return moved, total + value
+
+    return jax.lax.fori_loop(0, calls, step, (point, jax.numpy.zeros(())))
+
+
+def seconds_of(function: Callable, *arguments: Any) -> float:
+    """How long a call takes."""
     begun = time.perf_counter()
-    for _ in range(calls):
-        jax.block_until_ready(function(point))
-    return (time.perf_counter() - begun) / calls
+    jax.block_until_ready(function(*arguments))
+    return time.perf_counter() - begun
 
 
 def protocol_only() -> TextIO:
