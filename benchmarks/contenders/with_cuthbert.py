@@ -1,4 +1,4 @@
-"""cuthbert's square-root Kalman filter, sequential, which is faster here than in parallel."""
+"""cuthbert's square-root Kalman filter, in sequence: its parallel form is for GPUs."""
 
 from collections.abc import Callable
 

@@ -11,14 +11,14 @@ from pytensor.graph.basic import Variable
 from pymc_dynsys.bridge.data import check_times, current_value
 from pymc_dynsys.bridge.data import place as name_place
 from pymc_dynsys.bridge.dims import Placed, array_hint, dim_length, labels_of, named_dims, place
+from pymc_dynsys.bridge.execution import make_execution, require_single_suits
 from pymc_dynsys.bridge.schedule import Frame, check_schedule, input_core_shape, make_schedule
 from pymc_dynsys.bridge.times import as_times, find_times
-from pymc_dynsys.discretization import Exact, MomentODE, Schedule
+from pymc_dynsys.discretization import Exact, Schedule
 from pymc_dynsys.discretization.grid import build_grid
 from pymc_dynsys.discretization.stepping import WHOLE
 from pymc_dynsys.filters.base import Likelihood, choose_likelihood
-from pymc_dynsys.filters.execution import DEFAULT, Execution, make_execution
-from pymc_dynsys.filters.ode_solve import ODESolve
+from pymc_dynsys.filters.execution import DEFAULT, Execution
 from pymc_dynsys.simulation.paths import Simulator, check_simulator, default_simulator
 from pymc_dynsys.systems.bind import bind_system
 from pymc_dynsys.systems.bound import BoundSystem
@@ -141,12 +141,8 @@ def assemble(
         simulator, _ = default_simulator(system, gaps)
     check_simulator(simulator, system)
     execution = make_execution(devices, dtype, lengths)
-    solver = likelihood if isinstance(likelihood, ODESolve) else likelihood.discretization
-    if execution.dtype == "float32" and isinstance(solver, ODESolve | MomentODE):
-        raise ValueError(
-            f"dtype: {type(solver).__name__} controls its error in double precision only; leave "
-            "dtype out, or choose another discretization"
-        )
+    if execution.dtype == "float32":
+        require_single_suits(system, likelihood, times_now, gaps)
     return Assembled(
         system=system,
         params=placed,

@@ -19,7 +19,14 @@ from jaxtyping import Array
 from pymc_dynsys.discretization import Schedule, TimeGrid, build_grid
 from pymc_dynsys.filters.base import Data, Likelihood
 from pymc_dynsys.filters.execution import DEFAULT, Execution
-from pymc_dynsys.filters.mapping import Part, block_size, longest, map_batch, map_blocks
+from pymc_dynsys.filters.mapping import (
+    Part,
+    batch_shape,
+    block_size,
+    longest,
+    map_batch,
+    map_blocks,
+)
 from pymc_dynsys.filters.sharding import map_shards
 from pymc_dynsys.systems.bound import BoundSystem
 
@@ -143,7 +150,7 @@ def totals(
     """Log-likelihoods, in blocks and on several devices where asked; `tangents` go along."""
     system, own, execution = program.system, _core_ndim(program), program.execution
     core = (own, _param_cores(system), grid_cores(grid, system), None)
-    batch = y.shape[: y.ndim - own]
+    rank = y.ndim - own
 
     def whole(*operands: Any) -> Array:
         with execution.precision():
@@ -151,15 +158,16 @@ def totals(
         return visits.astype(jnp.float64).sum(-1)
 
     operands = execution.cast((y, params, grid, constants))
-    if not batch:
+    if not rank:
         return whole(*operands)
+    batch = batch_shape(operands, core, rank)
     axis = longest(batch)
     size = batch[axis]
     if execution.platform == "cpu":
         size = block_size(batch, axis, tangents, program.likelihood.step_numbers(system))
 
     def blocks(part: Part, *operands: Any) -> Array:
-        return map_blocks(whole, operands, core, len(batch), part, size)
+        return map_blocks(whole, operands, core, rank, part, size)
 
     if execution.devices is not None:
         return map_shards(blocks, operands, axis, batch[axis], execution.mesh_devices)

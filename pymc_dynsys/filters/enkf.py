@@ -1,9 +1,10 @@
 r"""Ensemble Kalman filter for nonlinear systems with Gaussian observation noise.
 
-Legend: X ensemble (member, state); Y its predicted data (member, component); a anomalies of
-one component; s innovation variance; K gain; r noise variance. Components are assimilated
-one at a time, the predicted data along with the states, so no matrix is inverted. Square-root
-analysis: Whitaker and Hamill (2002), eq. 10-13; perturbed observations: Burgers, van
+Legend: X ensemble (member, state); Z the same, joined by the predicted data where these are not
+affine in the states; A its anomalies; H, d rows that pick or compute data from Z; a anomalies of
+one component; s innovation variance; r noise variance. Components are assimilated one at a time
+on mean and anomalies, so no matrix is inverted.
+Square-root analysis: Whitaker and Hamill (2002), eq. 10-13; perturbed observations: Burgers, van
 Leeuwen and Evensen (1998), eq. 9-13.
 """
 
@@ -26,13 +27,10 @@ from pymc_dynsys.discretization.euler_maruyama import safe_sqrt
 from pymc_dynsys.discretization.grid import substep_length
 from pymc_dynsys.filters.base import Data, Likelihood, require_gaussian
 from pymc_dynsys.filters.ensemble_noise import Noise, draw_noise
-from pymc_dynsys.filters.gaussian import log_density
+from pymc_dynsys.filters.gaussian import log_density, over_components
 from pymc_dynsys.filters.reduce import independent
 from pymc_dynsys.linalg import linearize, outer, psd_factor
 from pymc_dynsys.systems.bound import BoundSystem, Params
-
-UNROLL = 4
-"""Most components assimilated by written-out code instead of a loop."""
 
 STEPS_PER_GAP = 4
 """Euler steps in the median gap when the user states none."""
@@ -157,8 +155,9 @@ class EnKF(Likelihood):
         )
 
     def step_numbers(self, system: BoundSystem) -> int:
-        """Numbers in an ensemble with its predicted data."""
-        return self.ensemble_size * (system.n_states + (system.n_observed or 1))
+        """Numbers in an ensemble, with its predicted data where these join it."""
+        joined = 0 if system.structure.affine_observation else system.n_observed or 1
+        return self.ensemble_size * (system.n_states + joined)
 
     def log_likelihood(
         self, system: BoundSystem, params: Params, data: Data, grid: TimeGrid, constants: Any
@@ -266,17 +265,8 @@ class EnKF(Likelihood):
                 gain, loglik = jnp.where(flag, gain, 0.0), jnp.where(flag, loglik, 0.0)
             return (mean + gain * v, A + outer(along, gain)), (v / jnp.sqrt(safe), loglik)
 
-        carry, components = (mean, A), (y, seen, H, R, normals)
-        if y.shape[0] > UNROLL:
-            carry, (z, logliks) = jax.lax.scan(assimilate, carry, components)
-        else:
-            found = []
-            for j in range(y.shape[0]):
-                part = jax.tree.map(lambda of: of[j], components)  # noqa: B023
-                carry, datum = assimilate(carry, part)
-                found.append(datum)
-            z, logliks = (jnp.stack(parts) for parts in zip(*found, strict=True))
-        mean, A = carry
+        components = (y, seen, H, R, normals)
+        (mean, A), (z, logliks) = over_components(assimilate, (mean, A), components, y.shape[0])
         return mean[None, :] + A, z, logliks.sum()
 
 

@@ -197,14 +197,20 @@ def update_each(
         y, H, R = independent(y, seen, H, R)
 
     belief = Belief(belief.m, belief.P)
-    components = (y, seen, H, R)
-    if y.shape[0] > UNROLL:
-        return jax.lax.scan(lambda belief, part: assimilate(belief, *part), belief, components)
-    data = []
-    for j in range(y.shape[0]):
-        belief, datum = assimilate(belief, *jax.tree.map(lambda part: part[j], components))  # noqa: B023
-        data.append(datum)
-    return belief, jax.tree.map(lambda *parts: jnp.stack(parts), *data)
+    return over_components(
+        lambda belief, part: assimilate(belief, *part), belief, (y, seen, H, R), y.shape[0]
+    )
+
+
+def over_components(step: Any, carry: Any, components: Any, n: int) -> tuple[Any, Any]:
+    """Scan `step` over `n` components; a few are written out."""
+    if n > UNROLL:
+        return jax.lax.scan(step, carry, components)
+    found = []
+    for j in range(n):
+        carry, out = step(carry, jax.tree.map(lambda part: part[j], components))  # noqa: B023
+        found.append(out)
+    return carry, jax.tree.map(lambda *parts: jnp.stack(parts), *found)
 
 
 def assimilate(

@@ -99,6 +99,15 @@ def map_blocks(
     return jnp.moveaxis(jnp.concatenate([before, found[-1, known:]]), 0, axis)
 
 
+def batch_shape(operands: tuple[Any, ...], core: tuple[Any, ...], rank: int) -> tuple[int, ...]:
+    """Lengths of the batch axes, of which single operands may lack some or have one entry."""
+    lengths = [1] * rank
+    for leaf, first in _leaves(operands, core, rank):
+        for axis in range(max(0, -first), rank):
+            lengths[axis] = max(lengths[axis], leaf.shape[first + axis])
+    return tuple(lengths)
+
+
 def longest(batch: tuple[int, ...]) -> int:
     """The batch axis with most entries."""
     return max(range(len(batch)), key=lambda i: batch[i])

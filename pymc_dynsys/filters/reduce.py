@@ -41,6 +41,9 @@ SWEPT = 4
 DEPENDENT = 1e-26
 """Share of its squared length below which what is left of a column is rounding."""
 
+DEPENDENT_EPS = 450.0
+"""The root of the same in units of rounding, which is more in single precision."""
+
 
 class Sensor(NamedTuple):
     """A linear observation ``y = H x + d + N(0, R)``; R is a vector when independent."""
@@ -134,13 +137,14 @@ def projected(
     n, d = H.shape
     rest, g, log_det = _whitened(y, seen, H, R)
     columns = jnp.arange(rest.shape[1])
+    dependent = max(DEPENDENT, float(DEPENDENT_EPS * jnp.finfo(rest.dtype).eps) ** 2)
     lengths = (g[:, None] * rest[:, :d] ** 2).sum(0)
 
     def sweep(rest: Array, j: Any) -> tuple[Array, Any]:
         column = rest[:, j]
         weighted = g * column
         precision = (weighted * column).sum()
-        informs = precision > DEPENDENT * lengths[j]
+        informs = precision > dependent * lengths[j]
         over = jnp.where(informs, 1.0 / jnp.where(informs, precision, 1.0), 0.0)
         along = jnp.where(columns > j, (weighted[:, None] * rest).sum(0) * over, 0.0)
         return rest - outer(column, along), (along, jnp.where(informs, precision, 0.0))

@@ -16,7 +16,7 @@ from pymc_dynsys.bridge.fitted import Fitted, find_trajectory
 from pymc_dynsys.discretization import EulerMaruyama, LocalLinearization, MomentODE
 from pymc_dynsys.filters import EKF, UKF, EnKF, Kalman
 from pymc_dynsys.filters.base import Likelihood
-from pymc_dynsys.filters.batch import constants_of, totals, visit_log_likelihoods
+from pymc_dynsys.filters.batch import constants_of, totals
 from pymc_dynsys.filters.execution import DEFAULT, Execution
 from pymc_dynsys.inference import blocks
 from pymc_dynsys.inference.advice import advise
@@ -140,7 +140,7 @@ def check_likelihood(
             "seed_sd": (dims, several.std(0, ddof=1) if len(seeds) > 1 else np.zeros(own.shape)),
             "step_change": (dims, step_change),
             "reference_change": (dims, reference_change),
-            "precision_change": (dims, exact_own - own),
+            "precision_change": (dims, _difference(exact_own, own)),
             "finite": (dims, np.isfinite(own)),
             "gradient_finite": (dims, np.broadcast_to(finite_slopes, own.shape)),
         },
@@ -225,9 +225,16 @@ def _seeded(likelihood: Any, seed: int) -> Any:
     return replace(likelihood, seed=seed) if isinstance(likelihood, EnKF) else likelihood
 
 
+def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``a - b``, zero where they are the same infinity."""
+    out = np.zeros(a.shape)
+    np.subtract(a, b, out=out, where=a != b)
+    return out
+
+
 def _slopes(fitted: Fitted, params: Any, n_draws: int) -> dict[str, np.ndarray]:
     """Whether-finite sizes of the gradient of each trajectory's value, by parameter."""
-    program = fitted.program
+    program = replace(fitted.program, execution=Execution(dtype=fitted.spec.execution.dtype))
     grid, constants = blocks.prepared(program, fitted.y, fitted.times, fitted.t0)
     y = fitted.y[None]
     cores = {name: len(shape) for name, shape in fitted.spec.system.param_shapes.items()}
@@ -239,7 +246,7 @@ def _slopes(fitted: Fitted, params: Any, n_draws: int) -> dict[str, np.ndarray]:
     @jax.jit
     def gradient(params: Any) -> Any:
         def total(params: Any) -> Any:
-            return visit_log_likelihoods(program, y, params, grid, constants).sum()
+            return totals(program, y, params, grid, constants).sum()
 
         return jax.grad(total)(params)
 

@@ -18,8 +18,14 @@ UNROLL = 4
 NEGATIVE_PIVOT = 1e-10
 """A pivot below minus this multiple of the largest diagonal entry means: not semi-definite."""
 
+NEGATIVE_EPS = 1000.0
+"""The same in units of rounding, which is more in single precision."""
+
 NULL_PIVOT = 1e-14
 """A pivot below this multiple of its own diagonal entry is rounding, hence zero."""
+
+NULL_EPS = 45.0
+"""The same in units of rounding."""
 
 
 def ldl(P: Float[Array, "n n"]) -> tuple[Float[Array, "n n"], Float[Array, " n"]]:
@@ -27,21 +33,22 @@ def ldl(P: Float[Array, "n n"]) -> tuple[Float[Array, "n n"], Float[Array, " n"]
 
     A pivot that is zero to rounding gives a zero in ``D`` and a unit column in ``L``.
     """
-    n = P.shape[0]
+    n, eps = P.shape[0], float(jnp.finfo(P.dtype).eps)
+    null, negative = max(NULL_PIVOT, NULL_EPS * eps), max(NEGATIVE_PIVOT, NEGATIVE_EPS * eps)
     scale = jnp.diagonal(P)
     largest = jnp.max(jnp.abs(scale))
     rows = jnp.arange(n)
 
     def sweep(rest: Array, j: Any) -> tuple[Array, tuple[Array, Array]]:
         pivot = rest[j, j]
-        positive = pivot > NULL_PIVOT * scale[j]
+        positive = pivot > null * scale[j]
         safe = jnp.where(positive, pivot, 1.0)
         column = jnp.where(positive, rest[:, j] / safe, 0.0)
         column = jnp.where(rows == j, 1.0, jnp.where(rows > j, column, 0.0))
         kept = jnp.where(positive, pivot, 0.0)
         rest = rest - kept * column[:, None] * column[None, :]
         # Written so that a pivot that is not a number stays one.
-        kept = jnp.where(pivot >= -NEGATIVE_PIVOT * largest, kept, jnp.nan)
+        kept = jnp.where(pivot >= -negative * largest, kept, jnp.nan)
         return rest, (column, kept)
 
     if n <= UNROLL:

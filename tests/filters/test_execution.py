@@ -1,5 +1,7 @@
 """However a likelihood is computed, in blocks, on several devices or otherwise, it is the same."""
 
+from dataclasses import replace
+
 import cloudpickle
 import jax
 import jax.numpy as jnp
@@ -88,6 +90,7 @@ def evaluate(case, missing=False, execution=None, shape=(N,), scalars=tuple(SHAP
 
 
 def assert_same(found, expected, rtol=1e-10):
+    assert np.isfinite(expected[0]).any()
     np.testing.assert_allclose(found[0], expected[0], rtol=rtol)
     assert found[1].keys() == expected[1].keys()
     for name, of in expected[1].items():
@@ -179,7 +182,7 @@ def test_work_is_really_on_several_devices():
         bind_system(SPRING, SHAPES),
         pds.Kalman(),
         True,
-        execution=Execution(tuple(jax.devices()[:2])),
+        execution=Execution((("cpu", 0), ("cpu", 1))),
     )
     y, times = make_data(False)
     grid = program.prepare(times, np.nan)
@@ -197,6 +200,57 @@ def test_single_precision_is_close_and_comes_out_double(plain, case):
     assert np.abs(values - expected).max() > 1e-9
     for name, of in slopes.items():
         np.testing.assert_allclose(gradient[name], of, atol=2e-5 * np.abs(of).max(), err_msg=name)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_single_precision_takes_singular_and_correlated_covariances(seed):
+    """Initial covariances of rank one, more components than states, a dense noise covariance."""
+    rng = np.random.default_rng(seed)
+    v, root = rng.normal(size=2), rng.normal(size=(3, 3))
+    system = pds.SDE(
+        drift=lambda x, pull: jnp.stack([x[1], -pull * x[0] - 0.3 * x[1]]),
+        diffusion=np.array([0.0, 0.5]),
+        initial=pds.Gaussian(np.zeros(2), np.outer(v, v)),
+        observation=lambda x: dist.MultivariateNormal(
+            jnp.stack([x[0], x[1], x[0] - x[1]]), root @ root.T + 0.1 * np.eye(3)
+        ),
+    )
+    y = rng.normal(size=(5, 3))
+    y[2, 1] = np.nan
+    found = []
+    for likelihood in (pds.Kalman(), pds.EnKF(12, pds.EulerMaruyama())):
+        for dtype in ("float64", "float32"):
+            program = Program(
+                bind_system(system, {"pull": ()}),
+                likelihood,
+                False,
+                execution=Execution(None, dtype),
+            )
+            grid = program.prepare(np.arange(5.0), np.nan)
+            found.append(log_likelihood(program, jnp.asarray(y), {"pull": jnp.ones(())}, grid))
+    exact, single, ensemble, single_ensemble = map(float, found)
+    np.testing.assert_allclose([single, single_ensemble], [exact, ensemble], atol=1e-3)
+
+
+def test_a_trajectory_without_a_likelihood_spoils_no_other_in_its_block(monkeypatch):
+    """One whose noise is negative lies where two blocks, and two devices, overlap."""
+    y, times = make_data(False)
+    program = Program(bind_system(PENDULUM, SHAPES), pds.EKF(EULER), True)
+    shared = replace(program, execution=Execution(2))
+    grid = program.prepare(times, np.nan)
+    params = as_arrays({**PARAMS, "sd": np.where(np.arange(N) == 4, -1.0, 0.3)})
+
+    def both(program):
+        function = lambda params: log_likelihood(program, jnp.asarray(y), params, grid)  # noqa: E731
+        values, gradient = values_and_gradient(function)(params)
+        return np.asarray(values), {name: np.asarray(g) for name, g in gradient.items()}
+
+    expected = both(program)
+    assert expected[0][4] == -np.inf and np.isfinite(expected[0]).sum() == N - 1
+    assert all(np.isfinite(g).all() for g in expected[1].values())
+    in_pieces_of(monkeypatch, 3, "ekf")
+    assert_same(both(program), expected)
+    assert_same(both(shared), expected)
 
 
 def test_single_precision_survives_tiny_observation_noise():
@@ -251,20 +305,28 @@ def test_the_program_does_not_grow(monkeypatch, case):
     assert many == size(400, 5) < 1.5 * small
 
 
-def model(**options):
-    y, times = make_data(True)
+SEASON = pds.SDE(
+    states=("angle", "speed"),
+    drift=lambda angle, speed, t, pull, drag: (speed + jnp.sin(t), -pull * angle - drag * speed),
+    diffusion=PENDULUM.diffusion,
+    initial=PENDULUM.initial,
+    observation=PENDULUM.observation,
+)
+
+
+def model(system=SPRING, **options):
+    y, times = make_data("times" not in options)
     coords = {"subject": np.arange(N), "visit": np.arange(T), "part": ["a", "b"]}
     with pm.Model(coords=coords) as model:
         pull = pm.LogNormal("pull", 0.0, 0.5, dims="subject")
         others = {"drag": 0.2, "noise": 0.4, "sd": pm.HalfNormal("sd", 1.0)}
         pds.Trajectory(
             "y",
-            SPRING,
+            system,
             params={"pull": pull, **others},
-            times=times,
             observed=y,
             dims=("subject", "visit", "part"),
-            **options,
+            **{"times": times, **options},
         )
     return model
 
@@ -293,8 +355,18 @@ def test_devices_can_be_counted_listed_or_a_mesh():
     expected = model().compile_logp()(point)
     for devices in (2, jax.devices()[:2], mesh):
         np.testing.assert_allclose(model(devices=devices).compile_logp()(point), expected)
-    again = cloudpickle.loads(cloudpickle.dumps(model(devices=2)))
-    np.testing.assert_allclose(again.compile_logp()(point), expected)
+        again = cloudpickle.loads(cloudpickle.dumps(model(devices=devices)))
+        np.testing.assert_allclose(again.compile_logp()(point), expected)
+
+
+def test_devices_need_a_batch_dim_and_diffuse_states_double_precision():
+    y = np.arange(5.0)
+    with pm.Model(coords={"time": y}):
+        walk = pds.local_level(pm.HalfNormal("level")) + pds.white_noise(0.3)
+        with pytest.raises(ValueError, match="devices: they share the trajectories of a batch dim"):
+            pds.Trajectory("y", walk, observed=y, dims="time", devices=1)
+        with pytest.raises(ValueError, match="dtype: exactly diffuse states need double precision"):
+            pds.Trajectory("y", walk, observed=y, dims="time", dtype="float32")
 
 
 def test_check_likelihood_measures_what_single_precision_costs():
@@ -314,12 +386,18 @@ def test_check_likelihood_measures_what_single_precision_costs():
         ({"devices": "all"}, TypeError, "devices: expected a number"),
         ({"devices": True}, TypeError, "devices: expected a number"),
         ({"devices": []}, TypeError, "devices: expected JAX devices"),
+        ({"devices": jax.devices()[:1] * 2}, ValueError, "devices: one of them is there twice"),
         ({"devices": [0, 1]}, TypeError, "devices: expected JAX devices"),
         ({"dtype": "float16"}, ValueError, "dtype: expected 'float64' or 'float32'"),
         (
             {"dtype": "float32", "likelihood": pds.EKF(pds.MomentODE())},
             ValueError,
             "dtype: MomentODE controls its error in double precision",
+        ),
+        (
+            {"system": SEASON, "dtype": "float32", "times": 1e7 + np.arange(T)},
+            ValueError,
+            "dtype: the system depends on time, and single precision tells times near 1e",
         ),
         ({"dtype": 32}, ValueError, "dtype: expected 'float64' or 'float32'"),
     ],
