@@ -96,4 +96,6 @@ def draw_panel(panel: Axes, title: str, curves: Points) -> None:
     panel.yaxis.set_major_formatter("{x:g}")
     panel.set_title(title, fontsize=10)
     panel.grid(alpha=0.3)
-    panel.legend(fontsize=8)
+    panel.legend(fontsize=8, loc="upper left")
+    low, high = panel.get_ylim()
+    panel.set_ylim(low, high * 10)

@@ -86,9 +86,10 @@ class Trajectory(Distribution):
         first so many, or these. Default: all on JAX's default device. Chains must then run on the
         same devices, ``pm.sample(nuts={"chain_method": "vectorized"})`` or ``chains=1``.
     dtype : {"float64", "float32"}, optional
-        Precision of the filter. Single precision is for GPUs and large ensembles; log-likelihoods
-        then have an error of some 1e-4 nats for a hundred visits, which
-        :func:`~pymc_dynsys.check_likelihood` measures. Values and gradients come out as float64.
+        Precision of the filter. Single precision is for GPUs and large ensembles; the
+        log-likelihood of a trajectory of a hundred visits then has an error of about 1e-4 nats,
+        which :func:`~pymc_dynsys.check_likelihood` measures. Values and gradients come out as
+        float64.
 
     Returns
     -------
