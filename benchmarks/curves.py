@@ -67,6 +67,9 @@ def draw(path: Path, label: str, panels: dict[str, Points]) -> None:
     for panel, (title, curves) in zip(axes.ravel(), panels.items(), strict=False):
         draw_panel(panel, title, curves)
         panel.set_xlabel(label)
+    # Room for the legends; the panels share their scale.
+    low, high = axes[0, 0].get_ylim()
+    axes[0, 0].set_ylim(low, high * 30)
     for panel in axes[:, 0]:
         panel.set_ylabel("value and gradient, ms")
     for panel in axes.ravel()[len(panels) :]:
@@ -92,10 +95,8 @@ def draw_panel(panel: Axes, title: str, curves: Points) -> None:
     ticks = sorted({size for curve in curves.values() for size, _ in curve})
     panel.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     panel.minorticks_off()
-    panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panel.yaxis.set_major_locator(LogLocator(numticks=20))
     panel.yaxis.set_major_formatter("{x:g}")
     panel.set_title(title, fontsize=10)
     panel.grid(alpha=0.3)
     panel.legend(fontsize=8, loc="upper left")
-    low, high = panel.get_ylim()
-    panel.set_ylim(low, high * 10)
