@@ -31,6 +31,11 @@ def map_shards(
 
     Parts are of one length, so that the last ones overlap where they do not come out even.
     """
+    if jax.sharding.get_abstract_mesh().manual_axes:
+        raise ValueError(
+            "devices: chains that run in parallel have a device each already; let all devices work "
+            'on each chain, pm.sample(..., nuts={"chain_method": "vectorized"}), or run one chain'
+        )
     each = -(-length // len(devices))
     starts = np.minimum(np.arange(len(devices)) * each, length - each)
 

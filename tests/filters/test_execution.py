@@ -349,6 +349,18 @@ def test_a_model_on_two_devices_samples_as_on_one():
     np.testing.assert_allclose(shared["pull"], alone["pull"], rtol=1e-6)
 
 
+def test_chains_in_parallel_on_shared_devices_are_an_error_with_the_mend():
+    with pytest.raises(ValueError, match=r'devices: .*"chain_method": "vectorized"'):
+        pm.sample(
+            draws=2,
+            tune=2,
+            chains=2,
+            model=model(devices=2),
+            nuts_sampler="numpyro",
+            progressbar=False,
+        )
+
+
 def test_devices_can_be_counted_listed_or_a_mesh():
     mesh = Mesh(np.array(jax.devices()[:2]), ("any",))
     point = model().initial_point()
