@@ -365,10 +365,12 @@ def test_a_gap_of_a_million_time_constants_forgets(likelihood):
     variance = 0.3**2 / (2 * 0.5) + 0.2**2
     first = -0.5 * (Y[:, 0] ** 2 / 1.04 + np.log(2 * np.pi * 1.04))
     later = -0.5 * ((Y[:, 1:] - 0.3) ** 2 / variance + np.log(2 * np.pi * variance))
-    # An ensemble that has forgotten has the right moments, but its update leaves a correlation.
-    np.testing.assert_allclose(terms(model), first + later.sum(1), rtol=1e-9)
+    # An ensemble that has forgotten has the right moments, to the rounding of its normals, which
+    # are kept in single precision.
+    rtol = 1e-7 if isinstance(likelihood, pds.EnKF) else 1e-9
+    np.testing.assert_allclose(terms(model), first + later.sum(1), rtol=rtol)
     slope = ((Y[:, 1:] - 0.3) / variance).sum()
-    np.testing.assert_allclose(slopes(model), slope, rtol=1e-9)
+    np.testing.assert_allclose(slopes(model), slope, rtol=rtol)
 
 
 # Times ---------------------------------------------------------------------------------------
