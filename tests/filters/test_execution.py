@@ -288,7 +288,7 @@ def test_the_program_does_not_grow(monkeypatch, case):
     def size(n, visits, dt=0.05):
         system, likelihood = CASES[case]
         if case != "kalman":
-            likelihood = type(likelihood)(discretization=pds.EulerMaruyama(dt=dt))
+            likelihood = replace(likelihood, discretization=pds.EulerMaruyama(dt=dt))
         program = Program(bind_system(system, SHAPES), likelihood, True)
         grid = program.prepare(np.linspace(0.0, visits * 0.5, visits), np.nan)
         y = jnp.zeros((n, visits, 2))
