@@ -154,6 +154,7 @@ def test_one_scalar_through_a_solver_that_differentiates_backwards_only(plain, m
     monkeypatch.setitem(CASES, "fine", (PENDULUM, pds.EKF(pds.LocalLinearization(dt=0.01))))
     found = evaluate("moments", scalars=("pull",))
     expected = evaluate("fine", scalars=("pull",))
+    # Two discretizations: what counts is that there is a gradient, and that it is the right one.
     assert_same(found, expected, rtol=2e-2)
 
 
@@ -196,6 +197,7 @@ def test_single_precision_is_close_and_comes_out_double(plain, case):
     values, gradient = evaluate(case, True, Execution(dtype="float32"))
     expected, slopes = plain(case, True)
     assert values.dtype == gradient["pull"].dtype == np.float64
+    # Rounding of 6e-8 in numbers of order 10, gathered over the visits and gaps of up to 12 steps.
     np.testing.assert_allclose(values, expected, atol=1e-4)
     assert np.abs(values - expected).max() > 1e-9
     for name, of in slopes.items():
@@ -229,6 +231,7 @@ def test_single_precision_takes_singular_and_correlated_covariances(seed):
             grid = program.prepare(np.arange(5.0), np.nan)
             found.append(log_likelihood(program, jnp.asarray(y), {"pull": jnp.ones(())}, grid))
     exact, single, ensemble, single_ensemble = map(float, found)
+    # Whitening by a dense noise covariance multiplies the rounding by its condition number.
     np.testing.assert_allclose([single, single_ensemble], [exact, ensemble], atol=1e-3)
 
 
