@@ -9,14 +9,12 @@ import xarray as xr
 from pytensor.graph.basic import Variable
 
 from pymc_dynsys.bridge.data import check_times, current_value
-from pymc_dynsys.bridge.data import place as name_place
 from pymc_dynsys.bridge.dims import Placed, array_hint, dim_length, labels_of, named_dims, place
 from pymc_dynsys.bridge.execution import make_execution, require_single_suits
 from pymc_dynsys.bridge.schedule import Frame, check_schedule, input_core_shape, make_schedule
-from pymc_dynsys.bridge.times import as_times, find_times
+from pymc_dynsys.bridge.times import as_times, check_time_dim, find_times, require_whole_steps
 from pymc_dynsys.discretization import Exact, Schedule
 from pymc_dynsys.discretization.grid import build_grid
-from pymc_dynsys.discretization.stepping import WHOLE
 from pymc_dynsys.filters.base import Likelihood, choose_likelihood
 from pymc_dynsys.filters.execution import DEFAULT, Execution
 from pymc_dynsys.simulation.paths import Simulator, check_simulator, default_simulator
@@ -105,7 +103,7 @@ def assemble(
     labels = (
         labels_of(model, dims) if model is not None and dims else [np.arange(n) for n in counts]
     )
-    _check_time_dim(model, dims, n_batch, times_now)
+    check_time_dim(model, dims, n_batch, times_now)
     check_times(times_now, t0_now, labels, batch_dims)
     frame = Frame(
         batch_dims=batch_dims,
@@ -121,7 +119,7 @@ def assemble(
             raise ValueError(
                 "events: a DiscreteTime system has none; let an input enter its transition"
             )
-        _require_whole_steps(system.step, times_now, t0_now, labels, batch_dims)
+        require_whole_steps(system.step, times_now, t0_now, labels, batch_dims)
     schedule = make_schedule(inputs, events, frame, system)
     if schedule is None:
         gaps = build_grid(times_now, t0_now, Exact()).gaps
@@ -263,23 +261,6 @@ def _require_component_first(params: Mapping[str, Any], dims: tuple[str, ...], m
         )
 
 
-def _require_whole_steps(
-    step: float, times: np.ndarray, t0: np.ndarray, labels: list[Any], batch_dims: Sequence[str]
-) -> None:
-    """Raise for visits of a system in discrete time that do not lie whole steps apart."""
-    grid = build_grid(times, t0, Exact())
-    counts = grid.gaps / step
-    broken = np.argwhere(np.abs(counts - np.round(counts)) > WHOLE)
-    if len(broken):
-        here = tuple(broken[0])
-        of = f" of {name_place(here[:-1], labels, batch_dims)}" if batch_dims else ""
-        raise ValueError(
-            f"times: {grid.times[here]:g}{of} comes {grid.gaps[here]:g} after what is before it, "
-            f"no whole number of steps of {step:g}; number the visits, times=np.arange(n), or "
-            "state the step, DiscreteTime(step=...)"
-        )
-
-
 def _length(model: Any, dim: str, params: Mapping[str, Any], times: Any) -> int:
     """Length of a batch dim, from the model or else from a labelled value."""
     if model is not None and dim in model.dim_lengths:
@@ -288,15 +269,3 @@ def _length(model: Any, dim: str, params: Mapping[str, Any], times: Any) -> int:
         if isinstance(value, xr.DataArray) and dim in value.dims:
             return int(value.sizes[dim])
     raise ValueError(f"dims: nothing says how long {dim!r} is; no parameter or time has it")
-
-
-def _check_time_dim(model: Any, dims: tuple[str, ...], n_batch: int, times: np.ndarray) -> None:
-    if model is None or not dims:
-        return
-    time_dim = dims[n_batch]
-    expected = dim_length(model, time_dim)
-    if times.shape[-1] != expected:
-        raise ValueError(
-            f"times: {times.shape[-1]} times, but the dim {time_dim!r} has length {expected} in "
-            "the model"
-        )

@@ -11,7 +11,11 @@ import xarray as xr
 from pytensor.graph.basic import Variable
 from pytensor.xtensor.type import XTensorVariable
 
-from pymc_dynsys.bridge.data import aligned, as_float, current_value, labelled
+from pymc_dynsys.bridge.data import aligned, as_float, current_value, labelled, place
+from pymc_dynsys.bridge.dims import dim_length
+from pymc_dynsys.discretization import Exact
+from pymc_dynsys.discretization.grid import build_grid
+from pymc_dynsys.discretization.stepping import WHOLE
 from pymc_dynsys.panels.clock import UNITS
 
 
@@ -174,3 +178,33 @@ def _one(unit: Any) -> np.timedelta64:
     if unit not in UNITS:
         raise ValueError(f"unit: {unit!r} is not one of {', '.join(map(repr, UNITS))}")
     return np.timedelta64(1, unit)
+
+
+def require_whole_steps(
+    step: float, times: np.ndarray, t0: np.ndarray, labels: list[Any], batch_dims: Sequence[str]
+) -> None:
+    """Raise for visits of a system in discrete time that do not lie whole steps apart."""
+    grid = build_grid(times, t0, Exact())
+    counts = grid.gaps / step
+    broken = np.argwhere(np.abs(counts - np.round(counts)) > WHOLE)
+    if len(broken):
+        here = tuple(broken[0])
+        of = f" of {place(here[:-1], labels, batch_dims)}" if batch_dims else ""
+        raise ValueError(
+            f"times: {grid.times[here]:g}{of} comes {grid.gaps[here]:g} after what is before it, "
+            f"no whole number of steps of {step:g}; number the visits, times=np.arange(n), or "
+            "state the step, DiscreteTime(step=...)"
+        )
+
+
+def check_time_dim(model: Any, dims: tuple[str, ...], n_batch: int, times: np.ndarray) -> None:
+    """Raise where the model's time dim is not as long as the times."""
+    if model is None or not dims:
+        return
+    time_dim = dims[n_batch]
+    expected = dim_length(model, time_dim)
+    if times.shape[-1] != expected:
+        raise ValueError(
+            f"times: {times.shape[-1]} times, but the dim {time_dim!r} has length {expected} in "
+            "the model"
+        )
