@@ -1,0 +1,102 @@
+"""How the site is built: ``uv run --group docs sphinx-build -W -j 2 docs docs/_build/html``.
+
+Every page is executed. ``DOCS=smoke`` in the environment makes the pages draw a few samples only, to see that they
+run; without it they compute all that their text says.
+"""
+
+import os
+import sys
+import urllib.error
+import urllib.request
+from importlib.metadata import version as version_of
+from pathlib import Path
+
+SMOKE = os.environ.get("DOCS") == "smoke"
+
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(Path(__file__).parent / "gallery"), os.environ.get("PYTHONPATH", "")]
+)
+# An executed page is a reader's session: progress bars and warnings of the machine are not for it.
+os.environ.setdefault("PYTHONWARNINGS", "ignore")
+
+project = "pymc_dynsys"
+author = "The pymc_dynsys developers"
+copyright = "2026, the pymc_dynsys developers"  # noqa: A001 (Sphinx asks for this name)
+release = version_of("pymc-dynsys")
+version = release
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+    "sphinx_copybutton",
+    "sphinx_design",
+]
+exclude_patterns = ["_build", "api/generated/README*"]
+
+# Pages
+
+myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
+myst_heading_anchors = 3
+nb_execution_mode = "cache"
+nb_execution_cache_path = str(
+    Path(__file__).parent / "_build" / ("pages_smoke" if SMOKE else "pages_full")
+)
+nb_execution_timeout = 1800
+nb_execution_raise_on_error = True
+nb_output_stderr = "remove"
+nb_merge_streams = True
+
+# Reference
+
+autosummary_generate = True
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+autodoc_typehints = "none"
+
+
+def _reachable(inventories: dict[str, str]) -> dict[str, tuple[str, None]]:
+    """Those whose list of names can be had now; without a network the site has no links to them."""
+    found: dict[str, tuple[str, None]] = {}
+    for name, url in inventories.items():
+        try:
+            with urllib.request.urlopen(f"{url}objects.inv", timeout=5):
+                found[name] = (url, None)
+        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            print(f"no links to {name}: {error}", file=sys.stderr)
+    return found
+
+
+intersphinx_mapping = _reachable(
+    {
+        "python": "https://docs.python.org/3/",
+        "pymc": "https://www.pymc.io/projects/docs/en/stable/",
+        "arviz": "https://python.arviz.org/en/stable/",
+        "xarray": "https://docs.xarray.dev/en/stable/",
+        "jax": "https://docs.jax.dev/en/latest/",
+    }
+)
+
+# Looks
+
+html_theme = "pydata_sphinx_theme"
+html_title = "pymc_dynsys"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sourcelink = False
+html_theme_options = {
+    "navbar_align": "left",
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "pygments_light_style": "tango",
+}
+if SMOKE:
+    html_theme_options["announcement"] = (
+        "This copy of the site was built with a few draws: its figures are not results."
+    )
