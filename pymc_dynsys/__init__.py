@@ -7,8 +7,10 @@ import pymc.sampling.jax  # noqa: F401  isort: skip
 import logging
 import warnings
 
+from pymc_dynsys import effects
 from pymc_dynsys.bridge import Input, Trajectory, data
 from pymc_dynsys.discretization import EulerMaruyama, Exact, LocalLinearization, MomentODE
+from pymc_dynsys.effects import reparametrize
 from pymc_dynsys.filters import EKF, UKF, EnKF, Kalman, ODESolve
 from pymc_dynsys.inference import (
     LeaveFutureOut,
@@ -65,6 +67,7 @@ __all__ = [
     "check_likelihood",
     "coords",
     "data",
+    "effects",
     "forecast",
     "innovations",
     "linear_gaussian",
@@ -75,6 +78,7 @@ __all__ = [
     "plot_forecast",
     "plot_innovations",
     "plot_trajectories",
+    "reparametrize",
     "sample_blackjax",
     "sample_states",
     "seasonal",

@@ -35,8 +35,13 @@ class Placed:
     named: bool
 
 
-def named_dims(name: str, value: Any, model: pm.Model | None) -> tuple[Any, tuple[str | None, ...]]:
-    """Split a value into a tensor (or array) and the names of its axes, None for own axes."""
+def named_dims(
+    name: str, value: Any, model: pm.Model | None, place: str = "params: "
+) -> tuple[Any, tuple[str | None, ...]]:
+    """Split a value into a tensor (or array) and the names of its axes, None for own axes.
+
+    `place` is where the user wrote it, for the error.
+    """
     if isinstance(value, xr.DataArray):
         coords = {} if model is None else dict(model.coords)
         labelled = aligned(name, value, coords)
@@ -52,7 +57,7 @@ def named_dims(name: str, value: Any, model: pm.Model | None) -> tuple[Any, tupl
     if value.type.ndim == 0 or isinstance(value, Constant):
         return value, (None,) * value.type.ndim
     raise ValueError(
-        f"params: {name!r} is an expression with {value.type.ndim} axes and no names for "
+        f"{place}{name!r} is an expression with {value.type.ndim} axes and no names for "
         f"them; name them with  {name} = pm.Deterministic({name!r}, ..., dims=...)  or a "
         "pymc.dims expression"
     )
