@@ -1,27 +1,34 @@
 """How the site is built: ``uv run --group docs sphinx-build -W -j 2 docs docs/_build/html``.
 
-Every page is executed. ``DOCS=smoke`` in the environment makes the pages draw a few samples only, to see that they
-run; without it they compute all that their text says.
+Every page is executed. ``DOCS=smoke`` in the environment makes the pages draw a few samples only,
+to see that they run; without it they compute all that their text says.
 """
 
 import os
+import re
 import sys
 import urllib.error
 import urllib.request
+import warnings
 from importlib.metadata import version as version_of
 from pathlib import Path
+
+from docutils import nodes
+from sphinx.application import Sphinx
 
 SMOKE = os.environ.get("DOCS") == "smoke"
 
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(Path(__file__).parent / "gallery"), os.environ.get("PYTHONPATH", "")]
 )
+# Pictures come with the page, whatever backend scripts are told to use.
+os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
 # An executed page is a reader's session: progress bars and warnings of the machine are not for it.
 os.environ.setdefault("PYTHONWARNINGS", "ignore")
 
 project = "pymc_dynsys"
 author = "The pymc_dynsys developers"
-copyright = "2026, the pymc_dynsys developers"  # noqa: A001 (Sphinx asks for this name)
+copyright = "2026, the pymc_dynsys developers"
 release = version_of("pymc-dynsys")
 version = release
 
@@ -35,7 +42,8 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
 ]
-exclude_patterns = ["_build", "api/generated/README*"]
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "_templates"]
 
 # Pages
 
@@ -49,10 +57,28 @@ nb_execution_timeout = 1800
 nb_execution_raise_on_error = True
 nb_output_stderr = "remove"
 nb_merge_streams = True
+# Sphinx forks after autodoc imported the package; the forks read docstrings and run no JAX.
+warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+
+
+def _show_full_effort(app: Sphinx, doctree: nodes.document) -> None:
+    """Readers see the draws that a page means, not also the few that a smoke build takes."""
+    for block in doctree.findall(nodes.literal_block):
+        source = re.sub(r"\beffort\(([^,()]+), [^,()]+\)", r"\1", block.rawsource)
+        if source != block.rawsource:
+            block.rawsource = source
+            block.children = []
+            block += nodes.Text(source)
+
+
+def setup(app: Sphinx) -> None:
+    """Sphinx calls this."""
+    app.connect("doctree-read", _show_full_effort)
+
 
 # Reference
 
-autosummary_generate = True
+autosummary_generate = [str(page) for page in Path(__file__).parent.glob("api/*.rst")]
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 autodoc_typehints = "none"
@@ -87,6 +113,7 @@ html_title = "pymc_dynsys"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
+html_sidebars = {"index": [], "tutorial": []}
 html_theme_options = {
     "navbar_align": "left",
     "show_toc_level": 2,

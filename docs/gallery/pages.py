@@ -1,6 +1,7 @@
 """What the pages of the gallery share: where the data are, how much to compute, how pictures look."""
 
 import os
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -9,6 +10,9 @@ from matplotlib_inline.backend_inline import set_matplotlib_formats
 SMOKE = os.environ.get("DOCS") == "smoke"
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DATA = EXAMPLES / "data"
+ORACLES = EXAMPLES.parent / "tests" / "oracles" / "data"
+
+sys.path.append(str(EXAMPLES))  # pages that tell an example's story draw with its functions
 
 
 def effort(full: int, smoke: int) -> int:

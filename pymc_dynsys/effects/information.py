@@ -7,6 +7,9 @@ import pymc as pm
 import xarray as xr
 from pymc.model.transform.conditioning import remove_value_transforms
 
+# The neck of a funnel, where the population's sd and with it the share are smallest, is what breaks
+# a sampler; where they are larger a share that is too small only slows it.
+LOW = 0.1
 POINTS = 20  # draws at which it is measured
 PROBES = 4  # random signs a draw; one is enough where members are independent given the rest
 STEP = 1e-3  # of a member's posterior sd; the gradient is exact, so this is far from its rounding
@@ -17,7 +20,7 @@ Point = dict[str, np.ndarray]
 def information_shares(
     model: pm.Model, names: list[str], posterior: xr.Dataset
 ) -> dict[str, np.ndarray]:
-    r"""Mean over draws of :math:`w_k = \tau_k^2 / (\tau_k^2 + v_k)` of each normal variable.
+    r"""A low quantile, over draws, of :math:`w_k = \tau_k^2 / (\tau_k^2 + v_k)` of each variable.
 
     :math:`1 / v_k` is minus the second derivative by :math:`\theta_k` of the log-density without
     the variable's own prior, 0 where that is negative.
@@ -55,7 +58,7 @@ def information_shares(
             )
             information = np.maximum(curvature - precision, 0.0)
             each.append(information / (information + precision))
-        shares[name] = np.mean(each, axis=0)
+        shares[name] = np.quantile(each, LOW, axis=0)
     return shares
 
 

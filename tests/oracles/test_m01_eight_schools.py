@@ -1,0 +1,62 @@
+"""M01: eight schools, whose exact posterior is known by quadrature."""
+
+import arviz as az
+import numpy as np
+import pymc as pm
+import pytest
+
+import pymc_dynsys as pds
+from tests.oracles.cases import load
+from tests.oracles.posteriors import assert_posterior_matches
+
+CASE = load("M01")
+NAMES = ["mu", "tau", "theta"]
+
+
+def eight_schools(centered: bool) -> pm.Model:
+    with pm.Model(coords={"school": list("ABCDEFGH")}) as model:
+        mu, tau = pm.Normal("mu", 0.0, 5.0), pm.HalfCauchy("tau", 5.0)
+        theta = pds.effects.varying("theta", mu, tau, dims="school", centered=centered)
+        pm.Normal("y", theta, CASE.sigma, observed=CASE.y, dims="school")
+    return model
+
+
+def sample(model: pm.Model):
+    return pm.sample(
+        model=model,
+        draws=2000,
+        tune=1000,
+        chains=4,
+        nuts_sampler="numpyro",
+        nuts={"chain_method": "vectorized"},
+        progressbar=False,
+        compute_convergence_checks=False,
+        random_seed=20260101,
+    )
+
+
+@pytest.mark.parametrize("form", ["non-centred", "learnt"])
+def test_posterior_is_exact(form):
+    if form == "learnt":
+        model = pds.reparametrize(eight_schools(True), random_seed=1, progressbar=False)
+    else:
+        model = eight_schools(False)
+    idata = sample(model)
+    posterior = idata["posterior"].dataset
+    assert_posterior_matches(posterior, CASE.out, NAMES)
+    for name in NAMES:
+        share = az.mcse(posterior[name], method="mean") / posterior[name].std(("chain", "draw"))
+        assert float(share.max()) <= 0.03, name
+    quantiles = posterior["mu"].quantile(CASE.out.qs[1:-1], ("chain", "draw"))
+    np.testing.assert_allclose(quantiles, CASE.out.mu_q[1:-1], atol=0.35)
+    assert int(idata["sample_stats"]["diverging"].sum()) <= 20  # of 8000, as published: 4 of 40,000
+
+
+def test_the_centred_form_says_that_it_fails():
+    """Divergences, and too few effective draws of tau, whose small values it does not reach."""
+    idata = sample(eight_schools(True))
+    tau = idata["posterior"]["tau"]
+    assert int(idata["sample_stats"]["diverging"].sum()) > 50
+    assert float(az.ess(tau)) < 1000
+    missed = float((tau < CASE.out.tau_q[1]).mean())
+    assert missed < 0.025  # half of the 5% that are there
