@@ -36,7 +36,7 @@ class EulerMaruyama(Discretization):
 
     See Also
     --------
-    LocalLinearization : exact for linear systems, one order better otherwise.
+    LocalLinearization : exact for linear systems, and for others one order better in the mean.
 
     References
     ----------

@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pymc as pm
 import pytest
 
@@ -14,7 +15,6 @@ PAGES = sorted((ROOT / "docs" / "coming-from").glob("*.md"))
 FENCE = re.compile(
     r"^(?P<run><!-- run -->\n)?```(?P<language>\w+)\n(?P<code>.*?)^```$", re.M | re.S
 )
-DRAWS = re.compile(r"^draws = 1000$", re.MULTILINE)
 
 
 def ours(page: Path) -> list[str]:
@@ -35,27 +35,52 @@ def test_the_pages_are_found():
     }
 
 
-@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)
-def test_ours_runs_and_has_the_results_that_the_page_names(page, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    code = "\n".join(ours(page))
-    assert len(DRAWS.findall(code)) == 1, "one line says how many draws"
+@pytest.fixture
+def run(monkeypatch):
+    """Execute code with two draws of one chain; return its names."""
     sample = pm.sample
 
-    def few(draws, **options):
-        options |= {"chains": 1, "random_seed": 1, "compute_convergence_checks": False}
-        return sample(draws, **options)
+    def few(*_, **options):
+        shallow = {"nuts": {"max_tree_depth": 2}, "compute_convergence_checks": False}
+        options |= {"tune": 2, "chains": 1, "random_seed": 1, "progressbar": False, **shallow}
+        return sample(2, **options)
 
     monkeypatch.setattr(pm, "sample", few)
-    names: dict[str, object] = {}
-    with warnings.catch_warnings():
-        # Of too few draws.
-        warnings.simplefilter("ignore")
-        exec(compile(DRAWS.sub("draws = 2", code), str(page), "exec"), names)
-    idata = names["idata"]
-    assert idata["posterior"].sizes["draw"] == 2
-    for dataset in (idata["posterior"].dataset, *results(names)):
+
+    def execute(code, name):
+        names: dict[str, object] = {}
+        with warnings.catch_warnings():
+            # Of too few draws.
+            warnings.simplefilter("ignore")
+            exec(compile(code, name, "exec"), names)
+        return names
+
+    return execute
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)
+def test_ours_runs_and_has_the_results_that_the_page_names(page, monkeypatch, run):
+    monkeypatch.chdir(ROOT)
+    names = run("\n".join(ours(page)), str(page))
+    for dataset in (names["idata"]["posterior"].dataset, *results(names)):
         assert dataset.data_vars
+        assert all(np.isfinite(values).all() for values in dataset.data_vars.values())
+
+
+def test_the_readme_goes_from_a_table_to_a_forecast(tmp_path, monkeypatch, run):
+    """Rows of a table of one's own, in no order, with days that differ and a score missing."""
+    rng = np.random.default_rng(1)
+    days = {"Ada": [0.5, 1.0, 4.0], "Ben": [2.0, 0.0], "Cleo": [0.0, 1.0, 3.5, 9.0]}
+    rows = [(person, day, rng.normal(50.0, 5.0)) for person, own in days.items() for day in own]
+    table = pd.DataFrame(rows, columns=["person", "day", "score"])
+    table.loc[1, "score"] = np.nan
+    table.sample(frac=1.0, random_state=1).to_csv(tmp_path / "scores.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    names = run("\n".join(ours(ROOT / "README.md")), "README.md")
+    assert {path.name for path in tmp_path.glob("*.png")} == {"states.png", "forecast.png"}
+    np.testing.assert_array_equal(names["ahead"].isel(ahead=0), [4.0, 2.0, 9.0])
+    # States behind visits that a subject has not are NaN, what comes after everybody's last is not.
+    for dataset in results({"future": names["future"]}):
         assert all(np.isfinite(values).all() for values in dataset.data_vars.values())
 
 
