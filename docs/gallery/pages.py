@@ -1,4 +1,4 @@
-"""What the pages of the gallery share: where the data are, how much to compute, how pictures look."""
+"""What pages share: where the data are, how much to compute, how pictures look."""
 
 import os
 import sys

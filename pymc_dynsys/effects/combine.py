@@ -4,7 +4,7 @@ from typing import Any
 
 import pymc as pm
 
-from pymc_dynsys.effects.scales import Scale
+from pymc_dynsys.effects.scales import Scale, require_scale
 from pymc_dynsys.effects.terms import Layout, refuse_taken
 
 
@@ -69,6 +69,8 @@ def combine(
     ('row',)
     """
     model = pm.modelcontext(None)
+    if scale is not None:
+        require_scale(name, "scale", scale)
     refuse_taken(name, [name], model)
     layout = Layout(name, dims, within, model)
     total = layout.fill(layout.total("terms", terms))

@@ -5,8 +5,9 @@ from typing import Any
 
 import pymc as pm
 import pytensor.tensor as pt
+from pytensor.graph.basic import Variable
 
-from pymc_dynsys.effects.scales import Scale
+from pymc_dynsys.effects.scales import Scale, require_scale
 from pymc_dynsys.effects.terms import Layout, refuse_taken
 
 
@@ -82,24 +83,26 @@ def correlated(
     ('log_clearance', 'log_rate')
     """
     model = pm.modelcontext(None)
-    scales = dict(scales or {})
+    scales = {} if scales is None else scales
     check_family(name, means, scales)
-    refuse_taken(
-        name,
-        [name, *means, *(f"{name}_{part}" for part in ("cholesky", "sd", "correlation", "offset"))],
-        model,
-    )
+    check_spread(name, sd_dist, eta, len(means))
+    family = [name, *(f"{name}_{part}" for part in ("cholesky", "sd", "correlation", "offset"))]
+    for p in means:
+        if p in family:
+            raise ValueError(f"{name}: the parameter {p!r} has a name that the family needs itself")
+    refuse_taken(name, [*family, *means], model)
     layout = Layout(name, dims, within, model)
     labels = [f"{scales[p].prefix}_{p}" if p in scales else p for p in means]
     axis, other = f"{name}_parameter", f"{name}_parameter_other"
+    check_axes(name, (axis, other), labels, layout.dims, model)
     mu = pt.stack(
         pt.broadcast_arrays(*(layout.total(f"means[{p!r}]", means[p]) for p in means)), axis=-1
     )
     layout.require_used()
-    model.add_coords({axis: labels, other: labels})
     chol, correlation, sd = pm.LKJCholeskyCov(
         f"{name}_cholesky", eta=eta, n=len(means), sd_dist=sd_dist, store_in_trace=False
     )
+    model.add_coords({axis: labels, other: labels})
     pm.Deterministic(f"{name}_sd", sd, dims=axis)
     pm.Deterministic(f"{name}_correlation", correlation, dims=(axis, other))
     every = (*layout.dims, axis)
@@ -118,20 +121,62 @@ def correlated(
     }
 
 
-def check_family(name: str, means: Any, scales: Mapping[str, Scale]) -> None:
+def check_family(name: str, means: Any, scales: Any) -> None:
     """Refuse what is no family of parameters."""
     if not isinstance(means, Mapping):
         raise TypeError(
             f"{name}: means must be a dict of names and means, such as {{'clearance': log_cl, "
             f"'rate': log_ka}}; got {type(means).__qualname__}"
         )
+    if not all(isinstance(p, str) for p in means):
+        raise TypeError(f"{name}: the names in means must be text, got {list(means)}")
     if len(means) < 2:
         raise ValueError(
             f"{name}: means has {len(means)} parameter; correlations need two or more, one alone "
             "is effects.varying"
         )
-    for p in scales:
+    if not isinstance(scales, Mapping):
+        raise TypeError(
+            f"{name}: scales must be a dict of names and scales, such as "
+            f"{{{next(iter(means))!r}: effects.Log()}}; got {scales!r}"
+        )
+    for p, scale in scales.items():
         if p not in means:
             raise ValueError(
                 f"{name}: scales has {p!r}, which is not among the parameters {list(means)}"
+            )
+        require_scale(name, f"scales[{p!r}]", scale)
+
+
+def check_spread(name: str, sd_dist: Any, eta: Any, n: int) -> None:
+    """Refuse priors of the sds and correlations that PyMC would take amiss later."""
+    if not isinstance(sd_dist, Variable) or sd_dist.owner is None or sd_dist.name is not None:
+        raise TypeError(
+            f"{name}: sd_dist must be an unnamed distribution, such as pm.HalfNormal.dist(1.0); "
+            f"got {sd_dist!r}"
+        )
+    length = sd_dist.type.shape[-1] if sd_dist.type.ndim else n
+    if length not in (None, n):
+        raise ValueError(f"{name}: sd_dist has {length} standard deviations for {n} parameters")
+    if isinstance(eta, int | float) and not eta > 0:
+        raise ValueError(f"{name}: eta must be positive, got {eta}; 2.0 is weakly informative")
+
+
+def check_axes(
+    name: str, axes: tuple[str, str], labels: list[str], dims: tuple[str, ...], model: pm.Model
+) -> None:
+    """Refuse labels and dims of the parameters that others have already."""
+    for i, label in enumerate(labels):
+        if label in labels[:i]:
+            raise ValueError(
+                f"{name}: two parameters would be labelled {label!r} along {axes[0]!r}; call one "
+                "of them something else"
+            )
+    for axis in axes:
+        known = model.coords.get(axis)
+        if axis in dims or (axis in model.dim_lengths and list(known or ()) != labels):
+            raise ValueError(
+                f"{name}: the dim {axis!r} would have the labels {labels} of the parameters, and "
+                f"it is taken{'' if known is None else f', with {list(known)}'}; give the family "
+                "another name"
             )

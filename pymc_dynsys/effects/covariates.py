@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pymc as pm
+import pytensor.tensor as pt
 import xarray as xr
 from pytensor.graph.basic import Variable
 
@@ -30,7 +31,8 @@ def covariates(
         group: then `within` says which.
     table : DataArray, Series, variable with dims, Dataset, DataFrame or dict of them
         The covariates :math:`x`: one of them, or several by name. Those that no label of the
-        coefficients names are left out. A ``pm.Data`` can be changed with ``pm.set_data``.
+        coefficients names are left out. The index of a Series or DataFrame has the name of the
+        dim. A ``pm.Data`` can be changed with ``pm.set_data``.
     within : DataArray, Series, list of them, or dict, optional
         Which group each member belongs to, as in :func:`varying`.
     center : bool, number, dict or DataArray, optional
@@ -73,6 +75,8 @@ def covariates(
     model = pm.modelcontext(None)
     refuse_taken(name, [name, f"{name}_center"], model)
     beta, beta_dims = named_dims("coefficients", coefficients, model, f"{name}: ")
+    Layout(name, (), None, model).require_known("coefficients", beta, beta_dims)
+    beta = pt.as_tensor(beta)
     columns = _columns(name, table, model)
     axis, names = _covariate_dim(name, beta_dims, columns, model)
     dims = tuple(dict.fromkeys(dim for c in names for dim in columns[c][1]))
@@ -83,7 +87,7 @@ def covariates(
     each = [beta.take(i, axis=beta_dims.index(axis)) if axis else beta for i in range(len(names))]
     slopes = [layout.spread("coefficients", own, rest) for own in each]
     layout.require_used()
-    if center is not False:
+    if center is not False and center is not np.False_:
         means = pm.Data(f"{name}_center", centers if axis else centers[0], dims=axis)
         values = [x - (means[i] if axis else means) for i, x in enumerate(values)]
     terms = [slope * x for slope, x in zip(slopes, values, strict=True)]
@@ -92,26 +96,35 @@ def covariates(
 
 def _columns(name: str, table: Any, model: pm.Model) -> dict[str, tuple[Any, tuple[str, ...]]]:
     """Each covariate as something with named dims, and these dims."""
-    if isinstance(table, pd.DataFrame):
-        raise TypeError(
-            f"{name}: table is a DataFrame, whose rows have no name in the model; write "
-            "table.rename_axis('subject').to_xarray(), with the dim that the rows are along"
-        )
+    table = _labelled(name, "table", table)
     single = isinstance(table, xr.DataArray | Variable)
     if not single and not isinstance(table, Mapping):  # a Dataset is a Mapping
         raise TypeError(
             f"{name}: table must be a labelled array, a variable with dims, or several by name; "
             f"got {type(table).__qualname__}"
         )
-    several = {str(table.name): table} if single else {str(c): x for c, x in table.items()}
+    items = [(table.name, table)] if single else table.items()
+    several = {model.name_of(str(c)): _labelled(name, f"table[{c!r}]", x) for c, x in items}
     return {c: (x, _dims_of(name, c, x, model)) for c, x in several.items()}
+
+
+def _labelled(name: str, role: str, x: Any) -> Any:
+    """Pandas objects as xarray ones, whose rows are along the dim that their index names."""
+    if not isinstance(x, pd.DataFrame | pd.Series):
+        return x
+    if x.index.name is None:
+        raise TypeError(
+            f"{name}: {role} is a {type(x).__qualname__}, whose rows have no name in the model; "
+            "write .rename_axis('subject'), with the dim that the rows are along"
+        )
+    return x.to_xarray()
 
 
 def _dims_of(name: str, column: str, x: Any, model: pm.Model) -> tuple[str, ...]:
     if isinstance(x, xr.DataArray):
         return tuple(map(str, x.dims))
-    if isinstance(x, Variable) and model.named_vars.get(x.name) is x:
-        dims = model.named_vars_to_dims.get(x.name)
+    if isinstance(x, Variable) and model.root.named_vars.get(x.name) is x:
+        dims = model.root.named_vars_to_dims.get(x.name)
         if dims and None not in dims:
             return tuple(map(str, dims))
     raise TypeError(
@@ -133,6 +146,8 @@ def _covariate_dim(
                     f"{name}: coefficients has the label {lacking[0]!r} along {dim!r}, and the "
                     f"table has only {', '.join(map(repr, columns))}"
                 )
+            if len(set(labels)) < len(labels):
+                raise ValueError(f"{name}: coefficients has a label twice along {dim!r}: {labels}")
             return dim, labels
     if len(columns) == 1:
         return None, list(columns)
@@ -145,18 +160,32 @@ def _covariate_dim(
 
 def _centers(name: str, center: Any, columns: Mapping[str, tuple[Any, Any]]) -> np.ndarray:
     """Centre of each covariate."""
+    if isinstance(center, bool | np.bool_):
+        return np.array([_mean(name, c, x, bool(center)) for c, (x, _) in columns.items()])
+    if isinstance(center, pd.Series):
+        center = center.to_dict()
     if isinstance(center, xr.DataArray):
         center = center.values.tolist() if center.ndim == 0 else center.to_series().to_dict()
     if isinstance(center, Mapping):
+        center = {str(c): x for c, x in center.items()}
         lacking = [c for c in columns if c not in center]
         if lacking:
             raise ValueError(
                 f"{name}: center has no {lacking[0]!r}; it has {', '.join(map(repr, center))}"
             )
-        return as_float(f"{name}: center", [center[c] for c in columns])
-    if not isinstance(center, bool):
-        return np.full(len(columns), as_float(f"{name}: center", center))
-    return np.array([_mean(name, c, x, center) for c, (x, _) in columns.items()])
+        values = as_float(f"{name}: center", [center[c] for c in columns])
+    else:
+        number = as_float(f"{name}: center", center)
+        if number.ndim:
+            raise ValueError(
+                f"{name}: center has shape {number.shape} and does not say which covariate each "
+                f"number belongs to; write {{{next(iter(columns))!r}: ...}}"
+            )
+        values = np.full(len(columns), number)
+    for c, x in zip(columns, values, strict=True):
+        if not np.isfinite(x):
+            raise ValueError(f"{name}: the center of {c!r} is {x}; it must be finite")
+    return values
 
 
 def _mean(name: str, column: str, x: Any, center: bool) -> float:

@@ -38,6 +38,8 @@ def read_lookups(
     """Every way of saying which group, as positions; labels are checked against the model's."""
     found: dict[str, Lookup] = {}
     for dim, labels in _by_dim(name, within, dims, model):
+        if dim in found:
+            raise ValueError(f"{name}: within says twice which {dim!r}; leave one out")
         if dim in dims:
             raise ValueError(
                 f"{name}: within says which {dim!r}, but {dim!r} is one of its own dims {dims}"
@@ -104,6 +106,12 @@ def _lookup(name: str, dim: str, labels: Any, dims: tuple[str, ...], model: pm.M
     if known is None:
         known = tuple(range(dim_length(model, dim)))
     where = {label: i for i, label in enumerate(known)}
+    if len(where) < len(known):
+        twice = next(label for i, label in enumerate(known) if where[label] != i)
+        raise ValueError(
+            f"{name}: {dim!r} has the label {twice!r} twice in the model, so within[{dim!r}] "
+            "cannot say which is meant; give each member a label of its own"
+        )
     index = np.empty(values.shape, np.intp)
     for at, label in np.ndenumerate(values):
         if pd.isna(label) or label not in where:
@@ -132,9 +140,30 @@ def _labelled(
             "xr.DataArray with dims"
         )
     if not isinstance(labels, pd.Series):
-        return xr.DataArray(np.asarray(labels, object), dims=dims)
+        return xr.DataArray(_one_axis(name, dim, labels), dims=dims)
     own = labels.index
+    if isinstance(own, pd.MultiIndex):
+        raise ValueError(
+            f"{name}: within[{dim!r}] has an index of several levels, {list(own.names)}; keep the "
+            f"one of {dims[0]!r}"
+        )
     default = isinstance(own, pd.RangeIndex) and own.start == 0 and own.step == 1
     known = model.coords.get(dims[0])
     matched = {} if default and list(own) != list(known or ()) else {dims[0]: own}
     return xr.DataArray(labels.to_numpy(object), dims=dims, coords=matched)
+
+
+def _one_axis(name: str, dim: str, labels: Any) -> np.ndarray:
+    """A sequence of labels as an array of them; a label that is a tuple stays one."""
+    ordered = isinstance(labels, Sequence | pd.Index | pd.api.extensions.ExtensionArray)
+    array = isinstance(labels, np.ndarray) and labels.ndim == 1
+    if isinstance(labels, str) or not (ordered or array):
+        got = f"of shape {labels.shape}" if isinstance(labels, np.ndarray) else repr(labels)[:60]
+        raise TypeError(
+            f"{name}: within[{dim!r}] must be a labelled array or a sequence with one label for "
+            f"each member; got {type(labels).__qualname__} {got}"
+        )
+    values = np.empty(len(labels), object)
+    for i, label in enumerate(labels):
+        values[i] = label
+    return values

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import pymc as pm
+from pytensor.graph.basic import Variable
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.basic import NormalRV
 
 from pymc_dynsys.bridge.data import as_float, in_order
 from pymc_dynsys.effects.information import information_shares
+from pymc_dynsys.effects.partly_centered import partly_centered
 from pymc_dynsys.effects.terms import refuse_taken
 
 _logger = logging.getLogger(__name__)
@@ -18,7 +20,7 @@ _logger = logging.getLogger(__name__)
 
 def reparametrize(
     model: pm.Model | None = None,
-    var_names: Sequence[str] | None = None,
+    var_names: str | Sequence[str] | None = None,
     *,
     centeredness: float | Mapping[str, Any] | None = None,
     tune: int = 300,
@@ -42,8 +44,9 @@ def reparametrize(
     Parameters
     ----------
     model : Model, optional
-        Any PyMC model; the one of the ``with`` block by default. It is not changed.
-    var_names : sequence of str, optional
+        Any PyMC model; the one of the ``with`` block by default. It is not changed. A nested one
+        stands for the whole.
+    var_names : str or sequence of str, optional
         Which variables; by default every free ``pm.Normal`` whose mean or sd is random.
     centeredness : float or dict, optional
         The :math:`\lambda` between 0 and 1, for all variables or by name (a number, or an array or
@@ -66,7 +69,8 @@ def reparametrize(
     ------
     ValueError
         If there is nothing to reparametrize, for variables that are not free normal ones (a
-        non-centred one already is what it can be), and for values outside [0, 1].
+        non-centred one already is what it can be), for values outside [0, 1], for models with
+        ``initval``, and if the short run fails.
 
     See Also
     --------
@@ -82,7 +86,8 @@ def reparametrize(
     gone. Learnt is the 10% quantile of :math:`w_k` over the draws of a short run, since the neck of
     the funnel is where samplers fail, with :math:`1 / v_k` from second derivatives of the
     log-density (differences of its gradient along random signs, exact where members are
-    independent given the rest).
+    independent given the rest). The lowest level is measured first, and each level with those
+    below it in the form that was found for them.
 
     References
     ----------
@@ -108,8 +113,12 @@ def reparametrize(
     >>> bool((model["theta_centeredness"].get_value() < 0.5).all())
     True
     """
-    model = pm.modelcontext(model)
-    names = _eligible(model) if var_names is None else [_checked(model, n) for n in var_names]
+    model = pm.modelcontext(model).root
+    _refuse_initvals(model)
+    if isinstance(var_names, str | Variable):
+        var_names = [var_names]
+    chosen = None if var_names is None else [_checked(model, n) for n in var_names]
+    names = _eligible(model) if chosen is None else list(dict.fromkeys(chosen))
     if not names:
         raise ValueError(
             "reparametrize: the model has no free pm.Normal whose mean or sd is random; those that "
@@ -121,32 +130,26 @@ def reparametrize(
         values = _learn(model, names, tune, draws, random_seed, progressbar)
     else:
         values = {name: _chosen(model, name, centeredness) for name in names}
+        _refuse_unused(model, names, centeredness)
     for name in names:
-        model = _replace(model, name, f"{name}_centeredness", values[name])
+        model = partly_centered(model, name, values[name])
     return model
-
-
-def _replace(model: pm.Model, name: str, share_name: str, value: np.ndarray) -> pm.Model:
-    """A copy of the model in which one variable is made from a partly centred one."""
-    new = model.copy()
-    old = new[name]
-    dims = new.named_vars_to_dims.get(name)
-    mean, sd = old.owner.op.dist_params(old.owner)
-    with new:
-        share = pm.Data(share_name, value, dims=dims)
-        size = {"dims": dims} if dims else {"shape": value.shape}
-        offset = pm.Normal(f"{name}_offset", share * mean, sd**share, **size)
-    return pm.do(new, {old: mean + sd ** (1.0 - share) * (offset - share * mean)})
 
 
 def _learn(
     model: pm.Model, names: list[str], tune: int, draws: int, random_seed: Any, progressbar: bool
 ) -> dict[str, np.ndarray]:
     """The share of what is known of each member that its data say, over draws of a short run."""
+    if tune < 0 or draws < 2:
+        raise ValueError(f"reparametrize: expected draws >= 2 and tune >= 0, got {draws}, {tune}")
+    if model.discrete_value_vars:
+        raise ValueError(
+            f"reparametrize: {model.values_to_rvs[model.discrete_value_vars[0]].name!r} is "
+            "discrete, and the short run is of NUTS, which needs a gradient; give centeredness"
+        )
     pilot = model
     for name in names:
-        half = np.full(_shape(model, name), 0.5)
-        pilot = _replace(pilot, name, f"{name}_centeredness", half)
+        pilot = partly_centered(pilot, name, np.full(_shape(model, name), 0.5))
     posterior = pm.sample(
         draws=draws,
         tune=tune,
@@ -157,6 +160,12 @@ def _learn(
         compute_convergence_checks=False,
         model=pilot,
     )["posterior"].dataset.isel(chain=0)
+    for name in names:
+        if not (posterior[name].std("draw") > 0).all():
+            raise ValueError(
+                f"reparametrize: the short run did not move {name!r}, so nothing can be learnt "
+                "from it; try a longer tune, or give centeredness"
+            )
     shares = information_shares(model, names, posterior)
     for name, values in shares.items():
         _logger.info(
@@ -171,6 +180,23 @@ def _learn(
 def _eligible(model: pm.Model) -> list[str]:
     """Free normal variables whose mean or sd is random."""
     return [rv.name for rv in model.free_RVs if not _objection(model, rv.name)]
+
+
+def _refuse_initvals(model: pm.Model) -> None:
+    for variable, value in model.rvs_to_initial_values.items():
+        if value is not None:
+            raise ValueError(
+                f"reparametrize: {variable.name!r} has an initval, which a new model cannot keep; "
+                "leave it out, and give pm.sample(initvals=...) if the start matters"
+            )
+
+
+def _refuse_unused(model: pm.Model, names: list[str], centeredness: Any) -> None:
+    """Raise for values of variables that are not reparametrized."""
+    for name in centeredness if isinstance(centeredness, Mapping) else ():
+        if name not in names:
+            objection = _objection(model, name) or "it is not among var_names"
+            raise ValueError(f"reparametrize: centeredness has {name!r}: {objection}")
 
 
 def _objection(model: pm.Model, name: str) -> str | None:
@@ -216,13 +242,20 @@ def _chosen(model: pm.Model, name: str, centeredness: Any) -> np.ndarray:
             )
         centeredness = centeredness[name]
     role, dims = f"centeredness of {name!r}", model.named_vars_to_dims.get(name) or ()
-    values = as_float(role, in_order(role, centeredness, dims, dict(model.coords)))
+    values = as_float(role, centeredness)
+    if values.ndim:  # else one number for all
+        values = as_float(role, in_order(role, centeredness, dims, dict(model.coords)))
+    shape = _shape(model, name)
+    if values.shape not in ((), shape):
+        raise ValueError(
+            f"reparametrize: {role} has shape {values.shape}, and {name!r} has {shape}"
+        )
     if not ((values >= 0) & (values <= 1)).all():
         raise ValueError(
             f"reparametrize: {role} must be between 0 (non-centred) and 1 (centred), got "
             f"{values[~((values >= 0) & (values <= 1))].flat[0]}"
         )
-    return np.array(np.broadcast_to(values, _shape(model, name)))
+    return np.array(np.broadcast_to(values, shape))
 
 
 def _shape(model: pm.Model, name: str) -> tuple[int, ...]:

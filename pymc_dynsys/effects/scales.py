@@ -1,6 +1,7 @@
 """Scales on which parameters vary: where a normal law of the differences makes sense."""
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Protocol
 
 import pytensor.tensor as pt
@@ -56,8 +57,8 @@ class Logit:
 
     Raises
     ------
-    ValueError
-        Unless ``lower < upper`` and both are finite.
+    TypeError, ValueError
+        Unless both are numbers, ``lower < upper`` and finite.
 
     Examples
     --------
@@ -71,6 +72,12 @@ class Logit:
 
     def __post_init__(self) -> None:
         """Refuse bounds that enclose nothing."""
+        bounds: tuple[Any, Any] = (self.lower, self.upper)
+        if not all(isinstance(bound, Real) for bound in bounds):
+            raise TypeError(
+                f"Logit: lower and upper must be numbers, got {bounds[0]!r} and {bounds[1]!r}; "
+                "bounds that are themselves unknown need a Logit() and a sum of your own"
+            )
         if not -float("inf") < self.lower < self.upper < float("inf"):
             raise ValueError(
                 f"Logit: expected finite bounds with lower < upper, got {self.lower} and "
@@ -85,3 +92,12 @@ class Logit:
     def inverse(self, value: Any) -> Any:
         """From log-odds, a PyTensor expression or number of any shape, to between the bounds."""
         return self.lower + (self.upper - self.lower) * pt.sigmoid(pt.cast(value, "float64"))
+
+
+def require_scale(name: str, role: str, scale: Any) -> None:
+    """Raise for what is no scale: a class that was not called, or its name."""
+    if isinstance(scale, type) or not (hasattr(scale, "prefix") and hasattr(scale, "inverse")):
+        raise TypeError(
+            f"{name}: {role} must be a scale, such as effects.Log() or effects.Logit(0.0, 1.0); "
+            f"got {scale!r}"
+        )

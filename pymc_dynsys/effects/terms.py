@@ -1,12 +1,17 @@
 """Terms with named dims, brought to the dims of what they add up to."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
+import xarray as xr
+from pytensor.graph.basic import Variable
+from pytensor.graph.traversal import ancestors
+from pytensor.tensor.random.op import RandomVariable
 
+from pymc_dynsys.bridge.data import current_value
 from pymc_dynsys.bridge.data import place as where
 from pymc_dynsys.bridge.dims import dim_length, named_dims
 from pymc_dynsys.effects.lookups import Lookup, read_lookups
@@ -29,7 +34,7 @@ class Layout:
 
     def __init__(self, name: str, dims: Any, within: Any, model: pm.Model) -> None:
         self.name, self.model = name, model
-        self.dims: tuple[str, ...] = (dims,) if isinstance(dims, str) else tuple(dims)
+        self.dims = _as_dims(name, dims)
         for dim in self.dims:
             if dim not in model.dim_lengths:
                 raise ValueError(
@@ -42,6 +47,11 @@ class Layout:
 
     def place(self, role: str, value: Any) -> Any:
         """A term with one axis for each dim, of length one where it does not vary."""
+        if value is None or isinstance(value, str):
+            raise TypeError(
+                f"{self.name}: {role} is {value!r}; give a number, an xr.DataArray or the variable "
+                "itself, as pm.Normal(...) returns it"
+            )
         tensor, dims = named_dims(role, value, self.model, f"{self.name}: ")
         if None in dims:
             raise ValueError(
@@ -49,9 +59,42 @@ class Layout:
                 f"xr.DataArray({role}, dims=...) for numbers, and dims=... where a variable is "
                 "defined"
             )
-        if isinstance(tensor, np.ndarray):
-            self._require_finite(role, tensor, [str(dim) for dim in dims])
+        self.require_known(role, tensor, dims)
+        if isinstance(value, xr.DataArray):
+            self._require_lengths(role, value)
         return self.spread(role, pt.as_tensor(tensor).astype("float64"), dims)
+
+    def require_known(self, role: str, tensor: Any, dims: tuple[str | None, ...]) -> None:
+        """Refuse axes of one name, variables of other models, and numbers that are none."""
+        named = [str(dim) for dim in dims if dim is not None]
+        if len(set(named)) < len(named):
+            raise ValueError(f"{self.name}: {role} has a dim twice, {dims}")
+        if isinstance(tensor, Variable):
+            self._refuse_strangers(role, tensor)
+        known = current_value(tensor) if isinstance(tensor, Variable) else tensor
+        if known is not None:
+            self._require_finite(role, known, list(map(str, dims)))
+
+    def _refuse_strangers(self, role: str, tensor: Variable) -> None:
+        own = set(self.model.root.named_vars.values())
+        for variable in ancestors([tensor], blockers=[v for v in own if isinstance(v, Variable)]):
+            node = None if variable in own else variable.owner
+            if node is not None and isinstance(node.op, RandomVariable):
+                raise ValueError(
+                    f"{self.name}: {role} depends on a random variable that is not in this model; "
+                    "define it inside the model, such as pm.Normal('mu', ...)"
+                )
+
+    def _require_lengths(self, role: str, array: xr.DataArray) -> None:
+        for dim, length in array.sizes.items():
+            expected = length
+            if str(dim) in self.model.dim_lengths:
+                expected = dim_length(self.model, str(dim))
+            if length != expected:
+                raise ValueError(
+                    f"{self.name}: {role} has length {length} along {dim!r}, which has length "
+                    f"{expected} in the model"
+                )
 
     def _require_finite(self, role: str, array: np.ndarray, dims: list[str]) -> None:
         bad = np.argwhere(~np.isfinite(array))
@@ -117,6 +160,20 @@ class Layout:
         if not any(tensor.type.broadcastable):
             return tensor
         return pt.broadcast_to(tensor, [self.model.dim_lengths[dim] for dim in self.dims])
+
+
+def _as_dims(name: str, dims: Any) -> tuple[str, ...]:
+    if isinstance(dims, str):
+        return (dims,)
+    names = tuple(dims) if isinstance(dims, Iterable) else (dims,)
+    if not all(isinstance(dim, str) for dim in names):
+        raise TypeError(
+            f"{name}: dims must be the name of a dim or a tuple of names, such as 'subject'; got "
+            f"{dims!r}"
+        )
+    if len(set(names)) < len(names):
+        raise ValueError(f"{name}: dims has a dim twice, {names}")
+    return names
 
 
 def _on_axes(index: Any, have: tuple[str, ...], want: list[str]) -> Any:

@@ -4,8 +4,10 @@ from typing import Any
 
 import numpy as np
 import pymc as pm
+from pytensor.graph.basic import Variable
 
-from pymc_dynsys.effects.scales import Scale
+from pymc_dynsys.bridge.data import as_float, current_value
+from pymc_dynsys.effects.scales import Scale, require_scale
 from pymc_dynsys.effects.terms import Layout, refuse_taken
 
 
@@ -93,6 +95,8 @@ def varying(
     ['log_rate', 'rate']
     """
     model = pm.modelcontext(None)
+    if scale is not None:
+        require_scale(name, "scale", scale)
     inner = f"{scale.prefix}_{name}" if scale else name
     refuse_taken(name, [name, inner, f"{name}_offset"], model)
     layout = Layout(name, dims, within, model)
@@ -111,10 +115,16 @@ def require_positive(name: str, role: str, sd: Any) -> None:
     """Raise for a constant standard deviation that is none."""
     if isinstance(sd, list | tuple | dict):
         raise TypeError(f"{name}: {role} must be one variable, number or DataArray; got {sd!r}")
-    values = getattr(sd, "values", sd)  # of a DataArray
-    if isinstance(values, int | float | np.ndarray | np.number) and not np.all(values > 0):
-        smallest = np.min(np.asarray(values, float))
+    if sd is None or isinstance(sd, str):
+        return  # refused where it is placed, as a mean is
+    values = getattr(sd, "values", sd)  # of an array with dims
+    if isinstance(values, Variable):
+        values = current_value(values)
+    if values is None:
+        return
+    numbers = as_float(f"{name}: {role}", values)
+    if not np.all(numbers > 0):
         raise ValueError(
-            f"{name}: {role} must be positive, got {smallest}; for members that do not differ "
-            "write effects.combine instead"
+            f"{name}: {role} must be positive, got {np.min(numbers)}; for members that do not "
+            "differ write effects.combine instead"
         )

@@ -82,7 +82,8 @@ class EnKF(Likelihood):
 
     See Also
     --------
-    EKF : cheaper and without sampling error; Kalman : exact for linear systems.
+    EKF : cheaper and without sampling error.
+    Kalman : exact for linear systems.
 
     References
     ----------

@@ -67,7 +67,9 @@ class UKF(Likelihood):
 
     See Also
     --------
-    EKF : cheaper; Kalman : exact for linear systems; EnKF : by simulation.
+    EKF : cheaper.
+    Kalman : exact for linear systems.
+    EnKF : by simulation.
 
     References
     ----------

@@ -51,8 +51,9 @@ class DiscreteTime:
 
     See Also
     --------
-    linear_gaussian : from matrices; local_level, local_linear_trend, autoregression,
-        vector_autoregression, seasonal : by name, and added with ``+``.
+    linear_gaussian : from matrices.
+    local_level, local_linear_trend, seasonal, autoregression, vector_autoregression
+        By name, and added with ``+``.
 
     References
     ----------

@@ -48,6 +48,13 @@ class LinearGaussian:
         Names of the states.
     params : dict
         Values of the parameters, PyMC variables or numbers.
+
+    Examples
+    --------
+    >>> import pymc_dynsys as pds
+    >>> trend = pds.local_linear_trend(0.0, 0.1) + pds.seasonal(4, 0.2) + pds.white_noise(1.0)
+    >>> trend.states
+    ('level', 'slope', 'seasonal', 'seasonal_1', 'seasonal_2')
     """
 
     name: str

@@ -42,7 +42,9 @@ def test_beside_lme4():
     assert float(mean["scale"]) == pytest.approx(CASE.out.ri_REML_sd_county, abs=0.02)
     assert float(mean["residual"]) == pytest.approx(CASE.out.ri_REML_sd_resid, abs=0.005)
     counties = posterior["county_effect"].mean(("chain", "draw"))
-    np.testing.assert_allclose(counties, CASE.out.ri_blup, atol=0.05)
+    # lme4 takes its estimate of the county sd as known, which shrinks counties a little otherwise.
+    error = np.abs(counties - CASE.out.ri_blup) / CASE.out.ri_blup_condsd
+    assert error.max() < 0.25
 
 
 def exact_with_residual_one() -> dict:
@@ -83,5 +85,3 @@ def test_with_the_residual_sd_at_one():
         setattr(expected, f"{name}_mean", mean)
         setattr(expected, f"{name}_sd", sd)
     assert_posterior_matches(posterior, expected, list(exact), sd_ratio=(0.9, 1.1))
-    # Like with like: lme4 learns a residual sd of 0.76, and its county sd is another.
-    assert abs(exact["scale"][0] - CASE.out.ri_REML_sd_county) > 0.03
