@@ -6,9 +6,10 @@ from typing import Any
 import diffrax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from pymc_dynsys.discretization.base import Discretization, Transition
-from pymc_dynsys.linalg import linearize, matmul
+from pymc_dynsys.linalg import linearize, matmul, with_sensitivities
 from pymc_dynsys.systems.bound import BoundSystem, Params
 
 
@@ -61,27 +62,35 @@ class MomentODE(Discretization):
 
     def step(self, system: BoundSystem, x: Any, t: Any, h: Any, params: Params) -> Transition:
         """Transition over a whole gap; time runs from 0 to 1 so that a gap of zero is one too."""
+        d = x.shape[0]
 
         def rates(s: Any, moments: Any, args: Any) -> Any:
             m, F, Q = moments
+            t, h, params = args
             now = t + s * h
             f, J = linearize(lambda x: system.drift(x, now, params), m)
             JQ = matmul(J, Q)
             S = system.noise_covariance(m, now, params)
             return f * h, matmul(J, F) * h, (JQ + JQ.T + S) * h
 
-        d = x.shape[0]
-        solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(rates),
-            diffrax.Dopri5(),
-            t0=0.0,
-            t1=1.0,
-            dt0=None,
-            y0=(x, jnp.eye(d), jnp.zeros((d, d))),
-            stepsize_controller=diffrax.PIDController(rtol=self.rtol, atol=self.atol),
-            max_steps=self.max_steps,
-            throw=False,
-        )
-        failed = solution.result != diffrax.RESULTS.successful
-        m, F, Q = (jnp.where(failed, jnp.nan, y[0]) for y in solution.ys)
-        return Transition(mean=m, F=F, Q=Q)
+        def run(inputs: Any, t: Array, h: Array) -> Array:
+            x, params = inputs
+            solution = diffrax.diffeqsolve(
+                diffrax.ODETerm(rates),
+                diffrax.Dopri5(),
+                t0=0.0,
+                t1=1.0,
+                dt0=None,
+                y0=(x, jnp.eye(d), jnp.zeros((d, d))),
+                args=(t, h, params),
+                stepsize_controller=diffrax.PIDController(rtol=self.rtol, atol=self.atol),
+                max_steps=self.max_steps,
+                throw=False,
+                adjoint=diffrax.ForwardMode(),
+            )
+            failed = solution.result != diffrax.RESULTS.successful
+            m, F, Q = (jnp.where(failed, jnp.nan, y[0]) for y in solution.ys)
+            return jnp.concatenate([m[None], F, Q])
+
+        moments = with_sensitivities(run)((x, dict(params)), jnp.asarray(t), jnp.asarray(h))
+        return Transition(mean=moments[0], F=moments[1 : d + 1], Q=moments[d + 1 :])

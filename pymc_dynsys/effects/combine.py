@@ -29,7 +29,8 @@ def combine(
     within : DataArray, Series, list of them, or dict, optional
         Labels that say to which member of a term's own dim each member of `dims` belongs, under
         the name of that dim: a column of the table, ``panel["clinic_of_subject"]``, or
-        ``{"clinic": labels}``. Series with an index of their own are matched by it.
+        ``{"clinic": labels}``. Series with an index of their own are matched by it. Who belongs
+        where is fixed when the model is built; ``pm.set_data`` does not change it.
     scale : Log or Logit, optional
         The terms add up on this scale, and the result is brought back from it.
 

@@ -178,8 +178,9 @@ def _learn(
 
 
 def _eligible(model: pm.Model) -> list[str]:
-    """Free normal variables whose mean or sd is random."""
-    return [rv.name for rv in model.free_RVs if not _objection(model, rv.name)]
+    """Free normal variables whose mean or sd is random, offsets of an earlier call left out."""
+    names = [rv.name for rv in model.free_RVs if not _objection(model, rv.name)]
+    return [n for n in names if f"{n.removesuffix('_offset')}_centeredness" not in model.named_vars]
 
 
 def _refuse_initvals(model: pm.Model) -> None:

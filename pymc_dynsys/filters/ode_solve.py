@@ -14,6 +14,7 @@ from pymc_dynsys.discretization import Discretization, EulerMaruyama, TimeGrid
 from pymc_dynsys.filters.base import Data, Likelihood
 from pymc_dynsys.filters.enkf import give_doses
 from pymc_dynsys.filters.gaussian import Belief, update
+from pymc_dynsys.linalg import with_sensitivities
 from pymc_dynsys.systems.bound import BoundSystem, Params
 
 
@@ -133,21 +134,27 @@ class ODESolve(Likelihood):
             drift = without_slopes_where_not_finite(drift)
             # Between its steps Kvaerno5 interpolates with two digits less than it solves.
             controller = diffrax.ClipStepSizeController(controller, step_ts=times)
-        solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(lambda t, x, params: drift(x, t, params)),
-            solver,
-            t0=start,
-            t1=times[-1],
-            dt0=None,
-            y0=state,
-            args=params,
-            saveat=diffrax.SaveAt(ts=times),
-            stepsize_controller=controller,
-            max_steps=self.max_steps,
-            throw=False,
-        )
-        failed = solution.result != diffrax.RESULTS.successful
-        return jnp.where(failed, jnp.nan, solution.ys)
+
+        def run(inputs: Any, start: Array, times: Array) -> Array:
+            params, state = inputs
+            solution = diffrax.diffeqsolve(
+                diffrax.ODETerm(lambda t, x, params: drift(x, t, params)),
+                solver,
+                t0=start,
+                t1=times[-1],
+                dt0=None,
+                y0=state,
+                args=params,
+                saveat=diffrax.SaveAt(ts=times),
+                stepsize_controller=controller,
+                max_steps=self.max_steps,
+                throw=False,
+                adjoint=diffrax.ForwardMode(),
+            )
+            failed = solution.result != diffrax.RESULTS.successful
+            return jnp.where(failed, jnp.nan, solution.ys)
+
+        return with_sensitivities(run)((dict(params), state), start, times)
 
 
 def without_slopes_where_not_finite(drift: Any) -> Any:

@@ -16,6 +16,7 @@ from pymc_dynsys.linalg.products import (
     outer,
     symmetrize,
 )
+from pymc_dynsys.linalg.sensitivities import with_sensitivities
 
 __all__ = [
     "LARGE",
@@ -28,4 +29,5 @@ __all__ = [
     "psd_factor",
     "symmetrize",
     "unit_lower_solve",
+    "with_sensitivities",
 ]

@@ -52,7 +52,7 @@ def test_constants_of_another_length(refuse, length):
 
 @pytest.mark.parametrize("role", ["mean", "sd"])
 def test_variables_of_no_or_another_model(refuse, role):
-    with pm.Model():
+    with pm.Model(model=None):  # not inside the one of the fixture
         other = pm.HalfNormal("other", 1.0)
     for stranger in (other, pm.HalfNormal.dist(1.0), 2.0 * other):
         arguments = {"mean": 0.0, "sd": 1.0, role: stranger}

@@ -151,6 +151,7 @@ def refuse(message, *args, **kwargs):
 def test_refusals(centred):
     non_centred = eight_schools(centered=False)
     refuse("no free pm.Normal whose mean or sd is random", non_centred)
+    refuse("no free pm.Normal", pds.reparametrize(centred, centeredness=0.5))
     refuse("'theta': it is a deterministic, and a non-centred", non_centred, ["theta"])
     refuse("'tau': its law is", centred, ["tau"])
     refuse("'mu': its mean and sd are fixed", centred, ["mu"])

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pymc as pm
 import pytest
 from numpyro import distributions as dist
 from scipy import stats
@@ -179,3 +180,35 @@ def test_systems_it_is_not_for():
 def test_options_that_make_no_sense(name):
     with pytest.raises(ValueError, match=f"{name} must be a positive number"):
         pds.ODESolve(**{name: 0})
+
+
+@pytest.mark.parametrize("likelihood", [pds.ODESolve(), pds.EKF(pds.MomentODE())])
+def test_chains_in_parallel(likelihood):
+    """A solver's loop compiles for several devices at once, as for one."""
+    decay = pds.ODE(
+        states=("amount",),
+        drift=lambda amount, rate: -rate * amount,
+        initial=lambda start: start,
+        observation=lambda amount: dist.Normal(amount, 0.1),
+    )
+    with pm.Model(coords={"time": np.arange(5.0)}) as model:
+        pds.Trajectory(
+            "y",
+            decay,
+            params={"rate": pm.LogNormal("rate"), "start": pm.LogNormal("start")},
+            observed=np.exp(-np.arange(5.0)),
+            dims="time",
+            likelihood=likelihood,
+        )
+    idata = pm.sample(
+        draws=5,
+        tune=5,
+        chains=2,
+        nuts_sampler="numpyro",
+        nuts={"chain_method": "parallel"},
+        progressbar=False,
+        compute_convergence_checks=False,
+        random_seed=1,
+        model=model,
+    )
+    assert np.isfinite(idata["posterior"]["rate"]).all()
