@@ -95,7 +95,7 @@ def place(
     if not isinstance(value, Variable | XTensorVariable):
         _refuse_not_finite(name, tensor, dims)
     elif model is not None:
-        _refuse_strangers(name, tensor, model)
+        refuse_strangers(f"params: {name!r}", tensor, model)
     named = [dim for dim in dims if dim is not None]
     if len(set(named)) < len(named):
         raise ValueError(f"params: {name!r} has a dim twice in {dims}")
@@ -122,8 +122,8 @@ def _refuse_not_finite(name: str, array: Any, dims: Sequence[str | None]) -> Non
         )
 
 
-def _refuse_strangers(name: str, tensor: Variable, model: pm.Model) -> None:
-    """Raise for a parameter made from random variables that are not in the model."""
+def refuse_strangers(what: str, tensor: Variable, model: pm.Model) -> None:
+    """Raise for an expression of random variables that are not in the model."""
     own = set(model.root.named_vars.values())
     blockers = [v for v in own if isinstance(v, Variable)]
     for variable in ancestors([tensor], blockers=blockers):
@@ -131,8 +131,8 @@ def _refuse_strangers(name: str, tensor: Variable, model: pm.Model) -> None:
             continue
         if isinstance(variable.owner.op, RandomVariable):
             raise ValueError(
-                f"params: {name!r} depends on a random variable that is not in this model; define "
-                f"it inside the model, such as {name} = pm.Normal({name!r}, ...)"
+                f"{what} depends on a random variable that is not in this model; define it inside "
+                "the model, such as mu = pm.Normal('mu', ...)"
             )
 
 

@@ -8,12 +8,10 @@ import pymc as pm
 import pytensor.tensor as pt
 import xarray as xr
 from pytensor.graph.basic import Variable
-from pytensor.graph.traversal import ancestors
-from pytensor.tensor.random.op import RandomVariable
 
 from pymc_dynsys.bridge.data import current_value
 from pymc_dynsys.bridge.data import place as where
-from pymc_dynsys.bridge.dims import dim_length, named_dims
+from pymc_dynsys.bridge.dims import dim_length, named_dims, refuse_strangers
 from pymc_dynsys.effects.lookups import Lookup, read_lookups
 
 
@@ -70,20 +68,10 @@ class Layout:
         if len(set(named)) < len(named):
             raise ValueError(f"{self.name}: {role} has a dim twice, {dims}")
         if isinstance(tensor, Variable):
-            self._refuse_strangers(role, tensor)
+            refuse_strangers(f"{self.name}: {role}", tensor, self.model)
         known = current_value(tensor) if isinstance(tensor, Variable) else tensor
         if known is not None:
             self._require_finite(role, known, list(map(str, dims)))
-
-    def _refuse_strangers(self, role: str, tensor: Variable) -> None:
-        own = set(self.model.root.named_vars.values())
-        for variable in ancestors([tensor], blockers=[v for v in own if isinstance(v, Variable)]):
-            node = None if variable in own else variable.owner
-            if node is not None and isinstance(node.op, RandomVariable):
-                raise ValueError(
-                    f"{self.name}: {role} depends on a random variable that is not in this model; "
-                    "define it inside the model, such as pm.Normal('mu', ...)"
-                )
 
     def _require_lengths(self, role: str, array: xr.DataArray) -> None:
         for dim, length in array.sizes.items():
