@@ -668,6 +668,23 @@ def test_labels_of_a_parameter_count():
     np.testing.assert_allclose(together, apart, rtol=1e-12)
 
 
+def test_the_dim_of_an_expression_is_guessed_by_its_length():
+    """A vector of components, whose dim is no batch dim, in a single series."""
+    coords = {"year": np.arange(5.0), "animal": ["hare", "lynx"]}
+    with pm.Model(coords=coords):
+        log_rate = pm.Normal("log_rate", 0.0, 1.0, dims="animal")
+        with pytest.raises(
+            ValueError, match=r"no names.*Deterministic\('rate', ..., dims='animal'"
+        ):
+            pds.Trajectory(
+                "y",
+                two_states(),
+                params={"rate": pm.math.exp(log_rate)},
+                observed=np.zeros((5, 2)),
+                dims=("year", "animal"),
+            )
+
+
 def test_variables_of_an_outer_model_are_known_in_an_inner_one(reference):
     with pm.Model(coords=COORDS) as outer:
         mu = pm.Normal("mu", 0.0, 1.0, dims="subject")

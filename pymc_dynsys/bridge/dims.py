@@ -63,9 +63,20 @@ def named_dims(
     )
 
 
-def suggest_dims(error: ValueError, name: str, batch_dims: Sequence[str]) -> ValueError:
-    """Fill the likely dims into the mend for an unnamed expression."""
-    dims = repr(batch_dims[0]) if len(batch_dims) == 1 else repr(tuple(batch_dims))
+def suggest_dims(
+    error: ValueError, value: Any, batch_dims: Sequence[str], model: pm.Model | None
+) -> ValueError:
+    """Fill the likely dims, those of the same length, into the mend for an unnamed expression."""
+    if model is None or "dims=...)" not in str(error):
+        return error
+    candidates = [*batch_dims, *(dim for dim in model.dim_lengths if dim not in batch_dims)]
+    found: list[str] = []
+    for length in static_shape(value, (None,) * value.type.ndim, model):
+        fits = [d for d in candidates if d not in found and dim_length(model, d) == length]
+        if not fits:
+            return error
+        found.append(fits[0])
+    dims = repr(found[0]) if len(found) == 1 else repr(tuple(found))
     return ValueError(str(error).replace("dims=...)", f"dims={dims})", 1))
 
 
@@ -83,9 +94,7 @@ def place(
     try:
         tensor, dims = named_dims(name, value, model)
     except ValueError as error:
-        if batch_dims and "dims=...)" in str(error):
-            raise suggest_dims(error, name, batch_dims) from None
-        raise
+        raise suggest_dims(error, value, batch_dims, model) from None
     for dim in dims:
         if dim is not None and dim in other_dims:
             raise ValueError(
