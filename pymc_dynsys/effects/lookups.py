@@ -121,7 +121,7 @@ def _lookup(name: str, dim: str, labels: Any, dims: tuple[str, ...], model: pm.M
             )
             raise ValueError(
                 f"{name}: within[{dim!r}] says {label!r} for {place}, which is not among the "
-                f"model's labels of {dim!r}: {', '.join(map(repr, known[:6]))}"
+                f"model's labels of {dim!r}: {', '.join(map(plain, known[:6]))}"
                 f"{', ...' if len(known) > 6 else ''}"
             )
         index[at] = where[label]
@@ -149,7 +149,7 @@ def _labelled(
         )
     default = isinstance(own, pd.RangeIndex) and own.start == 0 and own.step == 1
     known = model.coords.get(dims[0])
-    matched = {} if default and list(own) != list(known or ()) else {dims[0]: own}
+    matched = {} if default and list(own) != list(known or ()) else {dims[0]: own.rename(None)}
     return xr.DataArray(labels.to_numpy(object), dims=dims, coords=matched)
 
 
@@ -167,3 +167,8 @@ def _one_axis(name: str, dim: str, labels: Any) -> np.ndarray:
     for i, label in enumerate(labels):
         values[i] = label
     return values
+
+
+def plain(label: Any) -> str:
+    """A label as one would write it: NumPy's own types say more."""
+    return repr(label.item() if isinstance(label, np.generic) else label)

@@ -74,11 +74,19 @@ def test_the_readme_goes_from_a_table_to_a_forecast(tmp_path, monkeypatch, run):
     rows = [(person, day, rng.normal(50.0, 5.0)) for person, own in days.items() for day in own]
     table = pd.DataFrame(rows, columns=["person", "day", "score"])
     table.loc[1, "score"] = np.nan
+    table["age"] = table["person"].map({"Ada": 31, "Ben": 44, "Cleo": 28})
+    table["arm"] = table["person"].map({"Ada": "control", "Ben": "drug", "Cleo": "drug"})
     table.sample(frac=1.0, random_state=1).to_csv(tmp_path / "scores.csv", index=False)
     monkeypatch.chdir(tmp_path)
     names = run("\n".join(ours(ROOT / "README.md")), "README.md")
     assert {path.name for path in tmp_path.glob("*.png")} == {"states.png", "forecast.png"}
     np.testing.assert_array_equal(names["ahead"].isel(ahead=0), [4.0, 2.0, 9.0])
+    assert {v.name for v in names["grouped"].free_RVs} == {
+        "arm_mean",
+        "slope",
+        "between",
+        "mean_offset",
+    }
     # States behind visits that a subject has not are NaN, what comes after everybody's last is not.
     for dataset in results({"future": names["future"]}):
         assert all(np.isfinite(values).all() for values in dataset.data_vars.values())

@@ -70,7 +70,8 @@ def test_labels_that_do_not_fit(model, within, message):
 
 
 def test_series_are_matched_by_label(model):
-    shuffled = pd.Series(["s", "n", "s"], ["c", "a", "b"], name="clinic")
+    who = pd.Index(["c", "a", "b"], name="patient")  # a table's own word for subjects
+    shuffled = pd.Series(["s", "n", "s"], who, name="clinic")
     clinic = effects.combine("of", model["clinic_mean"], dims="subject", within=shuffled)
     value = clinic.eval({model["clinic_mean"]: [1.0, 2.0]})
     np.testing.assert_array_equal(value, [1.0, 2.0, 2.0])
