@@ -1,4 +1,4 @@
-"""How the site is built: ``uv run --group docs sphinx-build -W -j 2 docs docs/_build/html``.
+"""How the site is built: ``uv run --group docs sphinx-build -W -j 4 docs docs/_build/html``.
 
 Every page is executed. ``DOCS=smoke`` in the environment makes the pages draw a few samples only,
 to see that they run; without it they compute all that their text says.
