@@ -81,13 +81,14 @@ def covariates(
     axis, names = _covariate_dim(name, beta_dims, columns, model)
     dims = tuple(dict.fromkeys(dim for c in names for dim in columns[c][1]))
     layout = Layout(name, dims, within, model)
-    centers = _centers(name, center, {c: columns[c] for c in names})
+    centered = not (isinstance(center, bool | np.bool_) and not center)
+    centers = _centers(name, center, {c: columns[c] for c in names}) if centered else None
     values = [layout.place(c, columns[c][0]) for c in names]
     rest = tuple(dim for dim in beta_dims if dim != axis)
     each = [beta.take(i, axis=beta_dims.index(axis)) if axis else beta for i in range(len(names))]
     slopes = [layout.spread("coefficients", own, rest) for own in each]
     layout.require_used()
-    if center is not False and center is not np.False_:
+    if centers is not None:
         means = pm.Data(f"{name}_center", centers if axis else centers[0], dims=axis)
         values = [x - (means[i] if axis else means) for i, x in enumerate(values)]
     terms = [slope * x for slope, x in zip(slopes, values, strict=True)]
@@ -161,7 +162,7 @@ def _covariate_dim(
 def _centers(name: str, center: Any, columns: Mapping[str, tuple[Any, Any]]) -> np.ndarray:
     """Centre of each covariate."""
     if isinstance(center, bool | np.bool_):
-        return np.array([_mean(name, c, x, bool(center)) for c, (x, _) in columns.items()])
+        return np.array([_mean(name, c, x) for c, (x, _) in columns.items()])
     if isinstance(center, pd.Series):
         center = center.to_dict()
     if isinstance(center, xr.DataArray):
@@ -188,7 +189,7 @@ def _centers(name: str, center: Any, columns: Mapping[str, tuple[Any, Any]]) -> 
     return values
 
 
-def _mean(name: str, column: str, x: Any, center: bool) -> float:
+def _mean(name: str, column: str, x: Any) -> float:
     values = current_value(x) if isinstance(x, Variable) else x.values
     if values is None:
         raise ValueError(
@@ -196,7 +197,7 @@ def _mean(name: str, column: str, x: Any, center: bool) -> float:
             "give center a number"
         )
     values = as_float(f"{name}: covariate {column!r}", values)
-    if center and values.size > 1 and np.ptp(values) == 0:
+    if values.size > 1 and np.ptp(values) == 0:
         warnings.warn(
             f"{name}: covariate {column!r} is {values.flat[0]} for all; centred it is 0, and its "
             "coefficient has only its prior",

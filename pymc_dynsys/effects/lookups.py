@@ -9,7 +9,7 @@ import pandas as pd
 import pymc as pm
 import xarray as xr
 
-from pymc_dynsys.bridge.data import aligned
+from pymc_dynsys.bridge.data import aligned, place
 from pymc_dynsys.bridge.dims import dim_length
 
 
@@ -115,12 +115,9 @@ def _lookup(name: str, dim: str, labels: Any, dims: tuple[str, ...], model: pm.M
     index = np.empty(values.shape, np.intp)
     for at, label in np.ndenumerate(values):
         if pd.isna(label) or label not in where:
-            place = ", ".join(
-                f"{own}={(coords.get(own) or range(length))[i]!r}"
-                for own, i, length in zip(over, at, values.shape, strict=True)
-            )
             raise ValueError(
-                f"{name}: within[{dim!r}] says {label!r} for {place}, which is not among the "
+                f"{name}: within[{dim!r}] says {label!r} for "
+                f"{place(at, [coords.get(own) for own in over], over)}, which is not among the "
                 f"model's labels of {dim!r}: {', '.join(map(plain, known[:6]))}"
                 f"{', ...' if len(known) > 6 else ''}"
             )

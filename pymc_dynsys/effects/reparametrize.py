@@ -125,7 +125,7 @@ def reparametrize(
             "are non-centred need nothing, and others have no such form"
         )
     for name in names:
-        refuse_taken("reparametrize", [f"{name}_offset", f"{name}_centeredness"], model)
+        refuse_taken(name, [f"{name}_offset", f"{name}_centeredness"], model)
     if centeredness is None:
         values = _learn(model, names, tune, draws, random_seed, progressbar)
     else:

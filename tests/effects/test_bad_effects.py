@@ -185,6 +185,15 @@ def test_covariates(model):
         effects.covariates("x", slope, 0.0 * weight + 3.0)
 
 
+def test_a_random_covariate_needs_a_centre_or_none(model):
+    """Measured with error, it is a variable like any other."""
+    weight = pm.Normal("weight", 60.0, 10.0, dims="subject")
+    refuse("is itself random", effects.covariates, "x", model["mu"], weight)
+    effect = effects.covariates("x", model["mu"], weight, center=False)
+    values = {weight: [1.0, 2.0, 3.0], model["mu"]: 2.0}
+    np.testing.assert_array_equal(effect.eval(values), [2.0, 4.0, 6.0])
+
+
 def test_nothing_is_added_by_a_call_that_fails(model):
     before = set(model.named_vars)
     refuse(

@@ -9,8 +9,8 @@ import numpy as np
 import pymc as pm
 
 
-def sample(model: pm.Model, *, draws: int, tune: int, chains: int, **options: Any) -> Any:
-    """Posterior of a model by numpyro's NUTS, its chains side by side in one program."""
+def sample_tree(model: pm.Model, *, draws: int, tune: int, chains: int, **options: Any) -> Any:
+    """Draws and statistics of numpyro's NUTS, its chains side by side in one program."""
     return pm.sample(
         model=model,
         draws=draws,
@@ -21,7 +21,12 @@ def sample(model: pm.Model, *, draws: int, tune: int, chains: int, **options: An
         progressbar=False,
         compute_convergence_checks=False,
         random_seed=20260101,
-    ).posterior.dataset
+    )
+
+
+def sample(model: pm.Model, **effort: Any) -> Any:
+    """The draws alone."""
+    return sample_tree(model, **effort)["posterior"].dataset
 
 
 def assert_posterior_matches(

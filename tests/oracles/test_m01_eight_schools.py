@@ -6,7 +6,7 @@ import pytest
 
 import pymc_dynsys as pds
 from tests.oracles.cases import load
-from tests.oracles.posteriors import assert_posterior_matches
+from tests.oracles.posteriors import assert_posterior_matches, sample_tree
 
 CASE = load("M01")
 NAMES = ["mu", "tau", "theta"]
@@ -21,17 +21,7 @@ def eight_schools(centered: bool) -> pm.Model:
 
 
 def sample(model: pm.Model):
-    return pm.sample(
-        model=model,
-        draws=2000,
-        tune=1000,
-        chains=4,
-        nuts_sampler="numpyro",
-        nuts={"chain_method": "vectorized"},
-        progressbar=False,
-        compute_convergence_checks=False,
-        random_seed=20260101,
-    )
+    return sample_tree(model, draws=2000, tune=1000, chains=4)
 
 
 @pytest.mark.parametrize("form", ["non-centred", "learnt"])
