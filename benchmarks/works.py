@@ -3,7 +3,7 @@
 Only the standard library is needed here, since every contender's environment imports this file.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 OURS = "pymc_dynsys"
@@ -50,6 +50,8 @@ class Work:
     variant: str = "mu"
     draws: int = 0
     repetitions: int = 1
+    dtype: str = "float64"
+    chains: int = 1
     contenders: tuple[str, ...] = (OURS,)
 
     @property
@@ -96,6 +98,21 @@ def small_works() -> list[Work]:
         nonlinear(4, subjects=2, times=8),
         lgssm("full", times=8),
         lgssm("diagonal", times=8),
+    ]
+
+
+def device_works() -> list[Work]:
+    """What `devices.py` compares: panels and ensembles of several sizes, and many chains in step."""
+    return [
+        *(ou("kalman", N, 100, 0, "all") for N in (10, 1000, 10_000)),
+        *(ou("enkf", N, 100, M, "all") for N, M in ((10, 30), (10, 1000), (1000, 30), (1000, 100))),
+        ragged("ragged"),
+        *(nonlinear(d, subjects=1000) for d in (2, 8)),
+        lgssm("full"),
+        *(
+            replace(work, name=f"{work.name}/chains100", chains=100)
+            for work in (ou("kalman", 10, 100, 0, "all"), ou("enkf", 10, 100, 30, "all"))
+        ),
     ]
 
 

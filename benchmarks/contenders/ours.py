@@ -77,6 +77,7 @@ def ou(work: Work, data: Arrays) -> pm.Model:
             observed=data["y"],
             dims=("subject", "time"),
             likelihood=likelihood(work),
+            dtype=work.dtype,
         )
     return model
 
@@ -94,6 +95,7 @@ def two_layer(work: Work, data: Arrays) -> pm.Model:
             observed=data["y"],
             dims=("group", "subject", "time"),
             likelihood=likelihood(work),
+            dtype=work.dtype,
         )
     return model
 
@@ -104,7 +106,14 @@ def ragged(work: Work, data: Arrays) -> pm.Model:
         mu_global = pm.Normal("mu_global", 0.0, 0.5)
         mu = pm.Normal("mu", mu_global, 1.0, dims="subject")
         params = {"mu": mu, "rate": RATE, "sigma": SIGMA, "noise": NOISE}
-        pds.Trajectory("y", OU, params=params, observed=panel["y"], likelihood=likelihood(work))
+        pds.Trajectory(
+            "y",
+            OU,
+            params=params,
+            observed=panel["y"],
+            likelihood=likelihood(work),
+            dtype=work.dtype,
+        )
     return model
 
 
@@ -135,6 +144,7 @@ def oscillators(work: Work, data: Arrays) -> pm.Model:
             observed=data["y"],
             dims=("subject", "time", "place"),
             likelihood=likelihood(work),
+            dtype=work.dtype,
         )
     return model
 
@@ -157,7 +167,12 @@ def lgssm(work: Work, data: Arrays) -> pm.Model:
             P0=covariance("P0", 2),
         )
         pds.Trajectory(
-            "y", system, observed=data["y"], dims=("time", "sensor"), likelihood=likelihood(work)
+            "y",
+            system,
+            observed=data["y"],
+            dims=("time", "sensor"),
+            likelihood=likelihood(work),
+            dtype=work.dtype,
         )
     return model
 

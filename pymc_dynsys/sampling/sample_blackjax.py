@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from time import perf_counter
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pymc as pm
@@ -12,10 +12,10 @@ from pymc.progress_bar import create_simple_progress
 from pymc.stats.convergence import log_warnings, run_convergence_checks
 
 from pymc_dynsys.inference.blocks import draw_keys
-from pymc_dynsys.sampling.adaptation import Warmup
-from pymc_dynsys.sampling.algorithms import ALGORITHMS, Algorithm
 from pymc_dynsys.sampling.chains import ChainMethod, Chains, require_devices
-from pymc_dynsys.sampling.unconstrained import Unconstrained
+
+if TYPE_CHECKING:
+    from pymc_dynsys.sampling.algorithms import Algorithm
 
 Initvals = Mapping[Any, Any] | Sequence[Mapping[Any, Any] | None]
 Name = Literal["hmc", "nuts", "dynamic_hmc", "mclmc", "adjusted_mclmc_dynamic"]
@@ -149,8 +149,15 @@ def sample_blackjax(
     >>> dict(idata["posterior"]["scale"].sizes)
     {'chain': 4, 'draw': 1000}
     """
+    # BlackJAX starts JAX when it is imported, after which devices and hosts cannot be chosen.
+    from pymc_dynsys.sampling.adaptation import Warmup
+    from pymc_dynsys.sampling.algorithms import ALGORITHMS
+    from pymc_dynsys.sampling.unconstrained import Unconstrained
+
     model = pm.modelcontext(model)
-    chosen = _algorithm(algorithm)
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"algorithm: got {algorithm!r}, expected one of {_listed(ALGORITHMS)}")
+    chosen = ALGORITHMS[algorithm]
     _require_count("draws", draws, 1)
     _require_count("tune", tune, chosen.least_tune, f" for {algorithm}")
     _require_count("chains", chains, chosen.least_chains, f" for {algorithm}")
@@ -216,12 +223,6 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(repr(name) for name in names)
 
 
-def _algorithm(name: str) -> Algorithm:
-    if name not in ALGORITHMS:
-        raise ValueError(f"algorithm: got {name!r}, expected one of {_listed(ALGORITHMS)}")
-    return ALGORITHMS[name]
-
-
 def _require_count(name: str, value: Any, least: int, what: str = "") -> None:
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or value < least:
@@ -230,7 +231,7 @@ def _require_count(name: str, value: Any, least: int, what: str = "") -> None:
         )
 
 
-def _target(name: str, algorithm: Algorithm, given: float | None) -> float | None:
+def _target(name: str, algorithm: "Algorithm", given: float | None) -> float | None:
     if given is None:
         return algorithm.target_accept
     if algorithm.target_accept is None:
@@ -243,7 +244,7 @@ def _target(name: str, algorithm: Algorithm, given: float | None) -> float | Non
     return given
 
 
-def _options(name: str, algorithm: Algorithm, given: Mapping[str, Any]) -> tuple[dict, dict]:
+def _options(name: str, algorithm: "Algorithm", given: Mapping[str, Any]) -> tuple[dict, dict]:
     """Options of the kernel, and of the adaptation."""
     known = (*algorithm.options, *algorithm.tuning)
     unknown = [option for option in given if option not in known]

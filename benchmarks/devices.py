@@ -1,0 +1,169 @@
+"""Our likelihoods on the CPU and on the accelerator of one machine, in both precisions.
+
+    uv run python benchmarks/devices.py --json devices.json
+
+The platforms, each in a process of its own, compute the same value and gradient, compared with
+the CPU's in double precision, and are then timed.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+
+import data
+import jax
+import numpy as np
+from race import BATCH_S
+from report import aligned, duration, machine
+from run import wanted
+from worker import chained, seconds_of
+from works import Work, device_works
+
+from contenders import ours
+
+ROUNDS = 5
+SETTINGS = (("cpu", "float64"), ("gpu", "float64"), ("gpu", "float32"))
+HEAD = (
+    "work",
+    "on",
+    "precision",
+    "a call",
+    "times faster",
+    "first call",
+    "value off by",
+    "gradient",
+)
+LEGEND = """\
+A call: value and gradient of the joint log-density, one after another within a compiled program; a
+median. For many chains in step, one such call moves all of them. Off by: beside the CPU in double
+precision, relative; the gradient in the norm of all parameters."""
+
+
+def main() -> None:
+    options = parse()
+    if options.here:
+        for work in chosen(options.only):
+            print(json.dumps(measure(replace(work, dtype=options.here))), flush=True)
+        return
+    jax.config.update("jax_platforms", "cpu")  # a process that sees a GPU keeps most of its memory
+    results: dict[str, dict[tuple[str, str], dict]] = {}
+    for platform, dtype in SETTINGS:
+        if platform != "cpu" and not available(platform):
+            print(f"JAX has no {platform} here", file=sys.stderr)
+            continue
+        for answer in in_process(platform, dtype, options.only):
+            results.setdefault(answer["work"], {})[platform, dtype] = answer
+            print(f"{platform} {dtype} {answer['work']}", file=sys.stderr, flush=True)
+            if options.json:
+                content = [list(of_work.values()) for of_work in results.values()]
+                options.json.write_text(json.dumps({"machine": machine(), "results": content}))
+    print(f"{machine()['cpu']}, {machine()['cores']} cores; jax {jax.__version__}\n")
+    print(aligned([HEAD, *(row for of_work in results.values() for row in rows(of_work))]))
+    print(f"\n{LEGEND}")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", default=[], metavar="PATTERN")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results there")
+    parser.add_argument("--here", metavar="DTYPE", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def chosen(patterns: list[str]) -> list[Work]:
+    return [work for work in device_works() if wanted(work, patterns)]
+
+
+def available(platform: str) -> bool:
+    """Whether JAX has such devices here, asked by a process of its own."""
+    command = [sys.executable, "-c", f"import jax; jax.devices({platform!r})"]
+    return not subprocess.run(command, capture_output=True).returncode
+
+
+def in_process(platform: str, dtype: str, patterns: list[str]):
+    """What a process that computes on a platform says of each work."""
+    command = [
+        sys.executable,
+        __file__,
+        "--here",
+        dtype,
+        *(["--only", *patterns] if patterns else []),
+    ]
+    names = {"cpu": "cpu", "gpu": "cuda"}
+    environment = os.environ | {"JAX_PLATFORMS": names[platform]}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        for line in process.stdout:
+            yield json.loads(line) | {"platform": platform}
+    if process.returncode:
+        raise SystemExit(f"{platform}, {dtype}: ended with status {process.returncode}")
+
+
+def measure(work: Work) -> dict:
+    """Value, gradient and times of one work on JAX's default device."""
+    arrays, point = data.make(work)
+    function = jax.jit(in_step(ours.build(work, arrays), work.chains))
+    point = jax.tree.map(partial(spread, work.chains), point)
+    begun = perf_counter()
+    value, gradient = jax.block_until_ready(function(point))
+    first = perf_counter() - begun
+    chain = jax.jit(partial(chained, function))
+    seconds_of(chain, point, 1)
+    calls = max(1, round(BATCH_S / seconds_of(chain, point, 1)))
+    times = [seconds_of(chain, point, calls) / calls for _ in range(ROUNDS)]
+    return {
+        "work": work.name,
+        "dtype": work.dtype,
+        "device": str(jax.devices()[0].device_kind),
+        "value": float(value),
+        "gradient": np.concatenate([np.ravel(gradient[key]) for key in sorted(gradient)]).tolist(),
+        "first_call_s": first,
+        "call_s": statistics.median(times),
+    }
+
+
+def in_step(function: Callable, chains: int) -> Callable:
+    """Sum of the values, and the gradients, of as many chains."""
+    if chains == 1:
+        return function
+
+    def of_all(points: dict) -> tuple:
+        values, gradients = jax.vmap(function)(points)
+        return values.sum(), gradients
+
+    return of_all
+
+
+def spread(chains: int, value: np.ndarray) -> jax.Array:
+    """A point for each chain, no two the same."""
+    if chains == 1:
+        return jax.numpy.asarray(value)
+    steps = 1e-3 * np.arange(chains).reshape(-1, *[1] * np.ndim(value))
+    return jax.numpy.asarray(value + steps)
+
+
+def rows(of_work: dict[tuple[str, str], dict]) -> list[list[str]]:
+    """A line for each platform and precision."""
+    base = of_work["cpu", "float64"]
+    exact = np.array(base["gradient"])
+    lines = []
+    for (platform, dtype), got in of_work.items():
+        off = abs(got["value"] / base["value"] - 1)
+        gradient = np.linalg.norm(got["gradient"] - exact) / np.linalg.norm(exact)
+        lines.append(
+            [got["work"], platform, dtype, duration(got["call_s"])]
+            + [f"{base['call_s'] / got['call_s']:.2g}", f"{got['first_call_s']:.2f} s"]
+            + [f"{off:.0e}", f"{gradient:.0e}"]
+        )
+    return lines
+
+
+if __name__ == "__main__":
+    main()
