@@ -12,7 +12,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,26 +21,16 @@ from time import perf_counter
 import data
 import jax
 import numpy as np
+from contenders import ours
 from race import BATCH_S
 from report import aligned, duration, machine
 from run import wanted
 from worker import chained, seconds_of
 from works import Work, device_works
 
-from contenders import ours
-
 ROUNDS = 5
 SETTINGS = (("cpu", "float64"), ("gpu", "float64"), ("gpu", "float32"))
-HEAD = (
-    "work",
-    "on",
-    "precision",
-    "a call",
-    "times faster",
-    "first call",
-    "value off by",
-    "gradient",
-)
+HEAD = ("work", "on", "precision", "a call", "times faster", "first call", "off by", "gradient")
 LEGEND = """\
 A call: value and gradient of the joint log-density, one after another within a compiled program; a
 median. For many chains in step, one such call moves all of them. Off by: beside the CPU in double
@@ -88,15 +78,11 @@ def available(platform: str) -> bool:
     return not subprocess.run(command, capture_output=True).returncode
 
 
-def in_process(platform: str, dtype: str, patterns: list[str]):
+def in_process(platform: str, dtype: str, patterns: list[str]) -> Iterator[dict]:
     """What a process that computes on a platform says of each work."""
-    command = [
-        sys.executable,
-        __file__,
-        "--here",
-        dtype,
-        *(["--only", *patterns] if patterns else []),
-    ]
+    command = [sys.executable, __file__, "--here", dtype]
+    if patterns:
+        command += ["--only", *patterns]
     names = {"cpu": "cpu", "gpu": "cuda"}
     environment = os.environ | {"JAX_PLATFORMS": names[platform]}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
@@ -157,11 +143,9 @@ def rows(of_work: dict[tuple[str, str], dict]) -> list[list[str]]:
     for (platform, dtype), got in of_work.items():
         off = abs(got["value"] / base["value"] - 1)
         gradient = np.linalg.norm(got["gradient"] - exact) / np.linalg.norm(exact)
-        lines.append(
-            [got["work"], platform, dtype, duration(got["call_s"])]
-            + [f"{base['call_s'] / got['call_s']:.2g}", f"{got['first_call_s']:.2f} s"]
-            + [f"{off:.0e}", f"{gradient:.0e}"]
-        )
+        faster = base["call_s"] / got["call_s"]
+        times = [duration(got["call_s"]), f"{faster:.2g}", f"{got['first_call_s']:.2f} s"]
+        lines.append([got["work"], platform, dtype, *times, f"{off:.0e}", f"{gradient:.0e}"])
     return lines
 
 

@@ -102,7 +102,7 @@ def small_works() -> list[Work]:
 
 
 def device_works() -> list[Work]:
-    """What `devices.py` compares: panels and ensembles of several sizes, and many chains in step."""
+    """What `devices.py` compares: panels and ensembles of several sizes, many chains in step."""
     return [
         *(ou("kalman", N, 100, 0, "all") for N in (10, 1000, 10_000)),
         *(ou("enkf", N, 100, M, "all") for N, M in ((10, 30), (10, 1000), (1000, 30), (1000, 100))),
