@@ -14,6 +14,7 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 
 from docutils import nodes
+from jupyter_cache import get_cache
 from sphinx.application import Sphinx
 
 SMOKE = os.environ.get("DOCS") == "smoke"
@@ -53,6 +54,8 @@ nb_execution_mode = "cache"
 nb_execution_cache_path = str(
     Path(__file__).parent / "_build" / ("pages_smoke" if SMOKE else "pages_full")
 )
+# Made here, since the processes that read pages side by side would all make it at once.
+get_cache(nb_execution_cache_path).list_cache_records()
 nb_execution_timeout = 1800
 nb_execution_raise_on_error = True
 nb_output_stderr = "remove"
