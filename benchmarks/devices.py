@@ -1,6 +1,6 @@
 """Our likelihoods on the CPU and on the accelerator of one machine, in both precisions.
 
-    uv run python benchmarks/devices.py --json devices.json
+    python benchmarks/devices.py --json devices.json
 
 The platforms, each in a process of its own, compute the same value and gradient, compared with
 the CPU's in double precision, and are then timed.
@@ -34,7 +34,7 @@ HEAD = ("work", "on", "precision", "a call", "times faster", "first call", "off 
 LEGEND = """\
 A call: value and gradient of the joint log-density, one after another within a compiled program; a
 median. For many chains in step, one such call moves all of them. Off by: beside the CPU in double
-precision, relative; the gradient in the norm of all parameters."""
+precision, relative; the gradient in the norm of all parameters. The CPU is one JAX device."""
 
 
 def main() -> None:

@@ -46,7 +46,8 @@ def correlated(
     within : DataArray, Series, list of them, or dict, optional
         Which group each member belongs to, as in :func:`varying`.
     centered : bool, optional
-        Let the sampler move :math:`\eta` itself; see :func:`varying`.
+        Let the sampler move :math:`\eta` itself; see :func:`varying`. What is learnt by
+        :func:`~pymc_dynsys.reparametrize` are single normal effects, not these.
     scales : dict, optional
         Scales of those parameters that have one.
 

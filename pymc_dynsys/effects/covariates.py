@@ -38,7 +38,8 @@ def covariates(
     center : bool, number, dict or DataArray, optional
         :math:`\bar x`: by default the mean of each covariate in the table, so that the intercept
         is that of an average member. Numbers (one, or by name) set it, which new subjects need:
-        the model of theirs takes the centre of the model that was fitted. False centres nothing.
+        the model of theirs takes the centre of the model that was fitted. False centres nothing. It
+        is computed once: ``pm.set_data`` on a covariate leaves it where it is.
 
     Returns
     -------

@@ -8,7 +8,13 @@ import xarray as xr
 from pymc.model.transform.conditioning import remove_value_transforms
 from pytensor.graph.traversal import ancestors
 
-from pymc_dynsys.effects.partly_centered import Point, offset_of, partly_centered, prior_of
+from pymc_dynsys.effects.partly_centered import (
+    INTERPRETED,
+    Point,
+    offset_of,
+    partly_centered,
+    prior_of,
+)
 
 # The neck of a funnel, where the population's sd and with it the share are smallest, is what breaks
 # a sampler; where they are larger a share that is too small only slows it.
@@ -85,7 +91,7 @@ def lowest_first(model: pm.Model, names: Sequence[str]) -> list[str]:
 
 def _gradient(model: pm.Model, name: str) -> Callable[[Point], np.ndarray]:
     """Gradient of the log-density by one variable, of the variable's shape."""
-    compiled = model.compile_dlogp(vars=[model[name]])
+    compiled = model.compile_dlogp(vars=[model[name]], mode=INTERPRETED)
     return lambda point: compiled(point).reshape(point[name].shape)
 
 

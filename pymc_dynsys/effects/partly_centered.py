@@ -4,8 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pymc as pm
+from pytensor.compile.mode import Mode
 
 Point = dict[str, np.ndarray]
+
+# Evaluated at a few draws only: compiling would take seconds, and save milliseconds.
+INTERPRETED = Mode("py", "fast_run")
 
 
 def partly_centered(model: pm.Model, name: str, share: np.ndarray) -> pm.Model:
@@ -37,7 +41,9 @@ def prior_of(model: pm.Model, name: str) -> Callable[[Point], tuple[np.ndarray, 
     """
     effect = model[name]
     graph = model.replace_rvs_by_values(list(effect.owner.op.dist_params(effect.owner)))
-    compiled = model.compile_fn(graph, inputs=model.value_vars, on_unused_input="ignore")
+    compiled = model.compile_fn(
+        graph, inputs=model.value_vars, on_unused_input="ignore", mode=INTERPRETED
+    )
 
     def at(point: Point) -> tuple[np.ndarray, np.ndarray]:
         mean, sd = (np.broadcast_to(x, np.shape(point[name])) for x in compiled(point))

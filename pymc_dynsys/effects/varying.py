@@ -58,7 +58,7 @@ def varying(
     Raises
     ------
     TypeError, ValueError
-        For an `sd` that is not positive, arrays without names of their axes, dims that `within`
+        For a constant `sd` that is not positive, arrays without names of their axes, dims that `within`
         does not speak of, labels that the model does not have, and names that are taken.
 
     See Also

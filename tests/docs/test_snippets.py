@@ -92,6 +92,22 @@ def test_the_readme_goes_from_a_table_to_a_forecast(tmp_path, monkeypatch, run):
         assert all(np.isfinite(values).all() for values in dataset.data_vars.values())
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_what_people_paste_first_runs(page, run):
+    """The first example, and what README does with its results."""
+    blocks = [
+        found["code"]
+        for found in FENCE.finditer((ROOT / page).read_text())
+        if found["language"] == "python"
+    ]
+    after = [code for code in blocks if code.startswith("states = pds.sample_states")]
+    assert len(after) == (page == "README.md")
+    names = run("\n".join([blocks[0], *after]), page)
+    assert names["idata"]["posterior"]["mu"].sizes["subject"] == 3
+    if after:
+        assert len(results(names)) == 4
+
+
 def results(names: dict[str, object]) -> list:
     """What came after sampling: groups that hold draws of states and data."""
     trees = [names[name] for name in ("states", "moments", "paths", "future") if name in names]

@@ -1,7 +1,12 @@
-"""Two models are the same, variable by variable."""
+"""Two models are the same, variable by variable; and what no model is made from."""
+
+from typing import Any
 
 import numpy as np
 import pymc as pm
+import pytest
+
+import pymc_dynsys as pds
 
 
 def same(ours: pm.Model, by_hand: pm.Model, *, points: int = 3) -> None:
@@ -39,3 +44,9 @@ def _quantities(model: pm.Model):
     )
     names = [f"logp of {v.name}" for v in variables] + [v.name for v in model.deterministics]
     return lambda point: dict(zip(names, function(point), strict=True))
+
+
+def refuse_to_reparametrize(message: str, *args: Any, **kwargs: Any) -> None:
+    """An error whose text has a pattern."""
+    with pytest.raises(ValueError, match=message):
+        pds.reparametrize(*args, progressbar=False, **kwargs)

@@ -6,6 +6,7 @@ import pytest
 import xarray as xr
 
 import pymc_dynsys as pds
+from tests.effects.compare import refuse_to_reparametrize as refuse
 
 
 @pytest.fixture
@@ -15,11 +16,6 @@ def model():
         theta = pm.Normal("theta", 0.0, sd, dims="subject")
         pm.Normal("y", theta, 1.0, observed=[1.0, 2.0, 3.0], dims="subject")
     return model
-
-
-def refuse(message, *args, **kwargs):
-    with pytest.raises(ValueError, match=message):
-        pds.reparametrize(*args, progressbar=False, **kwargs)
 
 
 def test_names_alone_twice_or_as_variables(model):

@@ -9,6 +9,7 @@ from numpyro import distributions as dist
 import pymc_dynsys as pds
 from pymc_dynsys import effects
 from pymc_dynsys.effects.information import information_shares
+from tests.effects.compare import refuse_to_reparametrize as refuse
 from tests.effects.test_by_hand import SCHOOLS, SD, Y
 
 
@@ -142,11 +143,6 @@ def test_with_a_trajectory():
     assert idata["constant_data"]["mu_centeredness"].dims == ("subject",)
     states = pds.sample_states(idata, model=new, progressbar=False, random_seed=1)
     assert states["posterior"]["states"].sizes["time"] == 4
-
-
-def refuse(message, *args, **kwargs):
-    with pytest.raises(ValueError, match=message):
-        pds.reparametrize(*args, progressbar=False, **kwargs)
 
 
 def test_refusals(centred):

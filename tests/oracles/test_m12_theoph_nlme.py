@@ -54,7 +54,7 @@ def test_beside_nlme():
     for name, theirs, se in zip(
         ("lke", "lka", "lcl"), CASE.out.fixef_lKe_lKa_lCl, CASE.out.se, strict=True
     ):
-        assert abs(float(mean[name]) - theirs) <= se, name
+        assert abs(float(mean[name]) - theirs) <= 0.4 * se, name
     for name, theirs in (
         ("sd_lka", CASE.out.sd_lKa),
         ("sd_lcl", CASE.out.sd_lCl),
