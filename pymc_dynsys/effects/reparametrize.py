@@ -83,8 +83,8 @@ def reparametrize(
     :math:`w_k = \tau_k^2 / (\tau_k^2 + v_k)`. That of :math:`\eta_k` is
     :math:`\tau_k^{2 (\lambda_k - 1)} w_k v_k`, whose logarithm has the derivative
     :math:`2 (\lambda_k - w_k)` by :math:`\log \tau_k`: at :math:`\lambda_k = w_k` the funnel is
-    gone. Learnt is the 10% quantile of :math:`w_k` over twenty draws of a short run, since the neck of
-    the funnel is where samplers fail, with :math:`1 / v_k` from second derivatives of the
+    gone. Learnt is the 10% quantile of :math:`w_k` over twenty draws of a short run, since the
+    neck of the funnel is where samplers fail, with :math:`1 / v_k` from second derivatives of the
     log-density (differences of its gradient along random signs, exact where members are
     independent given the rest). The lowest level is measured first, and each level with those
     below it in the form that was found for them.

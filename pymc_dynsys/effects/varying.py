@@ -58,8 +58,8 @@ def varying(
     Raises
     ------
     TypeError, ValueError
-        For a constant `sd` that is not positive, arrays without names of their axes, dims that `within`
-        does not speak of, labels that the model does not have, and names that are taken.
+        For a constant `sd` that is not positive, arrays without names of their axes, dims that
+        `within` does not speak of, labels that the model does not have, and names that are taken.
 
     See Also
     --------

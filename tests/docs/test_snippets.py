@@ -105,7 +105,7 @@ def test_what_people_paste_first_runs(page, run):
     names = run("\n".join([blocks[0], *after]), page)
     assert names["idata"]["posterior"]["mu"].sizes["subject"] == 3
     if after:
-        assert len(results(names)) == 4
+        assert len(results(names)) == 2
 
 
 def results(names: dict[str, object]) -> list:

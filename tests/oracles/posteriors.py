@@ -52,8 +52,8 @@ def assert_posterior_matches(
     """Means within four combined Monte Carlo errors, or a tenth of a posterior sd.
 
     Where the reference is exact its Monte Carlo error is zero and the tenth of an sd is not
-    granted. An sd from n effective draws has a relative error of 1 / sqrt(2 n), 2% at a thousand: limits
-    of 10% are five of them, 15% allow for the largest of 170 members.
+    granted. An sd from n effective draws has a relative error of 1 / sqrt(2 n), 2% at a thousand:
+    limits of 10% are five of them, 15% allow for the largest of 170 members.
     """
     for name in names:
         draws = posterior[(rename or {}).get(name, name)]
