@@ -213,6 +213,11 @@ def constant(values: np.ndarray, name: str | None = None) -> Variable:
     return pt.constant(np.ascontiguousarray(values), name=name)
 
 
+def plain(label: Any) -> str:
+    """A label as one would write it: NumPy's own types say more."""
+    return repr(label.item() if isinstance(label, np.generic) else label)
+
+
 def aligned(name: str, array: xr.DataArray, coords: dict[str, Any]) -> xr.DataArray:
     """Reorder a labelled array to the model's labels; a label on one side only is an error."""
     for dim in array.dims:
@@ -227,9 +232,9 @@ def aligned(name: str, array: xr.DataArray, coords: dict[str, Any]) -> xr.DataAr
         lacking = [label for label in want if label not in set(have)]
         if extra or lacking:
             which = (
-                f"has {extra[0]!r}, which the model's coords do not have"
+                f"has {plain(extra[0])}, which the model's coords do not have"
                 if extra
-                else f"lacks {lacking[0]!r}, which the model's coords have"
+                else f"lacks {plain(lacking[0])}, which the model's coords have"
             )
             raise ValueError(f"{name}: dim {dim!r} {which}; labels must be the same on both sides")
         if len(set(have)) < len(have):

@@ -107,10 +107,12 @@ def input_table(name: str, value: Any, frame: Frame) -> InputTable:
     if not isinstance(value, xr.DataArray):
         array = as_float(f"inputs[{name!r}]", value)
         dims = (*frame.batch_dims, frame.time_dim)
+        if array.ndim == 0:  # the same at all times
+            array = np.broadcast_to(array, frame.times.shape[-1:])
         if array.ndim not in (1, len(dims)):
             raise ValueError(
-                f"inputs: {name!r} has shape {array.shape}; give (time,), one axis for each of "
-                f"{dims}, or an xr.DataArray with named dims"
+                f"inputs: {name!r} has shape {array.shape}; give a number, (time,), one axis for "
+                f"each of {dims}, or an xr.DataArray with named dims"
             )
         value = xr.DataArray(array, dims=dims[-array.ndim :])
     knot_dim, times = _knots(name, value, frame)

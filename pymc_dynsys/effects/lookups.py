@@ -9,7 +9,7 @@ import pandas as pd
 import pymc as pm
 import xarray as xr
 
-from pymc_dynsys.bridge.data import aligned, place
+from pymc_dynsys.bridge.data import aligned, place, plain
 from pymc_dynsys.bridge.dims import dim_length
 
 
@@ -164,8 +164,3 @@ def _one_axis(name: str, dim: str, labels: Any) -> np.ndarray:
     for i, label in enumerate(labels):
         values[i] = label
     return values
-
-
-def plain(label: Any) -> str:
-    """A label as one would write it: NumPy's own types say more."""
-    return repr(label.item() if isinstance(label, np.generic) else label)

@@ -139,6 +139,12 @@ def _numbers(times: Any, fitted: Fitted) -> np.ndarray:
     """Times as numbers in the unit of the model, from dates if the model has dates."""
     spec = fitted.spec
     if spec.origin is None:
+        if np.asarray(times).dtype.kind == "M":
+            raise TypeError(
+                "times: the model's times are numbers, and these are dates; if panel() made them "
+                "from dates, (dates - origin) / pd.Timedelta(1, unit) are numbers like them, with "
+                "unit and origin from panel['time'].attrs"
+            )
         return as_float("times", times)
     return as_numbers("times", times, spec.unit, spec.origin)[0]
 

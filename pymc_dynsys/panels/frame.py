@@ -53,7 +53,9 @@ def panel(
         What was measured. One column keeps its name; several become the variable ``observed``
         with a last dim ``component``. A row without any value is still a visit.
     inputs : str or sequence of str, optional
-        Columns that vary in time; each becomes a variable with the dims of the observed.
+        Columns that vary in time; each becomes a variable with the dims of the observed. In a
+        :class:`~pymc_dynsys.Trajectory` a value holds from its row to the next; see
+        :class:`~pymc_dynsys.Input` for columns that say what happened since the last row.
     covariates : str or sequence of str, optional
         Columns that are constant in a subject, numbers or text; each becomes a variable over
         ``subject``. Rows that lack the value take it from the subject's other rows.
@@ -61,7 +63,8 @@ def panel(
         Columns that say what a subject belongs to. A column ``clinic`` becomes the dim and
         coordinate ``clinic`` of its distinct labels, the variable ``clinic_index`` (position of
         each subject's label) and the coordinate ``clinic_of_subject`` (the label itself). In a
-        model write ``mu_clinic[panel["clinic_index"].values]``.
+        model write ``mu_clinic[panel["clinic_index"].values]``, or give
+        ``panel["clinic_of_subject"]`` to ``effects.varying(within=...)``.
     unit : {"W", "D", "h", "m", "s", "ms"}, optional
         Unit into which dates and durations are converted. Numbers are never rescaled.
     events : mapping or "nonmem", optional
@@ -74,7 +77,7 @@ def panel(
         All numbers are float64, NaN where missing and after a subject's last visit. It can be
         written to netCDF and zarr. Where the times were dates, the coordinate ``time`` has the
         attributes ``unit``, ``origin`` (ISO 8601, in UTC if there was a zone) and ``time_zone``,
-        so ``np.datetime64(origin) + times * unit`` are the dates.
+        so ``pd.Timestamp(origin) + pd.to_timedelta(times, unit=unit)`` are a subject's dates.
 
     Raises
     ------

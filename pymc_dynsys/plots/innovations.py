@@ -66,7 +66,7 @@ def plot_innovations(
     >>> errors = pds.innovations(prior, model=model, group="prior")
     >>> pc = pds.plot_innovations(errors, backend="none")
     """
-    z = panels.variable(dt, "innovations", "z").sel(coords or {})
+    z = panels.select(panels.variable(dt, "innovations", "z"), coords)
     style = {"innovation": {}, "line": {}, "title": {}, **(visuals or {})}
     mean = z.mean(panels.SAMPLE)
     facets = panels.facets_of(z)

@@ -46,6 +46,22 @@ def variable(dt: Any, group: str, name: str) -> xr.DataArray:
     return data[name]
 
 
+def select(array: xr.DataArray, coords: Mapping[str, Any] | None) -> xr.DataArray:
+    """The labels to draw; an error says which there are."""
+    for dim, labels in (coords or {}).items():
+        if dim not in array.dims:
+            there = ", ".join(repr(d) for d in array.dims if d not in SAMPLE)
+            raise ValueError(f"coords: there is no dim {dim!r}; there are {there}")
+        try:
+            array = array.sel({dim: labels})
+        except KeyError as error:
+            known = ", ".join(map(str, array[dim].values[:6]))
+            raise ValueError(
+                f"coords: no label {error.args[0]} along {dim!r}; its labels are {known}, ..."
+            ) from error
+    return array
+
+
 def time_dim(array: xr.DataArray, facets: Sequence[str]) -> str:
     """The dim along which time runs: the one that is neither a sample nor a facet."""
     own = [str(dim) for dim in array.dims if dim not in (*SAMPLE, *facets)]
@@ -103,8 +119,15 @@ def collection(
     figure.setdefault("sharey", not states)
     options["figure_kwargs"] = figure
     one = data.isel({d: 0 for d in data.dims if d not in facets}, drop=True)
+    n = int(np.prod([data.sizes[d] for d in facets], dtype=int))
+    most = rcParams["plot.max_subplots"]
+    if most is not None and n > most:
+        long = max(facets, key=lambda d: data.sizes[d])
+        raise ValueError(
+            f"{n} pictures are more than the {most} of az.rcParams['plot.max_subplots']; choose "
+            f"some with coords={{{long!r}: [...]}}, or set that to more"
+        )
     if "figsize" not in figure:
-        n = int(np.prod([data.sizes[d] for d in facets], dtype=int))
         columns = min(n, options.get("col_wrap") or int(np.ceil(np.sqrt(n))))
         rows = -(-n // columns)
         dots = 100 if backend != "matplotlib" else 1
@@ -155,7 +178,7 @@ def names(pc: PlotCollection, x: str, y: str, titles: bool = True) -> None:
     if titles:
         pc.map(labelled_title, "title", ignore_aes="all", subset_info=True, labeller=Labeller())
     below, left = _edges(pc)
-    pc.map(_at_edge(labelled_x, below), "xlabel", ignore_aes="all", subset_info=True, text=x)
+    pc.map(_at_edge(_labelled_below, below), "xlabel", ignore_aes="all", subset_info=True, text=x)
     pc.map(_at_edge(labelled_y, left), "ylabel", ignore_aes="all", subset_info=True, text=y)
 
 
@@ -172,6 +195,13 @@ def _edges(pc: PlotCollection) -> tuple[Any, Any]:
         return bool(column.sel(sel).item() == 0)
 
     return below, left
+
+
+def _labelled_below(da: Any, target: Any, **kwargs: Any) -> Any:
+    """What is on the axis and its numbers, which shared axes have in the last row only."""
+    if hasattr(target, "tick_params"):  # of matplotlib
+        target.tick_params(axis="x", labelbottom=True)
+    return labelled_x(da, target, **kwargs)
 
 
 def _at_edge(visual: Any, at_edge: Any) -> Any:

@@ -81,7 +81,7 @@ def plot_trajectories(
     >>> pc = pds.plot_trajectories(states, backend="none")
     """
     group = _group(dt, var_name) if group is None else group
-    draws = panels.variable(dt, group, var_name).sel(coords or {})
+    draws = panels.select(panels.variable(dt, group, var_name), coords)
     data = _observed(dt, draws, observed, coords or {})
     # A single state or component needs no picture of its own.
     for dim in ("state", "component"):

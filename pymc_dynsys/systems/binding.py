@@ -120,10 +120,15 @@ def _missing(
             f"{role}() asks for {name!r}, but the initial law may depend on parameters only; "
             f"params has {_listing(params)}"
         )
-    close = difflib.get_close_matches(name, [*states, *params], n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    if not states and of_state and not close:
+    close = difflib.get_close_matches(name, [*states, *params], n=1, cutoff=0.65)
+    if close:
+        hint = f"; did you mean {close[0]!r}?"
+    elif not states and of_state:
         hint = "; if it is a state, name the states with states=(...)"
+    elif of_state:
+        hint = f"; if it changes with time, give it with inputs={{{name!r}: ...}}"
+    else:
+        hint = ""
     return (
         f"{role}() asks for {name!r}; params has {_listing(params)}, states has "
         f"{_listing(states)}{hint}"
@@ -158,6 +163,8 @@ def check_all_used(
             asked = sorted(used)
             close = difflib.get_close_matches(name, asked, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
+            if role == "inputs" and not close:
+                hint = f"; of a table take the columns that are asked for, inputs=table[[{name!r}]]"
             roles = ", ".join(function.role for function in functions)
             raise ValueError(
                 f"{role} has {name!r}, which none of {roles} asks for (they ask for "

@@ -81,7 +81,7 @@ def test_the_readme_goes_from_a_table_to_a_forecast(tmp_path, monkeypatch, run):
     names = run("\n".join(ours(ROOT / "README.md")), "README.md")
     assert {path.name for path in tmp_path.glob("*.png")} == {"states.png", "forecast.png"}
     np.testing.assert_array_equal(names["ahead"].isel(ahead=0), [4.0, 2.0, 9.0])
-    assert {v.name for v in names["grouped"].free_RVs} == {
+    assert {v.name for v in names["model"].free_RVs} == {
         "arm_mean",
         "slope",
         "between",
