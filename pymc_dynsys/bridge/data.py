@@ -222,9 +222,13 @@ def aligned(name: str, array: xr.DataArray, coords: dict[str, Any]) -> xr.DataAr
     """Reorder a labelled array to the model's labels; a label on one side only is an error."""
     for dim in array.dims:
         wanted = coords.get(str(dim))
-        if wanted is None or dim not in array.indexes:
+        if dim not in array.indexes:
             continue
         have = list(array.indexes[dim])
+        if wanted is None and set(have) == set(range(len(have))):
+            wanted = range(len(have))  # positions are what a dim without labels has
+        if wanted is None:
+            continue
         want = list(wanted)
         if have == want:
             continue
@@ -239,24 +243,32 @@ def aligned(name: str, array: xr.DataArray, coords: dict[str, Any]) -> xr.DataAr
             raise ValueError(f"{name}: dim {dim!r} {which}; labels must be the same on both sides")
         if len(set(have)) < len(have):
             raise ValueError(f"{name}: dim {dim!r} has a label twice, so it cannot be aligned")
-        array = array.reindex({dim: want})
+        place = {label: i for i, label in enumerate(have)}
+        array = array.isel({dim: [place[label] for label in want]})
     return array
 
 
 def labelled(name: str, value: Any, dims: Sequence[str], coords: Mapping[str, Any]) -> Any:
-    """A pandas object as a DataArray, so that its labels are matched, never its positions.
-
-    Default labels 0, 1, 2, ... on an axis are no labels.
-    """
+    """A pandas object as a DataArray, so that its labels are matched, never its positions."""
     if not isinstance(value, pd.Series | pd.DataFrame) or value.ndim != len(dims):
         return value
-    axes = {}
-    for dim, index in zip(dims, value.axes, strict=True):
-        known = coords.get(dim)
-        default = isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1
-        if known is not None and (not default or list(index) == list(known)):
-            axes[dim] = index
+    axes = {
+        dim: index
+        for dim, index in zip(dims, value.axes, strict=True)
+        if has_labels(index, dim, coords.get(dim))
+    }
     return xr.DataArray(as_float(name, value), dims=tuple(dims), coords=axes)
+
+
+def has_labels(index: pd.Index, dim: str, known: Sequence[Any] | None) -> bool:
+    """Whether an index says which row is whose.
+
+    Default labels 0, 1, 2, ... do not, unless they are those of the model or have the dim's name.
+    """
+    default = isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1
+    if known is None:
+        return False
+    return not default or index.name == dim or set(index) == set(known)
 
 
 def in_order(name: str, value: Any, dims: Sequence[str], coords: Mapping[str, Any]) -> Any:

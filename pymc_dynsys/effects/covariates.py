@@ -105,8 +105,10 @@ def _columns(name: str, table: Any, model: pm.Model) -> dict[str, tuple[Any, tup
             f"{name}: table must be a labelled array, a variable with dims, or several by name; "
             f"got {type(table).__qualname__}"
         )
-    items = [(table.name, table)] if single else table.items()
+    items = [(table.name, table)] if single else list(table.items())
     several = {model.name_of(str(c)): _labelled(name, f"table[{c!r}]", x) for c, x in items}
+    if len(several) < len(items):
+        raise ValueError(f"{name}: table has two columns of one name among {[c for c, _ in items]}")
     return {c: (x, _dims_of(name, c, x, model)) for c, x in several.items()}
 
 
@@ -139,18 +141,20 @@ def _covariate_dim(
     name: str, dims: tuple[str | None, ...], columns: Mapping[str, Any], model: pm.Model
 ) -> tuple[str | None, list[str]]:
     """The dim of the coefficients whose labels name covariates, and these names."""
-    for dim in dims:
-        labels = [str(label) for label in model.coords.get(dim or "") or ()]
-        if not any(dim in own for _, own in columns.values()) and set(labels) & set(columns):
-            lacking = [label for label in labels if label not in columns]
-            if lacking:
-                raise ValueError(
-                    f"{name}: coefficients has the label {lacking[0]!r} along {dim!r}, and the "
-                    f"table has only {', '.join(map(repr, columns))}"
-                )
-            if len(set(labels)) < len(labels):
-                raise ValueError(f"{name}: coefficients has a label twice along {dim!r}: {labels}")
-            return dim, labels
+    known = {dim: [str(label) for label in model.coords.get(dim or "") or ()] for dim in dims}
+    own = {dim for _, of in columns.values() for dim in of}
+    naming = [dim for dim in dims if dim not in own and set(known[dim]) & set(columns)]
+    # A group may be called like a covariate: a dim all of whose labels are some comes first.
+    for dim in sorted(naming, key=lambda dim: len(set(known[dim]) - set(columns))):
+        lacking = [label for label in known[dim] if label not in columns]
+        if lacking:
+            raise ValueError(
+                f"{name}: coefficients has the label {lacking[0]!r} along {dim!r}, and the "
+                f"table has only {', '.join(map(repr, columns))}"
+            )
+        if len(set(known[dim])) < len(known[dim]):
+            raise ValueError(f"{name}: coefficients has a label twice along {dim!r}: {known[dim]}")
+        return dim, known[dim]
     if len(columns) == 1:
         return None, list(columns)
     raise ValueError(

@@ -1,6 +1,6 @@
 """Which group each subject belongs to: labels of one dim as positions along another."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import pandas as pd
 import pymc as pm
 import xarray as xr
 
-from pymc_dynsys.bridge.data import aligned, place, plain
+from pymc_dynsys.bridge.data import aligned, has_labels, place, plain
 from pymc_dynsys.bridge.dims import dim_length
 
 
@@ -95,7 +95,10 @@ def _lookup(name: str, dim: str, labels: Any, dims: tuple[str, ...], model: pm.M
     coords = dict(model.coords)
     labels = aligned(f"{name}: within[{dim!r}]", labels, coords)
     over = tuple(d for d in dims if d in labels.dims)
-    values = np.asarray(labels.transpose(*over).values, object)
+    values = labels.transpose(*over).values
+    if values.dtype.kind == "M":  # as objects, NumPy makes plain integers of nanoseconds
+        values = np.array(pd.to_datetime(values.ravel()), object).reshape(values.shape)
+    values = np.asarray(values, object)
     for own, length in zip(over, values.shape, strict=True):
         if length != dim_length(model, own):
             raise ValueError(
@@ -105,16 +108,18 @@ def _lookup(name: str, dim: str, labels: Any, dims: tuple[str, ...], model: pm.M
     known = coords.get(dim)
     if known is None:
         known = tuple(range(dim_length(model, dim)))
-    where = {label: i for i, label in enumerate(known)}
+    where = {_as_date(label): i for i, label in enumerate(known)}
     if len(where) < len(known):
-        twice = next(label for i, label in enumerate(known) if where[label] != i)
+        twice = next(label for i, label in enumerate(known) if where[_as_date(label)] != i)
         raise ValueError(
             f"{name}: {dim!r} has the label {twice!r} twice in the model, so within[{dim!r}] "
             "cannot say which is meant; give each member a label of its own"
         )
     index = np.empty(values.shape, np.intp)
     for at, label in np.ndenumerate(values):
-        if pd.isna(label) or label not in where:
+        hashable = isinstance(label, Hashable) and label is not np.ma.masked
+        label = _as_date(label)
+        if not hashable or pd.isna(label) or label not in where:
             raise ValueError(
                 f"{name}: within[{dim!r}] says {label!r} for "
                 f"{place(at, [coords.get(own) for own in over], over)}, which is not among the "
@@ -123,6 +128,11 @@ def _lookup(name: str, dim: str, labels: Any, dims: tuple[str, ...], model: pm.M
             )
         index[at] = where[label]
     return Lookup(dim, over, index)
+
+
+def _as_date(label: Any) -> Any:
+    """A date in whatever resolution as one that is equal to, and hashed like, the others."""
+    return pd.Timestamp(label) if isinstance(label, np.datetime64) else label
 
 
 def _labelled(
@@ -144,9 +154,8 @@ def _labelled(
             f"{name}: within[{dim!r}] has an index of several levels, {list(own.names)}; keep the "
             f"one of {dims[0]!r}"
         )
-    default = isinstance(own, pd.RangeIndex) and own.start == 0 and own.step == 1
-    known = model.coords.get(dims[0])
-    matched = {} if default and list(own) != list(known or ()) else {dims[0]: own.rename(None)}
+    known = model.coords.get(dims[0]) or range(dim_length(model, dims[0]))
+    matched = {dims[0]: own.rename(None)} if has_labels(own, dims[0], known) else {}
     return xr.DataArray(labels.to_numpy(object), dims=dims, coords=matched)
 
 

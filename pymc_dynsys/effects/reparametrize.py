@@ -168,6 +168,8 @@ def _learn(
             )
     shares = information_shares(model, names, posterior)
     for name, values in shares.items():
+        if not values.size:
+            continue
         _logger.info(
             "%s: centeredness %.2f to %.2f (0 is non-centred, 1 centred)",
             name,

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
-import xarray as xr
 from pytensor.graph.basic import Variable
 
 from pymc_dynsys.bridge.data import current_value
@@ -58,26 +57,26 @@ class Layout:
                 "defined"
             )
         self.require_known(role, tensor, dims)
-        if isinstance(value, xr.DataArray):
-            self._require_lengths(role, value)
         return self.spread(role, pt.as_tensor(tensor).astype("float64"), dims)
 
     def require_known(self, role: str, tensor: Any, dims: tuple[str | None, ...]) -> None:
-        """Refuse axes of one name, variables of other models, and numbers that are none."""
+        """Refuse axes of one name or a wrong length, strangers, and numbers that are none."""
         named = [str(dim) for dim in dims if dim is not None]
         if len(set(named)) < len(named):
             raise ValueError(f"{self.name}: {role} has a dim twice, {dims}")
         if isinstance(tensor, Variable):
             refuse_strangers(f"{self.name}: {role}", tensor, self.model)
+        self._require_lengths(role, tensor, dims)
         known = current_value(tensor) if isinstance(tensor, Variable) else tensor
         if known is not None:
             self._require_finite(role, known, list(map(str, dims)))
 
-    def _require_lengths(self, role: str, array: xr.DataArray) -> None:
-        for dim, length in array.sizes.items():
-            expected = length
-            if str(dim) in self.model.dim_lengths:
-                expected = dim_length(self.model, str(dim))
+    def _require_lengths(self, role: str, tensor: Any, dims: tuple[str | None, ...]) -> None:
+        shape = tensor.type.shape if isinstance(tensor, Variable) else np.shape(tensor)
+        for dim, length in zip(dims, shape, strict=True):
+            if length is None or dim not in self.model.dim_lengths:
+                continue
+            expected = dim_length(self.model, dim)
             if length != expected:
                 raise ValueError(
                     f"{self.name}: {role} has length {length} along {dim!r}, which has length "

@@ -118,7 +118,8 @@ def collection(
     figure.setdefault("sharex", True)
     figure.setdefault("sharey", not states)
     options["figure_kwargs"] = figure
-    one = data.isel({d: 0 for d in data.dims if d not in facets}, drop=True)
+    # Pictures whose first number is NaN would get no titles.
+    one = xr.zeros_like(data.isel({d: 0 for d in data.dims if d not in facets}, drop=True))
     n = int(np.prod([data.sizes[d] for d in facets], dtype=int))
     most = rcParams["plot.max_subplots"]
     if most is not None and n > most:

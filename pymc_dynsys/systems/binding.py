@@ -164,7 +164,7 @@ def check_all_used(
             close = difflib.get_close_matches(name, asked, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             if role == "inputs" and not close:
-                hint = f"; of a table take the columns that are asked for, inputs=table[[{name!r}]]"
+                hint = "; leave it out, as inputs=table[[...]] does with a column of a table"
             roles = ", ".join(function.role for function in functions)
             raise ValueError(
                 f"{role} has {name!r}, which none of {roles} asks for (they ask for "

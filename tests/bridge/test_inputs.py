@@ -176,3 +176,23 @@ def test_names():
             )
     with pytest.raises(ValueError, match="interpolation must be one of"):
         pds.Input(U, "cubic")
+
+
+def test_a_number_is_an_input_that_does_not_change():
+    np.testing.assert_array_equal(logps(0.7), logps(np.full(4, 0.7)))
+
+
+def test_a_name_that_nobody_knows_may_be_an_input():
+    with pytest.raises(ValueError, match=r"asks for 'u'; .*give it with inputs=\{'u': ...\}"):
+        with pm.Model(coords={"subject": SUBJECTS, "time": TIMES}):
+            pds.Trajectory("y", DRIVEN, params={"k": 1.0}, observed=Y, dims=("subject", "time"))
+    with pytest.raises(ValueError, match=r"inputs has 'age', .*leave it out"):
+        with pm.Model(coords={"subject": SUBJECTS, "time": TIMES}):
+            pds.Trajectory(
+                "y",
+                DRIVEN,
+                params={"k": 1.0},
+                inputs={"u": panel(U), "age": panel(U)},
+                observed=Y,
+                dims=("subject", "time"),
+            )

@@ -197,6 +197,11 @@ def test_inputs_go_on_or_are_given():
     middle = 3.0 + (start - 3.0) * np.exp(-0.5)
     expected = 5.0 + (middle - 5.0) * np.exp(-0.5)
     np.testing.assert_allclose(given.predictions["states"].values.ravel(), expected, rtol=1e-9)
+    constant, repeated = (
+        pds.forecast(idata, model=model, times=[2.0, 4.0], inputs={"heat": heat}, random_seed=0)
+        for heat in (5.0, np.array([5.0, 5.0]))
+    )
+    xr.testing.assert_equal(constant["predictions"].dataset, repeated["predictions"].dataset)
     with pytest.raises(ValueError, match="no input 'cold'; it has heat"):
         pds.forecast(idata, model=model, times=[2.0], inputs={"cold": heat})
 

@@ -1,5 +1,6 @@
 """Pictures on two backends: what is drawn, where, and under which names."""
 
+import arviz as az
 import matplotlib.pyplot as plt
 import numpy as np
 import pymc as pm
@@ -127,6 +128,30 @@ def test_units_come_from_the_coords(model):
     pc = pds.plot_trajectories(named, backend="matplotlib")
     assert axes(pc)[0].get_xlabel() == "time since the dose (h)"
     assert axes(pc)[0].get_ylabel() == "position"
+
+
+def test_every_column_has_its_numbers_below(model):
+    future = pds.forecast(IDATA, model=model, times=GRID, random_seed=1)
+    pc = pds.plot_forecast(future, backend="matplotlib", col_wrap=2)
+    shown = [ax.xaxis.get_tick_params()["labelbottom"] for ax in axes(pc)]
+    assert shown == [False, True, True], "the second column ends a row above the first"
+    assert [ax.get_xlabel() for ax in axes(pc)] == ["", "time", "time"]
+    assert [ax.get_title() for ax in axes(pc)] == ["a", "b", "c"], "NaN before the last data or not"
+
+
+def test_labels_to_draw(model):
+    states = pds.sample_states(IDATA, model=model, random_seed=1)
+    with pytest.raises(ValueError, match="no dim 'clinic'; there are 'subject', 'visit', 'state'"):
+        pds.plot_trajectories(states, coords={"clinic": ["n"]})
+    with pytest.raises(
+        ValueError, match=r"coords: no label .* along 'subject'; its labels are a, b"
+    ):
+        pds.plot_trajectories(states, coords={"subject": ["a", "z"]})
+    with az.rc_context({"plot.max_subplots": 4}):
+        with pytest.raises(
+            ValueError, match=r"6 pictures are more than the 4 .*'subject': \[...\]"
+        ):
+            pds.plot_trajectories(states, backend="none")
 
 
 def test_what_is_not_there(model):
