@@ -145,7 +145,8 @@ def _covariate_dim(
     own = {dim for _, of in columns.values() for dim in of}
     naming = [dim for dim in dims if dim not in own and set(known[dim]) & set(columns)]
     # A group may be called like a covariate: a dim all of whose labels are some comes first.
-    for dim in sorted(naming, key=lambda dim: len(set(known[dim]) - set(columns))):
+    if naming:
+        dim = min(naming, key=lambda dim: len(set(known[dim]) - set(columns)))
         lacking = [label for label in known[dim] if label not in columns]
         if lacking:
             raise ValueError(
