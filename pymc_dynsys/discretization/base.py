@@ -2,12 +2,15 @@
 
 from typing import Any, ClassVar, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pymc_dynsys.linalg import matvec, psd_factor
-from pymc_dynsys.systems.bound import BoundSystem, Params
+from pymc_dynsys.linalg import ldl, matvec, psd_factor
+from pymc_dynsys.systems.bound import BoundSystem
+from pymc_dynsys.systems.gaussian import gaussian_logpdf_ldl
+from pymc_dynsys.systems.held import Held
 
 
 class LinearTransition(NamedTuple):
@@ -28,6 +31,15 @@ class Transition(NamedTuple):
 
 class Discretization:
     """Base of the schemes: a frozen dataclass with one step of mathematics per method."""
+
+    adaptive: ClassVar[bool] = False
+    """Whether it controls its own error, which takes double precision."""
+
+    exact_if_linear: ClassVar[bool] = False
+    """Whether a gap of a linear system is crossed exactly in one step."""
+
+    cuts_gaps: ClassVar[bool] = False
+    """Whether shorter steps would change the result."""
 
     differentiates_forwards: ClassVar[bool] = True
     """Whether JAX can take derivatives along with the values, not only on the way back."""
@@ -54,20 +66,37 @@ class Discretization:
         """Transition over one step of length `h` for drift ``A x + c`` and noise rate ``S``."""
         raise NotImplementedError
 
-    def step(self, system: BoundSystem, x: Any, t: Any, h: Any, params: Params) -> Transition:
+    def step(self, system: BoundSystem, x: Any, t: Any, h: Any, held: Held) -> Transition:
         """Transition over one step from state `x` at time `t`."""
         raise NotImplementedError
 
-    def noise_size(self, system: BoundSystem, params: Params) -> int:
+    def noise_size(self, system: BoundSystem) -> int:
         """Number of standard normals one step of :meth:`propagate` consumes."""
         return system.n_states
 
     def propagate(
-        self, system: BoundSystem, x: Any, t: Any, h: Any, params: Params, noise: Any
+        self, system: BoundSystem, x: Any, t: Any, h: Any, held: Held, noise: Any
     ) -> Float[Array, " state"]:
         """Draw the state after one step, given standard normal `noise`."""
-        mean, _, Q = self.step(system, x, t, h, params)
+        mean, _, Q = self.step(system, x, t, h, held)
         return mean + matvec(psd_factor(Q), noise)
+
+    def draw(
+        self, system: BoundSystem, key: Any, x: Any, t: Any, h: Any, held: Held
+    ) -> Float[Array, " state"]:
+        """Draw the state after one step from a key."""
+        noise = jax.random.normal(key, (self.noise_size(system),))
+        return self.propagate(system, x, t, h, held, noise)
+
+    def log_density(
+        self, system: BoundSystem, after: Any, x: Any, t: Any, h: Any, held: Held
+    ) -> Float[Array, ""]:
+        """Log-density of the state `after` one step from `x`; on its support if noise is singular.
+
+        Deviations off the support of a singular step have a log-density of minus infinity.
+        """
+        mean, _, Q = self.step(system, x, t, h, held)
+        return gaussian_logpdf_ldl(after - mean, *ldl(Q))
 
 
 def check_step(dt: Any) -> None:
@@ -81,7 +110,7 @@ def check_step(dt: Any) -> None:
 
 def require_linear_dynamics(scheme: str, system: BoundSystem) -> None:
     """Refuse systems whose drift is not affine and autonomous or whose noise varies."""
-    dynamics = [r for r in system.structure.reasons if r.startswith(("drift", "diffusion"))]
+    dynamics = system.proof.of("dynamics")
     if dynamics:
         raise ValueError(
             f"{scheme} needs linear dynamics, but {' and '.join(dynamics)}; use "

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -13,7 +14,8 @@ from pymc_dynsys.discretization.base import (
     check_step,
 )
 from pymc_dynsys.linalg import linearize, matvec
-from pymc_dynsys.systems.bound import BoundSystem, Params
+from pymc_dynsys.systems.bound import BoundSystem
+from pymc_dynsys.systems.held import Held
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class EulerMaruyama(Discretization):
     array([2, 3])
     """
 
+    cuts_gaps = True
+
     dt: float | None = None
 
     def __post_init__(self) -> None:
@@ -63,23 +67,28 @@ class EulerMaruyama(Discretization):
         identity = jnp.eye(A.shape[0])
         return LinearTransition(F=identity + A * h, G=identity * h, Q=S * h)
 
-    def step(self, system: BoundSystem, x: Any, t: Any, h: Any, params: Params) -> Transition:
+    def step(self, system: BoundSystem, x: Any, t: Any, h: Any, held: Held) -> Transition:
         """Euler step of the mean, its Jacobian and its noise."""
-        f, J = linearize(lambda x: system.drift(x, t, params), x)
-        S = system.noise_covariance(x, t, params)
+        f, J = linearize(lambda x: system.continuous.drift(x, t, held), x)
+        S = system.continuous.noise_covariance(x, t, held)
         return Transition(mean=x + f * h, F=jnp.eye(x.shape[0]) + J * h, Q=S * h)
 
-    def noise_size(self, system: BoundSystem, params: Params) -> int:
+    def noise_size(self, system: BoundSystem) -> int:
         """One normal a column of the loading."""
-        return system.diffusion(jnp.zeros(system.n_states), jnp.zeros(()), params).shape[-1]
+        origin, shapes = jnp.zeros(system.n_states), {**system.param_shapes, **system.input_shapes}
+        values = {name: jax.ShapeDtypeStruct(s, origin.dtype) for name, s in shapes.items()}
+        loading = jax.eval_shape(
+            lambda v: system.continuous.diffusion(origin, jnp.zeros(()), Held(v)), values
+        )
+        return int(loading.shape[-1])
 
     def propagate(
-        self, system: BoundSystem, x: Any, t: Any, h: Any, params: Params, noise: Any
+        self, system: BoundSystem, x: Any, t: Any, h: Any, held: Held, noise: Any
     ) -> Float[Array, " state"]:
         """One Euler-Maruyama step with the given normals."""
-        L = system.diffusion(x, t, params)
+        L = system.continuous.diffusion(x, t, held)
         kick = L * noise if L.ndim == 1 else matvec(L, noise)
-        return x + system.drift(x, t, params) * h + kick * safe_sqrt(h)
+        return x + system.continuous.drift(x, t, held) * h + kick * safe_sqrt(h)
 
 
 def safe_sqrt(h: Any) -> Array:

@@ -27,7 +27,8 @@ from pymc_dynsys.discretization.base import (
     require_linear_dynamics,
 )
 from pymc_dynsys.linalg import congruence, linearize, matmul, matvec, symmetrize
-from pymc_dynsys.systems.bound import BoundSystem, Params
+from pymc_dynsys.systems.bound import BoundSystem
+from pymc_dynsys.systems.held import Held
 
 TAYLOR_TERMS = 18
 """Terms that leave an error below 1e-17 for a short step with |A| h <= 1/2."""
@@ -63,6 +64,8 @@ class Exact(Discretization):
     Kalman(discretization=Exact())
     """
 
+    exact_if_linear = True
+
     def check(self, system: BoundSystem) -> None:
         """Refuse systems without a closed-form transition."""
         require_linear_dynamics("Exact()", system)
@@ -73,15 +76,15 @@ class Exact(Discretization):
         """Exact transition over a gap `h`."""
         return exact_transition(A, S, h)
 
-    def step(self, system: BoundSystem, x: Any, t: Any, h: Any, params: Params) -> Transition:
+    def step(self, system: BoundSystem, x: Any, t: Any, h: Any, held: Held) -> Transition:
         """Exact transition, linearized where the drift already is linear."""
-        return linearized_step(system, x, t, h, params)
+        return linearized_step(system, x, t, h, held)
 
 
-def linearized_step(system: BoundSystem, x: Any, t: Any, h: Any, params: Params) -> Transition:
+def linearized_step(system: BoundSystem, x: Any, t: Any, h: Any, held: Held) -> Transition:
     """Transition of the SDE linearized at `x`: mean ``x + G f(x)``, noise at `x`."""
-    f, J = linearize(lambda x: system.drift(x, t, params), x)
-    F, G, Q = exact_transition(J, system.noise_covariance(x, t, params), h)
+    f, J = linearize(lambda x: system.continuous.drift(x, t, held), x)
+    F, G, Q = exact_transition(J, system.continuous.noise_covariance(x, t, held), h)
     return Transition(mean=x + matvec(G, f), F=F, Q=Q)
 
 

@@ -2,14 +2,18 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pymc_dynsys.discretization.base import Discretization
-from pymc_dynsys.discretization.schedule import Layout, Rows, Schedule, lay_out
+from pymc_dynsys.discretization.layout import Marks, lay_out
+from pymc_dynsys.discretization.operands import Design, Operands
+from pymc_dynsys.discretization.rows import Rows, look_up
+
+if TYPE_CHECKING:
+    from pymc_dynsys.discretization.base import Discretization
 
 
 @partial(
@@ -21,10 +25,8 @@ from pymc_dynsys.discretization.schedule import Layout, Rows, Schedule, lay_out
         "distinct_gaps",
         "distinct_steps",
         "index",
+        "marks",
         "rows",
-        "row_of_visit",
-        "visit_of_row",
-        "is_visit",
     ),
     meta_fields=("max_steps", "uneven"),
 )
@@ -32,30 +34,30 @@ from pymc_dynsys.discretization.schedule import Layout, Rows, Schedule, lay_out
 class TimeGrid:
     """The gaps a filter crosses. Leaves carry leading batch axes where times vary.
 
-    The gap with index k leads into visit k; the first one comes from ``t0`` and is mostly
+    The gap with index k leads into row k; the first one comes from ``t0`` and is mostly
     zero. A NaN time is no visit: its gap is zero.
 
     Attributes
     ----------
-    times : array, (*batch, time)
-        Time of each visit.
-    gaps : array, (*batch, time)
-        Time since the visit before.
-    steps : array of int, (*batch, time)
+    times : array, (*batch, row)
+        Time of each row. Without events and inputs a row is a visit.
+    gaps : array, (*batch, row)
+        Time since the row before.
+    steps : array of int, (*batch, row)
         Substeps of each gap; zero only where a system in discrete time does not move.
     distinct_gaps, distinct_steps : array, (*batch, distinct)
         The table of gaps: those that differ, or all of them when most differ.
-    index : array of int, (*batch, time), or None
-        Row of the table for each visit; None: the table has a row for each.
+    index : array of int, (*batch, row), or None
+        Row of the table for each gap; None: the table has a row for each.
     max_steps : int
         Most substeps of any gap.
     uneven : bool
         Whether gaps differ in their number of substeps, those aside that are zero and may be cut
         at will.
-    rows, row_of_visit, visit_of_row, is_visit : optional
-        With events or inputs there are more instants than visits: then "visit" above reads
-        "row", and these say what happens at each row and which rows are visits; -1 is the
-        row of a visit that has no time.
+    marks : Marks, optional
+        With events or inputs: where things happen.
+    rows : Rows, optional
+        With events or inputs: their values; None until they are looked up.
     """
 
     times: Any
@@ -66,10 +68,8 @@ class TimeGrid:
     index: Any
     max_steps: int
     uneven: bool
+    marks: Marks | None = None
     rows: Rows | None = None
-    row_of_visit: Any = None
-    visit_of_row: Any = None
-    is_visit: Any = None
 
     @property
     def starts(self) -> Any:
@@ -81,32 +81,57 @@ class TimeGrid:
         """Length of the substeps of each gap."""
         return substep_length(self.gaps, self.steps)
 
+    def halved(self) -> "TimeGrid":
+        """The grid with every step cut in two."""
+        return replace(
+            self,
+            steps=2 * self.steps,
+            distinct_steps=2 * self.distinct_steps,
+            max_steps=2 * self.max_steps,
+        )
+
 
 def substep_length(gap: Any, steps: Any) -> Any:
     """Length of the substeps of a gap, zero where there are none."""
     return gap / jnp.maximum(steps, 1)
 
 
-def build_grid(
-    times: Any,
-    t0: Any,
-    discretization: Discretization,
-    schedule: Schedule | None = None,
-    n_states: int = 0,
+def prepare_grid(
+    design: Design, operands: Operands, discretization: "Discretization | None" = None
 ) -> TimeGrid:
-    """Grid for times ``(*batch, time)`` and starts ``t0`` (NaN: the first visit).
+    """Grid of operands: by numpy where times are known, else as part of the traced program.
 
-    Known times are prepared once with numpy. Times that a surrounding program traces are
-    accepted as long as no gap is cut into steps, whose number must be known.
+    Values of doses and inputs are looked up here too, except those of inputs that are variables,
+    which the program looks up itself so that gradients reach them.
+    """
+    if not design.scheduled:
+        return build_grid(operands.times, operands.t0, discretization)
+    marks = lay_out(design, operands)
+    grid = build_grid(marks.times, marks.start, discretization)
+    grid = replace(grid, marks=marks)
+    if any(kind.variable for kind in design.inputs):
+        return grid
+    return with_rows(grid, operands, design.system.n_states)
+
+
+def with_rows(grid: TimeGrid, operands: Operands, n_states: int) -> TimeGrid:
+    """The grid with the values of doses and inputs, if they are not there yet."""
+    if grid.marks is None or grid.rows is not None:
+        return grid
+    return replace(grid, rows=look_up(grid.marks, operands, n_states))
+
+
+def build_grid(times: Any, t0: Any, discretization: "Discretization | None" = None) -> TimeGrid:
+    """Grid for times ``(*batch, row)`` and starts ``t0`` (NaN: the first row), one step a gap.
+
+    With a discretization, gaps are cut into its steps. Known times are prepared with numpy. Times
+    that a surrounding program traces are accepted as long as no gap is cut into steps, whose
+    number must be known.
     """
     if isinstance(times, jax.core.Tracer) or isinstance(t0, jax.core.Tracer):
-        return _traced_grid(times, t0, discretization, schedule)
-    layout: Layout | None = None
-    if schedule is not None:
-        layout = lay_out(np.asarray(times, float), np.asarray(t0, float), schedule, n_states)
-        times, t0 = layout.times, layout.t0
+        return _traced_grid(times, t0, discretization)
     times, gaps = _gaps(np, np.asarray(times, float), np.asarray(t0, float))
-    steps = discretization.substeps(gaps)
+    steps = np.ones(gaps.shape, int) if discretization is None else discretization.substeps(gaps)
     # Gaps that differ by the rounding of the times they come from are the same gap.
     unit = 8 * np.finfo(float).eps * max(np.abs(times).max(initial=0.0), 1e-300)
     _, first, index = np.unique(np.round(gaps / unit), return_index=True, return_inverse=True)
@@ -122,28 +147,16 @@ def build_grid(
     uneven = bool((steps[(gaps > 0) | (steps == 0)] != most).any())
     if not uneven:
         steps, table_steps = np.full_like(steps, most), np.full_like(table_steps, most)
-    grid = TimeGrid(times, gaps, steps, table, table_steps, row_of_gap, most, uneven)
-    if layout is None:
-        return grid
-    return replace(
-        grid,
-        rows=layout.rows,
-        row_of_visit=layout.row_of_visit,
-        visit_of_row=layout.visit_of_row,
-        is_visit=layout.is_visit,
-    )
+    return TimeGrid(times, gaps, steps, table, table_steps, row_of_gap, most, uneven)
 
 
-def _traced_grid(
-    times: Any, t0: Any, discretization: Discretization, schedule: Schedule | None
-) -> TimeGrid:
-    if schedule is not None:
-        raise ValueError(
-            "events and inputs need times that are known when the model is compiled by JAX; "
-            "freeze the data with "
-            "pymc.model.transform.optimization.freeze_dims_and_data(model)"
-        )
-    if discretization.longest_step is not None:
+def gaps_of(times: Any, t0: Any) -> np.ndarray:
+    """Gaps ``(*batch, row)`` between known times; the first is that from ``t0``."""
+    return np.asarray(_gaps(np, np.asarray(times, float), np.asarray(t0, float))[1])
+
+
+def _traced_grid(times: Any, t0: Any, discretization: "Discretization | None") -> TimeGrid:
+    if discretization is not None and discretization.longest_step is not None:
         raise ValueError(
             f"{discretization!r} cuts gaps into steps, so the times must be known when the "
             "model is compiled by JAX; freeze the data with "
@@ -151,12 +164,12 @@ def _traced_grid(
             "there is a dt"
         )
     times, gaps = _gaps(jnp, jnp.asarray(times), jnp.asarray(t0))
-    steps = discretization.substeps(gaps)
+    steps = jnp.ones(gaps.shape, int)
     return TimeGrid(times, gaps, steps, gaps, steps, None, 1, False)
 
 
 def _gaps(xp: Any, times: Any, t0: Any) -> tuple[Any, Any]:
-    """Filled times and gaps; NaN times repeat the visit before them."""
+    """Filled times and gaps; NaN times repeat the row before them."""
     visit = xp.isfinite(times)
     first = xp.min(xp.where(visit, times, xp.inf), axis=-1)
     first = xp.where(xp.isfinite(first), first, 0.0)
@@ -174,3 +187,23 @@ def _gaps(xp: Any, times: Any, t0: Any) -> tuple[Any, Any]:
     gaps = xp.diff(filled, axis=-1, prepend=start)
     # Before the first visit of a ragged row there is nothing to cross.
     return filled, xp.where(xp.isfinite(gaps), gaps, 0.0)
+
+
+def grid_cores(grid: TimeGrid, design: Design) -> TimeGrid:
+    """Number of axes of each leaf of a grid that belong to one trajectory, as a grid of ints."""
+    cores: TimeGrid = jax.tree.map(lambda _: 1, grid)
+    if grid.marks is not None:
+        assert cores.marks is not None
+        running = None if grid.marks.running is None else 2
+        cores = replace(cores, marks=replace(cores.marks, start=0, running=running))
+    if grid.rows is not None:
+        assert cores.rows is not None
+        of_inputs = {name: 1 + len(shape) for name, shape in design.system.input_shapes.items()}
+        rows = replace(
+            cores.rows,
+            infusion=None if grid.rows.infusion is None else 2,
+            gap_inputs=of_inputs,
+            row_inputs=of_inputs,
+        )
+        cores = replace(cores, rows=rows)
+    return cores

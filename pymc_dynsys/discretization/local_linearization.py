@@ -12,7 +12,8 @@ from pymc_dynsys.discretization.base import (
     check_step,
 )
 from pymc_dynsys.discretization.exact import exact_transition, linearized_step
-from pymc_dynsys.systems.bound import BoundSystem, Params
+from pymc_dynsys.systems.bound import BoundSystem
+from pymc_dynsys.systems.held import Held
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class LocalLinearization(Discretization):
 
     See Also
     --------
-    MomentODE : adaptive steps, for gaps in which the path bends much.
+    MomentODE : adaptive steps, for gaps over which the path curves strongly.
 
     References
     ----------
@@ -50,6 +51,9 @@ class LocalLinearization(Discretization):
     EKF(discretization=LocalLinearization(dt=0.1))
     """
 
+    cuts_gaps = True
+    exact_if_linear = True
+
     dt: float | None = None
 
     def __post_init__(self) -> None:
@@ -61,6 +65,6 @@ class LocalLinearization(Discretization):
         """Exact: a linear system is its own linearization."""
         return exact_transition(A, S, h)
 
-    def step(self, system: BoundSystem, x: Any, t: Any, h: Any, params: Params) -> Transition:
+    def step(self, system: BoundSystem, x: Any, t: Any, h: Any, held: Held) -> Transition:
         """Transition of the system linearized at `x`, with time at the middle of the step."""
-        return linearized_step(system, x, t + 0.5 * h, h, params)
+        return linearized_step(system, x, t + 0.5 * h, h, held)

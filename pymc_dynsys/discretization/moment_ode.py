@@ -10,7 +10,8 @@ from jaxtyping import Array
 
 from pymc_dynsys.discretization.base import Discretization, Transition
 from pymc_dynsys.linalg import linearize, matmul, with_sensitivities
-from pymc_dynsys.systems.bound import BoundSystem, Params
+from pymc_dynsys.systems.bound import BoundSystem
+from pymc_dynsys.systems.held import Held
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class MomentODE(Discretization):
               \dot Q = J(m) Q + Q J(m)' + L L'
 
     from ``m = x, F = I, Q = 0``: the continuous-discrete extended Kalman filter, first order
-    (no curvature correction of the mean). Several times dearer than
-    :class:`~pymc_dynsys.LocalLinearization`; for long gaps in which the path bends.
+    (no curvature correction of the mean). Several times as expensive as
+    :class:`~pymc_dynsys.LocalLinearization`; for long gaps over which the path curves strongly.
 
     Parameters
     ----------
@@ -49,6 +50,7 @@ class MomentODE(Discretization):
     """
 
     differentiates_forwards = False
+    adaptive = True
 
     rtol: float = 1e-6
     atol: float = 1e-8
@@ -60,21 +62,21 @@ class MomentODE(Discretization):
             if not (np.isfinite(value) and value > 0):
                 raise ValueError(f"{name}: expected a positive number, got {value!r}")
 
-    def step(self, system: BoundSystem, x: Any, t: Any, h: Any, params: Params) -> Transition:
+    def step(self, system: BoundSystem, x: Any, t: Any, h: Any, held: Held) -> Transition:
         """Transition over a whole gap; time runs from 0 to 1 so that a gap of zero is one too."""
         d = x.shape[0]
 
         def rates(s: Any, moments: Any, args: Any) -> Any:
             m, F, Q = moments
-            t, h, params = args
+            t, h, held = args
             now = t + s * h
-            f, J = linearize(lambda x: system.drift(x, now, params), m)
+            f, J = linearize(lambda x: system.continuous.drift(x, now, held), m)
             JQ = matmul(J, Q)
-            S = system.noise_covariance(m, now, params)
+            S = system.continuous.noise_covariance(m, now, held)
             return f * h, matmul(J, F) * h, (JQ + JQ.T + S) * h
 
         def run(inputs: Any, t: Array, h: Array) -> Array:
-            x, params = inputs
+            x, held = inputs
             solution = diffrax.diffeqsolve(
                 diffrax.ODETerm(rates),
                 diffrax.Dopri5(),
@@ -82,7 +84,7 @@ class MomentODE(Discretization):
                 t1=1.0,
                 dt0=None,
                 y0=(x, jnp.eye(d), jnp.zeros((d, d))),
-                args=(t, h, params),
+                args=(t, h, held),
                 stepsize_controller=diffrax.PIDController(rtol=self.rtol, atol=self.atol),
                 max_steps=self.max_steps,
                 throw=False,
@@ -92,5 +94,5 @@ class MomentODE(Discretization):
             m, F, Q = (jnp.where(failed, jnp.nan, y[0]) for y in solution.ys)
             return jnp.concatenate([m[None], F, Q])
 
-        moments = with_sensitivities(run)((x, dict(params)), jnp.asarray(t), jnp.asarray(h))
+        moments = with_sensitivities(run)((x, held), jnp.asarray(t), jnp.asarray(h))
         return Transition(mean=moments[0], F=moments[1 : d + 1], Q=moments[d + 1 :])

@@ -9,7 +9,8 @@ from jaxtyping import Array, Float
 
 from pymc_dynsys.discretization.base import Discretization, LinearTransition, Transition
 from pymc_dynsys.linalg import linearize
-from pymc_dynsys.systems.bound import BoundSystem, Params
+from pymc_dynsys.systems.bound import BoundSystem
+from pymc_dynsys.systems.held import Held
 
 WHOLE = 1e-6
 """Part of a step by which a gap may miss a whole number of them."""
@@ -34,9 +35,9 @@ class Stepping(Discretization):
             broken = np.abs(gaps / self.length - counts) > WHOLE
             if broken.any():
                 raise ValueError(
-                    f"times: {gaps[broken][0]:g} between two of them is no whole number of steps "
-                    f"of {self.length:g}; number the visits, times=np.arange(n), or state the step "
-                    "in the user's unit, DiscreteTime(step=...)"
+                    f"times: {gaps[broken][0]:g} between two of them is not a whole number of "
+                    f"steps of {self.length:g}; number the visits, times=np.arange(n), or state "
+                    "the step in the user's unit, DiscreteTime(step=...)"
                 )
         return counts.astype(int)
 
@@ -46,10 +47,22 @@ class Stepping(Discretization):
         """The dynamics of one step as they are."""
         return LinearTransition(F=A, G=jnp.eye(A.shape[0]), Q=S)
 
-    def step(self, system: BoundSystem, x: Any, t: Any, h: Any, params: Params) -> Transition:
+    def step(self, system: BoundSystem, x: Any, t: Any, h: Any, held: Held) -> Transition:
         """Mean of the next state, its Jacobian and the noise."""
-        mean, F = linearize(lambda x: system.transition_moments(x, t, params)[0], x)
-        return Transition(mean=mean, F=F, Q=system.transition_moments(x, t, params)[1])
+        mean, F = linearize(lambda x: system.discrete.moments(x, t, held)[0], x)
+        return Transition(mean=mean, F=F, Q=system.discrete.moments(x, t, held)[1])
+
+    def draw(
+        self, system: BoundSystem, key: Any, x: Any, t: Any, h: Any, held: Held
+    ) -> Float[Array, " state"]:
+        """Draw the next state from its own distribution, Gaussian or not."""
+        return system.discrete.sample(key, x, t, held)
+
+    def log_density(
+        self, system: BoundSystem, after: Any, x: Any, t: Any, h: Any, held: Held
+    ) -> Float[Array, ""]:
+        """Log-density of the next state."""
+        return system.discrete.log_density(after, x, t, held)
 
 
 def scheme_of(system: BoundSystem, chosen: Discretization | None) -> Discretization:

@@ -1,35 +1,49 @@
-"""What a system is: dynamics, noise, observation and initial law of one trajectory."""
+"""What a system is: dynamics, observation and initial distribution of one trajectory."""
 
 from pymc_dynsys.systems.autoregression import autoregression, vector_autoregression
 from pymc_dynsys.systems.bind import bind_system
 from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.discrete import DiscreteTime
 from pymc_dynsys.systems.dose import Dose
+from pymc_dynsys.systems.dosing import Dosing
+from pymc_dynsys.systems.dynamics import Continuous, Discrete, Dynamics, LinearDynamics
 from pymc_dynsys.systems.gaussian import Gaussian, gaussian_moments
+from pymc_dynsys.systems.held import Held
 from pymc_dynsys.systems.initial import Diffuse, Stationary
 from pymc_dynsys.systems.linear_gaussian import LinearGaussian
 from pymc_dynsys.systems.matrices import linear_gaussian
+from pymc_dynsys.systems.observation import Observation
 from pymc_dynsys.systems.ode import ODE
+from pymc_dynsys.systems.proof import Proof, Reason
 from pymc_dynsys.systems.sde import SDE
+from pymc_dynsys.systems.start import Start
 from pymc_dynsys.systems.structural import (
     local_level,
     local_linear_trend,
     seasonal,
     white_noise,
 )
-from pymc_dynsys.systems.structure import Structure
 
 __all__ = [
     "ODE",
     "SDE",
     "BoundSystem",
+    "Continuous",
     "Diffuse",
+    "Discrete",
     "DiscreteTime",
     "Dose",
+    "Dosing",
+    "Dynamics",
     "Gaussian",
+    "Held",
+    "LinearDynamics",
     "LinearGaussian",
+    "Observation",
+    "Proof",
+    "Reason",
+    "Start",
     "Stationary",
-    "Structure",
     "autoregression",
     "bind_system",
     "gaussian_moments",

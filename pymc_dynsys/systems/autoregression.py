@@ -9,7 +9,8 @@ import numpy as np
 from pymc_dynsys.systems.blocks import Initial, block, component, variances
 from pymc_dynsys.systems.initial import Stationary
 from pymc_dynsys.systems.linear_gaussian import LinearGaussian, Matrices
-from pymc_dynsys.systems.matrices import require_shape, shape_of
+from pymc_dynsys.systems.matrices import require_shape
+from pymc_dynsys.systems.values import shape_of
 
 
 def autoregression(

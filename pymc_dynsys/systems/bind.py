@@ -1,21 +1,36 @@
-"""From a system and the shapes of its parameters to functions that are ready to compute with.
+"""From a system and the shapes of its parameters to a :class:`BoundSystem`.
 
-Everything is checked here, once, with abstract values: what each function returns, and what
-structure can be proved.
+Everything is checked here, once per system and shapes, with abstract values. The phases, in the
+order in which mistakes are reported:
+
+1. names: parameters, inputs and states must not share any (``check_names``);
+2. functions: each argument of each function is found by name (``_bind_functions``), and each
+   parameter and input must be asked for;
+3. shapes: the number of states, then what each function returns for abstract arguments
+   (``_check_shapes``);
+4. parts: the functions become dynamics, observation, start and dosing (``_make_parts``);
+5. proof: what is linear, Gaussian, free of time and of inputs (``proof.prove``).
 """
 
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
+from jax import ShapeDtypeStruct
 
 from pymc_dynsys.systems import checks
 from pymc_dynsys.systems.binding import BoundFunction, bind, check_all_used, check_names
 from pymc_dynsys.systems.bound import BoundSystem, System
+from pymc_dynsys.systems.discrete import DiscreteTime
 from pymc_dynsys.systems.dose import Dose
-from pymc_dynsys.systems.proofs import prove_structure
-from pymc_dynsys.systems.structure import NOTHING_PROVED
+from pymc_dynsys.systems.dosing import Dosing
+from pymc_dynsys.systems.dynamics import Continuous, Discrete, Dynamics
+from pymc_dynsys.systems.held import Held
+from pymc_dynsys.systems.observation import Observation
+from pymc_dynsys.systems.ode import ODE
+from pymc_dynsys.systems.proof import AbstractArguments, prove
+from pymc_dynsys.systems.start import Start
 
 
 def bind_system(
@@ -28,7 +43,7 @@ def bind_system(
     Raises
     ------
     ValueError, TypeError
-        Naming the function, the argument, what was got and what was expected.
+        Naming the function, the argument, what was received and what was expected.
     """
     if not isinstance(source, System):
         raise TypeError(
@@ -41,77 +56,143 @@ def bind_system(
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
 
+class Functions(NamedTuple):
+    """Functions of a system whose arguments were found; those it does not have are None.
+
+    ``dose_state`` is the index of the state that doses enter, where the system says which.
+    """
+
+    drift: BoundFunction | None
+    diffusion: BoundFunction | None
+    transition: BoundFunction | None
+    observation: BoundFunction
+    initial: BoundFunction
+    jump: BoundFunction | None
+    bioavailability: BoundFunction | None
+    dose_state: int | None
+
+    @property
+    def all(self) -> tuple[BoundFunction, ...]:
+        """Functions that there are, in the order in which messages list them."""
+        return tuple(f for f in self[:7] if isinstance(f, BoundFunction))
+
+
 @lru_cache(maxsize=256)
 def _bind(source: System, of_params: Shapes, of_inputs: Shapes) -> BoundSystem:
-    """Bind once per system and shapes, so that compiled code is found again."""
+    """Bind once per system and shapes, so that compiled programs are found again."""
     param_shapes, input_shapes = dict(of_params), dict(of_inputs)
     both = sorted(set(param_shapes) & set(input_shapes))
     if both:
         raise ValueError(f"inputs: {both[0]!r} is also in params; rename one of them")
     names = (*param_shapes, *input_shapes)
-    named = source.states
-    states = None if named is None else tuple(named)
+    states = None if source.states is None else tuple(source.states)
     check_names(states, names)
-    roles = ("drift", "diffusion", "transition")
-    drift, diffusion, transition = (
-        bind(role, getattr(source, role), states, names) if hasattr(source, role) else None
-        for role in roles
-    )
-    observation = bind("observation", source.observation, states, names)
-    initial = bind("initial", source.initial, states, tuple(param_shapes), of_state=False)
-    jump, bioavailability, dose_state = _bind_events(source, states, names)
-    parts = (drift, diffusion, transition, observation, initial, jump, bioavailability)
-    functions = [f for f in parts if f is not None]
-    check_all_used(functions, param_shapes, "params")
-    check_all_used(functions, input_shapes, "inputs")
+    functions = _bind_functions(source, states, tuple(param_shapes), names)
+    check_all_used(functions.all, param_shapes, "params")
+    check_all_used(functions.all, input_shapes, "inputs")
 
-    params = {
-        name: jax.ShapeDtypeStruct(tuple(shape), jnp.zeros(()).dtype)
+    dtype = jnp.zeros(()).dtype
+    values = {
+        name: ShapeDtypeStruct(tuple(shape), dtype)
         for name, shape in {**param_shapes, **input_shapes}.items()
     }
-    n_states = checks.count_states(initial, params, states)
+    n_states = checks.count_states(functions.initial, values, states)
     labels = states or tuple(f"x{i}" for i in range(n_states))
-    x = jax.ShapeDtypeStruct((n_states,), jnp.zeros(()).dtype)
-    t = jax.ShapeDtypeStruct((), jnp.zeros(()).dtype)
-
-    if drift is not None:
-        checks.evaluate(drift, x, t, params, lambda v: checks.as_vector("drift", v, labels))
-    if transition is not None:
-        checks.check_transition(transition, x, t, params, labels)
-    if diffusion is not None:
-        checks.evaluate(diffusion, x, t, params, lambda v: checks.as_loading(v, labels))
-    n_observed = checks.count_components(observation, x, t, params)
-    unproved = BoundSystem(
-        source=source,
-        states=labels,
-        param_shapes=param_shapes,
-        input_shapes=input_shapes,
-        dose_state=dose_state,
-        _jump=jump,
-        _bioavailability=bioavailability,
-        n_observed=n_observed,
-        structure=NOTHING_PROVED,
-        _drift=drift,
-        _diffusion=diffusion,
-        _transition=transition,
-        diffuse=checks.diffuse_states(initial, params, labels),
-        _observation=observation,
-        _initial=initial,
+    abstract = AbstractArguments(
+        x=ShapeDtypeStruct((n_states,), dtype),
+        t=ShapeDtypeStruct((), dtype),
+        held=Held(values),
+        inputs=tuple(input_shapes),
     )
+    observed = _check_shapes(functions, abstract, labels)
+    parts = _make_parts(source, functions, abstract, labels, observed)
+    return BoundSystem(
+        source, labels, param_shapes, input_shapes, *parts, proof=prove(*parts, abstract)
+    )
+
+
+def _bind_functions(
+    source: System,
+    states: tuple[str, ...] | None,
+    params: tuple[str, ...],
+    names: tuple[str, ...],
+) -> Functions:
+    """Find the arguments of every function; `names` are those of parameters and inputs."""
+    drift = diffusion = transition = None
+    if isinstance(source, DiscreteTime):
+        transition = bind("transition", source.transition, states, names)
+    else:
+        drift = bind("drift", source.drift, states, names)
+        if not isinstance(source, ODE):
+            diffusion = bind("diffusion", source.diffusion, states, names)
+    observation = bind("observation", source.observation, states, names)
+    initial = bind("initial", source.initial, states, params, of_state=False)
+    events = _bind_events(source, states, names)
+    return Functions(drift, diffusion, transition, observation, initial, *events)
+
+
+def _check_shapes(
+    functions: Functions, abstract: AbstractArguments, states: tuple[str, ...]
+) -> tuple[int, ...]:
+    """Check what the functions return for abstract arguments.
+
+    Returns the shape of an observation, ``()`` or ``(component,)``.
+    """
+    x, t, values = abstract.x, abstract.t, abstract.held.values
+    drift, diffusion, jump = functions.drift, functions.diffusion, functions.jump
+    if drift is not None:
+        checks.evaluate(drift, x, t, values, lambda v: checks.as_vector("drift", v, states))
+    if functions.transition is not None:
+        checks.check_transition(functions.transition, x, t, values, states)
+    if diffusion is not None:
+        checks.evaluate(diffusion, x, t, values, lambda v: checks.as_loading(v, states))
+    observed = checks.observation_shape(functions.observation, x, t, values)
     if jump is not None:
-        amount = jax.ShapeDtypeStruct((), x.dtype)
-        given = {**params, "amount": amount}
-        checks.evaluate(jump, x, t, given, lambda v: checks.as_vector("events", v, labels))
-    stationary = checks.is_stationary(initial, params)
-    structure = prove_structure(unproved, x, t, params, stationary)
-    object.__setattr__(unproved, "structure", structure)
-    return unproved
+        given = {**values, "amount": ShapeDtypeStruct((), x.dtype)}
+        checks.evaluate(jump, x, t, given, lambda v: checks.as_vector("events", v, states))
+    return observed
+
+
+def _make_parts(
+    source: System,
+    functions: Functions,
+    abstract: AbstractArguments,
+    states: tuple[str, ...],
+    observed: tuple[int, ...],
+) -> tuple[Dynamics, Observation, Start, Dosing]:
+    """Make the parts of the system; `observed` is the shape of an observation."""
+    values = abstract.held.values
+    dosing = Dosing(states, functions.dose_state, functions.jump, functions.bioavailability)
+    dynamics: Dynamics
+    if isinstance(source, DiscreteTime):
+        assert functions.transition is not None
+        dynamics = Discrete(states, source.step, functions.transition)
+    else:
+        assert functions.drift is not None
+        dynamics = Continuous(states, functions.drift, functions.diffusion, dosing)
+    observation = Observation(
+        scalar=not observed,
+        n_components=observed[0] if observed else 1,
+        _function=functions.observation,
+    )
+    start = Start(
+        states=states,
+        dynamics=dynamics,
+        stationary=checks.is_stationary(functions.initial, values),
+        diffuse=checks.diffuse_states(functions.initial, values, states),
+        _initial=functions.initial,
+    )
+    return dynamics, observation, start, dosing
 
 
 def _bind_events(
     source: System, states: tuple[str, ...] | None, names: tuple[str, ...]
 ) -> tuple[BoundFunction | None, BoundFunction | None, int | None]:
-    """Bind the jump, the bioavailability and the index of the state that doses enter."""
+    """Bind the jump, the bioavailability and the index of the state that doses enter.
+
+    At most one of jump and bioavailability is there: a function of the user's says all of what
+    an event does, a ``Dose`` says which state it enters and which fraction of it arrives.
+    """
     events = source.events
     if events is None:
         return None, None, None

@@ -264,11 +264,11 @@ def count_states(
     return found[0]
 
 
-def count_components(
+def observation_shape(
     observation: BoundFunction, x: Any, t: Any, params: Mapping[str, Any]
-) -> int | None:
-    """Number of observed components; None when the law is scalar."""
-    found: list[int | None] = []
+) -> tuple[int, ...]:
+    """Shape of an observation, ``()`` or ``(component,)``."""
+    found: list[tuple[int, ...]] = []
 
     def read(law: Any) -> Any:
         if not hasattr(law, "log_prob") or isinstance(law, type):
@@ -279,9 +279,10 @@ def count_components(
         shape = law.shape()
         if len(shape) > 1:
             raise ValueError(
-                f"observation() returned a law of shape {shape}; one datum is a scalar or a vector"
+                f"observation() returned a distribution of shape {shape}; one observation is a "
+                "scalar or a vector"
             )
-        found.append(shape[0] if shape else None)
+        found.append(shape)
         return jnp.zeros(())
 
     evaluate(observation, x, t, params, read)

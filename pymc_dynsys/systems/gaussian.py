@@ -108,6 +108,51 @@ def gaussian_logpdf_ldl(
     return jnp.where(off_support, -jnp.inf, terms.sum())
 
 
+def gaussian_logpdf(deviation: Float[Array, " n"], cov: Float[Array, "n n"]) -> Float[Array, ""]:
+    """Log-density of a deviation from the mean; `cov` may be singular, as in :class:`Gaussian`."""
+    return gaussian_logpdf_ldl(deviation, *ldl(cov))
+
+
+@jax.custom_jvp
+def normal_logpdf(deviation: Array, variance: Array) -> Array:
+    """Log-density of deviations from the mean under their variances, elementwise."""
+    return -0.5 * (LOG_2PI + jnp.log(variance) + deviation * deviation / variance)
+
+
+@normal_logpdf.defjvp
+def _normal_logpdf_tangents(
+    primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    """Derivatives in terms of one quotient."""
+    (v, s), (dv, ds) = primals, tangents
+    u = v / s
+    return normal_logpdf(v, s), 0.5 * (u * u - 1 / s) * ds - u * dv
+
+
+def state_moments(
+    law: dist.Distribution, n_states: int
+) -> tuple[Float[Array, " state"], Float[Array, "state state"]]:
+    """Mean and covariance matrix of a Gaussian state, whose distribution may be scalar."""
+    moments = gaussian_moments(law)
+    assert moments is not None, "checked when the system was bound"
+    mean, cov = moments
+    mean = mean.reshape(n_states)
+    return mean, cov if cov.ndim == 2 else jnp.diag(cov.reshape(n_states))
+
+
+def state_sample(law: dist.Distribution, key: Array, n_states: int) -> Float[Array, " state"]:
+    """Draw of a state, whose distribution may be scalar."""
+    return jnp.asarray(law.sample(key), float).reshape(n_states)
+
+
+def state_log_density(law: dist.Distribution, x: Float[Array, " state"]) -> Float[Array, ""]:
+    """Log-density of a state; a singular Gaussian has a density on its support only."""
+    if gaussian_moments(law) is not None:
+        mean, cov = state_moments(law, x.shape[0])
+        return gaussian_logpdf(x - mean, cov)
+    return jnp.asarray(law.log_prob(x.reshape(law.shape()))).sum()
+
+
 def _refuse_indefinite(cov: Any) -> None:
     """Raise if a known covariance has a negative eigenvalue; traced ones are not known."""
     if isinstance(cov, jax.core.Tracer):

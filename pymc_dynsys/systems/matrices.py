@@ -9,6 +9,7 @@ from jaxtyping import Array
 
 from pymc_dynsys.systems.initial import Diffuse, Mixed, Stationary
 from pymc_dynsys.systems.linear_gaussian import LinearGaussian, Matrices, first_law
+from pymc_dynsys.systems.values import known_value, shape_of
 
 
 def linear_gaussian(
@@ -140,21 +141,11 @@ def require_shape(
     return array
 
 
-def shape_of(value: Any) -> tuple[int, ...]:
-    """Shape of an array, or of a PyTensor variable, whose unknown lengths are computed."""
-    if not hasattr(value, "type"):
-        return np.shape(getattr(value, "values", value))
-    known = value.type.shape
-    if None in known:
-        known = [int(n) for n in value.shape.eval(mode="FAST_COMPILE")]
-    return tuple(known)
-
-
 def is_definite(R: Any) -> bool:
     """Whether a noise covariance is positive definite; variables are taken to be."""
-    if hasattr(R, "type"):
+    known = known_value(R)
+    if known is None:
         return True
-    known = np.asarray(getattr(R, "values", R), float)
     if not np.isfinite(known).all():
         return False
     if known.ndim >= 2 and known.shape[-1] == known.shape[-2]:

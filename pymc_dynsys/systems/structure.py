@@ -8,7 +8,6 @@ proof may miss an affine function written in a roundabout way, never the reverse
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -37,54 +36,6 @@ STEPS_AND_WALLS = frozenset(
     }
 )
 """Primitives through which a zero derivative does not mean no dependence."""
-
-
-@dataclass(frozen=True)
-class Structure:
-    """What was proved of a bound system; every flag is False when nothing could be proved.
-
-    Attributes
-    ----------
-    gaussian_transition : bool
-        Whether the state moves by a Gaussian law: always so in continuous time.
-    linear_dynamics : bool
-        Mean affine in the state, noise free of it; in continuous time free of time too.
-    autonomous : bool
-        Whether the dynamics do not depend on time.
-    varying_dynamics : bool
-        Whether inputs enter their slope or noise, not only their offset.
-    gaussian_observation, affine_observation, constant_noise, timeless_observation : bool
-        The law of the datum: Gaussian, with a mean affine in the state and a noise free of it;
-        neither depending on time or inputs.
-    definite_noise : bool
-        Whether the law of the datum admits no singular noise.
-    affine_jump, gaussian_initial, known_initial : bool
-        The jump of events and the initial law.
-    reasons : tuple of str
-        Why the system is not linear and Gaussian; empty if it is.
-    """
-
-    gaussian_transition: bool
-    linear_dynamics: bool
-    autonomous: bool
-    varying_dynamics: bool
-    gaussian_observation: bool
-    affine_observation: bool
-    constant_noise: bool
-    timeless_observation: bool
-    definite_noise: bool
-    affine_jump: bool
-    gaussian_initial: bool
-    known_initial: bool
-    reasons: tuple[str, ...] = field(default=())
-
-    @property
-    def linear_gaussian(self) -> bool:
-        """Whether the exact Kalman filter applies."""
-        return not self.reasons
-
-
-NOTHING_PROVED = Structure(*(False,) * 12, reasons=("nothing was proved",))
 
 
 def depends_on(function: Callable[..., Any], args: Sequence[Any], which: int) -> bool:

@@ -1,12 +1,13 @@
 r"""Extended Kalman filter for nonlinear systems with Gaussian noise.
 
-Legend as in ``kalman.py``. Prediction linearizes the dynamics at the current mean, step by
-step; update linearizes the observation at the predicted mean. Särkkä (2013), *Bayesian
+Legend as in ``gaussian/forward.py``. Prediction linearizes the dynamics at the current mean,
+step by step; update linearizes the observation at the predicted mean. Särkkä (2013), *Bayesian
 Filtering and Smoothing*, algorithm 5.4 (first order); Jazwinski (1970), theorem 8.1.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -15,22 +16,36 @@ from jaxtyping import Array, Float
 from pymc_dynsys.discretization import (
     Discretization,
     LocalLinearization,
-    MomentODE,
     Rows,
     TimeGrid,
+    at_row,
+    over_gap,
     refuse_discretization,
 )
 from pymc_dynsys.discretization.grid import substep_length
-from pymc_dynsys.filters.base import Data, Likelihood, require_gaussian
-from pymc_dynsys.filters.gaussian import Belief, LinearModel, Visit, moved, run_filter
-from pymc_dynsys.filters.kalman import tabulated_crossing
-from pymc_dynsys.filters.reduce import Sensor
+from pymc_dynsys.discretization.tabulated import tabulated_crossing
+from pymc_dynsys.likelihoods.base import Likelihood, Problem, require_gaussian
+from pymc_dynsys.likelihoods.gaussian import GaussianFilter
+from pymc_dynsys.likelihoods.gaussian.forward import Belief, Cross, LinearModel, propagate
+from pymc_dynsys.likelihoods.gaussian.reduce import Sensor
+from pymc_dynsys.likelihoods.kalman import crossing_of
 from pymc_dynsys.linalg import linearize, matvec
 from pymc_dynsys.systems.bound import BoundSystem, Params
+from pymc_dynsys.systems.held import Held
+
+MANY = 1000
+"""Members of the ensemble that other approximations are compared with."""
+
+
+class Advance(Protocol):
+    """Carries a belief over one step of length `h` from time `t`."""
+
+    def __call__(self, belief: Belief, t: Any, h: Any, held: Held, /) -> Belief:
+        """Belief after the step."""
 
 
 @dataclass(frozen=True, repr=False)
-class EKF(Likelihood):
+class EKF(GaussianFilter):
     r"""Gaussian approximation by linearization along the filtered path.
 
     Exact for linear-Gaussian systems when the discretization is. Good while the state's
@@ -67,8 +82,7 @@ class EKF(Likelihood):
 
     discretization: Discretization | None = None
 
-    usual = LocalLinearization()
-    forward_scalars = 1
+    default_discretization = LocalLinearization()
 
     def __post_init__(self) -> None:
         scheme = self.discretization
@@ -78,6 +92,11 @@ class EKF(Likelihood):
                 f"got {self.discretization!r}"
             )
 
+    @classmethod
+    def recommended(cls, system: BoundSystem) -> str | None:
+        """Wherever nothing is exact."""
+        return f"{' and '.join(system.proof.because)}, so this is an approximation"
+
     def check(self, system: BoundSystem) -> None:
         """Refuse systems without Gaussian observations and initial law."""
         refuse_discretization("EKF", system, self.discretization)
@@ -85,41 +104,36 @@ class EKF(Likelihood):
         if self.discretization is not None:
             self.discretization.check(system)
 
-    def log_likelihood(
-        self, system: BoundSystem, params: Params, data: Data, grid: TimeGrid, constants: Any
-    ) -> Float[Array, " time"]:
-        """Approximate log-density of each visit's datum given the earlier ones."""
-        return filter_extended(system, self.scheme(system), params, data, grid).log_likelihood
+    def linear_model(self, system: BoundSystem, problem: Problem) -> LinearModel:
+        """The system linearized along the filtered path."""
+        params, grid, scheme = problem.params, problem.grid, self.scheme(system)
+
+        def advance(belief: Belief, t: Any, h: Any, held: Held) -> Belief:
+            mean, F, Q = scheme.step(system, belief.m, t, h, held)
+            return propagate(belief, mean, F, Q)
+
+        def sense(m: Array, P: Any, t: Any, row: Rows | None) -> Sensor:
+            return linear_sensor(system, m, t, at_row(row, params))
+
+        return LinearModel(*crossing(system, scheme, params, grid, advance), sense)
+
+    def reference(
+        self, system: BoundSystem, kinds: Mapping[str, type[Likelihood]]
+    ) -> Likelihood | None:
+        """The exact likelihood, or else a large ensemble."""
+        return exact_or_ensemble(self, system, kinds)
 
 
-def filter_extended(
-    system: BoundSystem,
-    discretization: Discretization,
-    params: Params,
-    data: Data,
-    grid: TimeGrid,
-) -> Visit:
-    """Run the filter over all visits of one trajectory; leaves gain a leading time axis."""
-    return run_filter(
-        extended_model(system, discretization, params, grid), system, params, data, grid
-    )
-
-
-def extended_model(
-    system: BoundSystem, discretization: Discretization, params: Params, grid: TimeGrid
-) -> LinearModel:
-    """A system linearized along the filtered path."""
-
-    def advance(belief: Belief, t: Any, h: Any, held: Params) -> Belief:
-        mean, F, Q = discretization.step(system, belief.m, t, h, held)
-        return moved(belief, mean, F, Q)
-
-    cross, entries = crossing(system, discretization, params, grid, advance)
-
-    def sense(m: Array, P: Any, t: Any, row: Rows | None) -> Sensor:
-        return linear_sensor(system, m, t, params if row is None else row.at_row(params))
-
-    return LinearModel(cross, entries, sense)
+def exact_or_ensemble(
+    likelihood: Likelihood, system: BoundSystem, kinds: Mapping[str, Any]
+) -> Likelihood:
+    """The exact likelihood where there is one, else an ensemble of 1,000 members."""
+    if system.proof.linear_gaussian:
+        exact: Likelihood = kinds["Kalman"]()
+        return exact
+    scheme = likelihood.discretization
+    ensemble: Likelihood = kinds["EnKF"](MANY, None if scheme and scheme.adaptive else scheme)
+    return ensemble
 
 
 def crossing(
@@ -127,20 +141,20 @@ def crossing(
     discretization: Discretization,
     params: Params,
     grid: TimeGrid,
-    advance: Any,
-) -> Any:
-    """Function that carries a belief over a gap, and its arguments at every visit.
+    advance: Advance,
+) -> tuple[Cross, tuple[Any, ...]]:
+    """Function that carries a belief over a gap, and its arguments at every row.
 
     A table of transitions if the dynamics are linear, else ``advance(belief, t, h, params)`` step
     by step.
     """
-    if system.structure.linear_dynamics and not isinstance(discretization, MomentODE):
+    if system.proof.dynamics.linear and not discretization.adaptive:
         table = tabulated_crossing(system, discretization, params, grid)
-        return table, table.entries
+        return crossing_of(table), table.entries
 
     def cross(belief: Belief, t: Any, gap: Any, steps: Any, row: Rows | None) -> Belief:
         h = substep_length(gap, steps)
-        held = params if row is None else row.over_gap(params)
+        held = over_gap(row, params)
 
         def step(belief: Belief, i: Any) -> tuple[Belief, None]:
             after = advance(belief, t + i * h, h, held)
@@ -153,8 +167,8 @@ def crossing(
     return cross, (grid.starts, grid.gaps, grid.steps, grid.rows)
 
 
-def linear_sensor(system: BoundSystem, m: Float[Array, " state"], t: Any, params: Params) -> Sensor:
+def linear_sensor(system: BoundSystem, m: Float[Array, " state"], t: Any, held: Held) -> Sensor:
     """Observation linearized at `m`, with the noise found there."""
-    mean, H = linearize(lambda x: system.observation_moments(x, t, params)[0], m)
-    R: Array = system.observation_moments(m, t, params)[1]
+    mean, H = linearize(lambda x: system.observation.moments(x, t, held)[0], m)
+    R: Array = system.observation.moments(m, t, held)[1]
     return Sensor(H, mean - matvec(H, m), R)

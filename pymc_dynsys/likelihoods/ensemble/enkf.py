@@ -8,8 +8,9 @@ Square-root analysis: Whitaker and Hamill (2002), eq. 10-13; perturbed observati
 Leeuwen and Evensen (1998), eq. 9-13.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,31 +19,29 @@ from jaxtyping import Array, Bool, Float
 
 from pymc_dynsys.discretization import (
     Discretization,
-    MomentODE,
     TimeGrid,
+    at_row,
     default_scheme,
+    over_gap,
     refuse_discretization,
 )
+from pymc_dynsys.discretization.doses import give_doses
 from pymc_dynsys.discretization.euler_maruyama import safe_sqrt
 from pymc_dynsys.discretization.grid import substep_length
-from pymc_dynsys.filters.base import Data, Likelihood, require_gaussian
-from pymc_dynsys.filters.ensemble_noise import Noise, draw_noise
-from pymc_dynsys.filters.gaussian import log_density, over_components
-from pymc_dynsys.filters.reduce import independent
+from pymc_dynsys.likelihoods.base import Likelihood, Problem, require_gaussian
+from pymc_dynsys.likelihoods.ensemble.noise import Noise, draw_noise
+from pymc_dynsys.likelihoods.ensemble.run import EnsembleRun, Ensembles, RowEnsemble
+from pymc_dynsys.likelihoods.ensemble.variants import SquareRoot, Variant
+from pymc_dynsys.likelihoods.gaussian.forward import log_density, over_components
+from pymc_dynsys.likelihoods.gaussian.reduce import independent
 from pymc_dynsys.linalg import linearize, outer, psd_factor
-from pymc_dynsys.systems.bound import BoundSystem, Params
+from pymc_dynsys.systems.bound import BoundSystem
+from pymc_dynsys.systems.held import Held
+
+SQUARE_ROOT = SquareRoot()
 
 STEPS_PER_GAP = 4
 """Euler steps in the median gap when the user states none."""
-
-
-class Ensembles(NamedTuple):
-    """Ensembles before and after each datum, its standardised innovation and log-density."""
-
-    predicted: Float[Array, "member state"]
-    filtered: Float[Array, "member state"]
-    innovation: Float[Array, " component"]
-    log_likelihood: Float[Array, ""]
 
 
 @dataclass(frozen=True, repr=False)
@@ -71,7 +70,7 @@ class EnKF(Likelihood):
         ``EulerMaruyama`` with a quarter of the median gap, and says so.
     seed : int
         Seed of the fixed noise. Compare seeds to see the error.
-    variant : {"square_root", "perturbed"}
+    variant : SquareRoot or Perturbed
         Deterministic analysis (smaller error), or the original one with perturbed data.
 
     Raises
@@ -94,13 +93,13 @@ class EnKF(Likelihood):
     --------
     >>> import pymc_dynsys as pds
     >>> pds.EnKF(ensemble_size=400, seed=1).variant
-    'square_root'
+    SquareRoot()
     """
 
     ensemble_size: int = 100
     discretization: Discretization | None = None
     seed: int = 0
-    variant: Literal["square_root", "perturbed"] = "square_root"
+    variant: Variant = SQUARE_ROOT
 
     forward_scalars = 4
 
@@ -114,14 +113,12 @@ class EnKF(Likelihood):
             raise TypeError(f"EnKF: seed must be a non-negative integer, got {self.seed!r}")
         if self.seed < 0:
             raise ValueError(f"EnKF: seed must be a non-negative integer, got {self.seed}")
-        if self.variant not in ("square_root", "perturbed"):
-            raise ValueError(
-                f"EnKF: variant must be 'square_root' or 'perturbed', got {self.variant!r}"
+        if not isinstance(self.variant, Variant):
+            raise TypeError(
+                f"EnKF: variant must be SquareRoot() or Perturbed(), got {self.variant!r}"
             )
         scheme = self.discretization
-        if isinstance(scheme, MomentODE) or not (
-            scheme is None or isinstance(scheme, Discretization)
-        ):
+        if scheme is not None and (not isinstance(scheme, Discretization) or scheme.adaptive):
             raise ValueError(
                 "EnKF: discretization must be EulerMaruyama(dt=...), LocalLinearization(dt=...), "
                 f"Exact() or None, got {scheme!r}"
@@ -134,16 +131,15 @@ class EnKF(Likelihood):
         if self.discretization is not None:
             self.discretization.check(system)
 
-    def settle(self, system: BoundSystem, gaps: np.ndarray) -> tuple["EnKF", str]:
+    def resolve_defaults(self, system: BoundSystem, gaps: np.ndarray) -> tuple[Likelihood, str]:
         """Choose a discretization where the user stated none."""
         if self.discretization is not None or system.step is not None:
             return self, ""
         scheme, why = default_scheme(system, gaps, STEPS_PER_GAP)
-        return replace(self, discretization=scheme), f"EnKF crosses gaps with {scheme!r} ({why})"
+        return self._replaced(discretization=scheme), f"EnKF crosses gaps with {scheme!r} ({why})"
 
-    def constants(self, system: BoundSystem, params: Params, batch: Any, grid: TimeGrid) -> Noise:
+    def draw_noise(self, system: BoundSystem, batch: tuple[int, ...], grid: TimeGrid) -> Noise:
         """The fixed normals of all trajectories."""
-        n_noise = self.scheme(system).noise_size(system, params)
         return draw_noise(
             self.seed,
             tuple(batch),
@@ -151,44 +147,56 @@ class EnKF(Likelihood):
             grid.max_steps,
             int(self.ensemble_size),
             system.n_states,
-            n_noise,
-            0 if self.variant == "square_root" else (system.n_observed or 1),
+            self.scheme(system).noise_size(system),
+            self.variant.n_perturbed(system.observation.n_components),
         )
 
-    def step_numbers(self, system: BoundSystem) -> int:
+    def enough(self, spread: float, tolerable: float) -> str | None:
+        """Members that bring the spread over seeds down; it falls with the root of their number."""
+        members = int(np.ceil(self.ensemble_size * (spread / tolerable) ** 2 / 10) * 10)
+        return f"an ensemble of {members}"
+
+    def reference(self, system: BoundSystem, kinds: Mapping[str, Any]) -> Likelihood | None:
+        """The exact likelihood, or else the extended Kalman filter."""
+        exact: Likelihood = kinds["Kalman"]()
+        other: Likelihood = kinds["EKF"](self.discretization)
+        return exact if system.proof.linear_gaussian else other
+
+    def floats_per_row(self, system: BoundSystem) -> float:
+        """Those of an ensemble beside those of a filter."""
+        return super().floats_per_row(system) * (1 + self.ensemble_size / 4)
+
+    def largest_reduction(self, system: BoundSystem) -> int:
         """Numbers in an ensemble, with its predicted data where these join it."""
-        joined = 0 if system.structure.affine_observation else system.n_observed or 1
+        proof = system.proof.observation
+        joined = 0 if proof.affine else system.observation.n_components
         return self.ensemble_size * (system.n_states + joined)
 
-    def log_likelihood(
-        self, system: BoundSystem, params: Params, data: Data, grid: TimeGrid, constants: Any
-    ) -> Float[Array, " time"]:
-        """Approximate log-density of each visit's datum given the earlier ones."""
-        return self.run(system, params, data, grid, constants).log_likelihood
+    def run(self, system: BoundSystem, problem: Problem) -> EnsembleRun:
+        """Ensemble filter and smoother of one trajectory."""
+        return EnsembleRun(self, system, problem, self.filter)
 
-    def run(
-        self, system: BoundSystem, params: Params, data: Data, grid: TimeGrid, noise: Noise
-    ) -> Ensembles:
-        """Filter one trajectory; leaves of the result are time first."""
+    def filter(self, system: BoundSystem, problem: Problem) -> Ensembles:
+        """Filter one trajectory; leaves of the result lead with a row axis."""
+        params, data, grid, noise = problem
         varied = grid.uneven
-        m, P = system.initial_moments(params)
+        m, P = system.start.moments(params)
         start = m[None, :] + jnp.asarray(noise.initial)[0] @ psd_factor(P).T
 
-        def visit(X: Array, k: Any) -> tuple[Array, Ensembles]:
-            y, seen, t, gap, steps, process, perturbation, row = k
-            held = params if row is None else row.over_gap(params)
-            here = params if row is None else row.at_row(params)
-            X = self.forecast(system, held, X, t - gap, gap, steps, process, varied)
-            X = give_doses(system, here, X, t, row)
+        def visit(X: Array, k: RowEnsemble) -> tuple[Array, Ensembles]:
+            X = self.forecast(system, over_gap(k.row, params), X, k, varied)
+            X = give_doses(system, params, X, k.t, k.row)
             # Without the barrier XLA repeats the propagation in every reduction below.
             X = jax.lax.optimization_barrier(X)
-            Z, H, d = sense(system, here, X, t)
+            held = at_row(k.row, params)
+            Z, H, d = sense(system, held, X, k.t)
             mean = Z.mean(0)
-            R = system.observation_moments(mean[: system.n_states], t, here)[1]
-            Z, z, loglik = self.analyse(mean, Z - mean[None, :], y - d, seen, H, R, perturbation)
+            R = system.observation.moments(mean[: system.n_states], k.t, held)[1]
+            A = Z - mean[None, :]
+            Z, z, loglik = self.analyse(mean, A, k.y - d, k.seen, H, R, k.perturbation)
             return Z[:, : system.n_states], Ensembles(X, Z[:, : system.n_states], z, loglik)
 
-        visits = (
+        rows = RowEnsemble(
             data.y,
             data.seen,
             jnp.asarray(grid.times),
@@ -198,29 +206,27 @@ class EnKF(Likelihood):
             None if noise.observation is None else jnp.asarray(noise.observation),
             jax.tree.map(jnp.asarray, grid.rows),
         )
-        # A gradient keeps the ensembles between visits and computes the rest again.
-        return jax.lax.scan(jax.checkpoint(visit, prevent_cse=False), start, visits)[1]
+        # A gradient keeps the ensembles between rows and computes the rest again.
+        return jax.lax.scan(jax.checkpoint(visit, prevent_cse=False), start, rows)[1]
 
     def forecast(
         self,
         system: BoundSystem,
-        params: Params,
+        held: Held,
         X: Float[Array, "member state"],
-        t: Any,
-        gap: Any,
-        steps: Any,
-        noise: Any,
+        k: RowEnsemble,
         varied: bool,
     ) -> Float[Array, "member state"]:
-        """Carry every member over a gap; `varied` if gaps differ in their number of steps."""
-        h, scheme = substep_length(gap, steps), self.scheme(system)
+        """Carry every member over the gap into a row; `varied` if numbers of steps differ."""
+        h, scheme, noise = substep_length(k.gap, k.steps), self.scheme(system), k.process
+        t = k.t - k.gap
 
-        def step(X: Array, k: Any) -> tuple[Array, None]:
-            i, normals = k
-            moved = jax.vmap(lambda x, z: scheme.propagate(system, x, t + i * h, h, params, z))(
+        def step(X: Array, part: Any) -> tuple[Array, None]:
+            i, normals = part
+            after = jax.vmap(lambda x, z: scheme.propagate(system, x, t + i * h, h, held, z))(
                 X, normals.astype(X.dtype)
             )
-            return jnp.where(i < steps, moved, X) if varied else moved, None
+            return jnp.where(i < k.steps, after, X) if varied else after, None
 
         if isinstance(noise, tuple):
             for i, normals in enumerate(noise):
@@ -258,10 +264,7 @@ class EnKF(Likelihood):
             v = y - (h * mean).sum()
             loglik = jnp.where(positive, log_density(v, safe), -jnp.inf)
             gain, root = Ph / safe, safe_sqrt(r / safe)
-            if normals is None:
-                along = -a / (1 + root)
-            else:
-                along = root * jnp.sqrt(safe) * normals - a
+            along = self.variant.change(a, root, safe, normals)
             if flag is not None:
                 gain, loglik = jnp.where(flag, gain, 0.0), jnp.where(flag, loglik, 0.0)
             return (mean + gain * v, A + outer(along, gain)), (v / jnp.sqrt(safe), loglik)
@@ -272,28 +275,16 @@ class EnKF(Likelihood):
 
 
 def sense(
-    system: BoundSystem, params: Params, X: Float[Array, "member state"], t: Any
+    system: BoundSystem, held: Held, X: Float[Array, "member state"], t: Any
 ) -> tuple[Float[Array, "member column"], Float[Array, "component column"], Array]:
     """Ensemble whose data are ``H z + d``; predicted data are joined to it where they are not."""
 
     def predict(x: Array) -> Array:
-        return system.observation_moments(x, t, params)[0]
+        return system.observation.moments(x, t, held)[0]
 
-    if system.structure.affine_observation:
+    if system.proof.observation.affine:
         offset, H = linearize(predict, jnp.zeros(system.n_states))
         return X, H, offset
     Y = jax.vmap(predict)(X)
     m = Y.shape[1]
     return jnp.concatenate([X, Y], 1), jnp.eye(m, X.shape[1] + m, X.shape[1]), jnp.zeros(m)
-
-
-def give_doses(
-    system: BoundSystem, params: Params, X: Float[Array, "member state"], t: Any, row: Any
-) -> Float[Array, "member state"]:
-    """Ensemble after the event at a row, if there is one."""
-    if row is None or row.amount is None:
-        return X
-    given = ~jnp.isnan(row.amount)
-    amount = jnp.where(given, row.amount, 0.0)
-    after = jax.vmap(lambda x: system.jump(x, t, params, amount, row.target))(X)
-    return jnp.where(given, after, X)

@@ -16,6 +16,7 @@ cross-covariances P F' are then those of the unscented transform, so filter, smo
 those of any linear model. Points are drawn again after each prediction, noise included.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,21 +28,22 @@ from jaxtyping import Array, Float
 from pymc_dynsys.discretization import (
     Discretization,
     LocalLinearization,
-    MomentODE,
     Rows,
-    TimeGrid,
+    at_row,
     refuse_discretization,
 )
-from pymc_dynsys.filters.base import Data, Likelihood, require_gaussian
-from pymc_dynsys.filters.ekf import crossing, linear_sensor
-from pymc_dynsys.filters.gaussian import Belief, LinearModel, moved, run_filter
-from pymc_dynsys.filters.reduce import Sensor
+from pymc_dynsys.likelihoods.base import Likelihood, Problem, require_gaussian
+from pymc_dynsys.likelihoods.ekf import crossing, exact_or_ensemble, linear_sensor
+from pymc_dynsys.likelihoods.gaussian import GaussianFilter
+from pymc_dynsys.likelihoods.gaussian.forward import Belief, LinearModel, propagate
+from pymc_dynsys.likelihoods.gaussian.reduce import Sensor
 from pymc_dynsys.linalg import ldl, matmul, matvec, symmetrize, unit_lower_solve
-from pymc_dynsys.systems.bound import BoundSystem, Params
+from pymc_dynsys.systems.bound import BoundSystem
+from pymc_dynsys.systems.held import Held
 
 
 @dataclass(frozen=True, repr=False)
-class UKF(Likelihood):
+class UKF(GaussianFilter):
     r"""Gaussian approximation by points spread about the mean, instead of derivatives.
 
     Right to second order in the spread of the state where :class:`~pymc_dynsys.EKF` is to first,
@@ -88,14 +90,11 @@ class UKF(Likelihood):
     beta: float = 0.0
     kappa: float | None = None
 
-    usual = LocalLinearization()
-    forward_scalars = 1
+    default_discretization = LocalLinearization()
 
     def __post_init__(self) -> None:
         scheme = self.discretization
-        if isinstance(scheme, MomentODE) or not (
-            scheme is None or isinstance(scheme, Discretization)
-        ):
+        if scheme is not None and (not isinstance(scheme, Discretization) or scheme.adaptive):
             raise ValueError(
                 "UKF: discretization must be LocalLinearization(dt=...), EulerMaruyama(dt=...), "
                 f"Exact() or None, got {scheme!r}"
@@ -113,19 +112,19 @@ class UKF(Likelihood):
         require_gaussian("UKF", system)
         if self.discretization is not None:
             self.discretization.check(system)
-        if system.n_states + self.of(system.n_states) <= 0:
+        if system.n_states + self.kappa_for(system.n_states) <= 0:
             raise ValueError(
                 f"UKF: kappa={self.kappa} leaves no spread to the points of {system.n_states} "
                 f"states; it must be above {-system.n_states}"
             )
 
-    def of(self, n: int) -> float:
+    def kappa_for(self, n: int) -> float:
         """The kappa of `n` states."""
         return max(3.0 - n, 0.0) if self.kappa is None else float(self.kappa)
 
     def points(self, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Standard sigma points ``(point, state)`` and their weights of means and covariances."""
-        scale = self.alpha**2 * (n + self.of(n))
+        scale = self.alpha**2 * (n + self.kappa_for(n))
         spread = np.sqrt(scale) * np.eye(n)
         w = np.full(2 * n + 1, 0.5 / scale)
         w[0] = 1 - n / scale
@@ -133,46 +132,42 @@ class UKF(Likelihood):
         u[0] += 1 - self.alpha**2 + self.beta
         return np.concatenate([np.zeros((1, n)), spread, -spread]), w, u
 
-    def step_numbers(self, system: BoundSystem) -> int:
+    def largest_reduction(self, system: BoundSystem) -> int:
         """Numbers in the products of sigma points that make a covariance."""
-        d, m = system.n_states, system.n_observed or 1
+        d, m = system.n_states, system.observation.n_components
         return (2 * d + 1) * d * max(d, m)
 
-    def log_likelihood(
-        self, system: BoundSystem, params: Params, data: Data, grid: TimeGrid, constants: Any
-    ) -> Float[Array, " time"]:
-        """Approximate log-density of each visit's datum given the earlier ones."""
-        model = unscented_model(self, system, params, grid)
-        return run_filter(model, system, params, data, grid).log_likelihood
+    def linear_model(self, system: BoundSystem, problem: Problem) -> LinearModel:
+        """The system regressed on sigma points along the filtered path; as it is if linear."""
+        params, grid, scheme = problem.params, problem.grid, self.scheme(system)
 
+        def advance(belief: Belief, t: Any, h: Any, held: Held) -> Belief:
+            def step(x: Array) -> tuple[Array, Array]:
+                mean, _, Q = scheme.step(system, x, t, h, held)
+                return mean, Q
 
-def unscented_model(ukf: UKF, system: BoundSystem, params: Params, grid: TimeGrid) -> LinearModel:
-    """A system regressed on sigma points along the filtered path; as it is where it is linear."""
-    scheme = ukf.scheme(system)
+            mean, F, Q = regress(self, step, belief.m, belief.P)
+            return propagate(belief, mean, F, Q)
 
-    def advance(belief: Belief, t: Any, h: Any, held: Params) -> Belief:
-        def step(x: Array) -> tuple[Array, Array]:
-            mean, _, Q = scheme.step(system, x, t, h, held)
-            return mean, Q
+        def sense(m: Array, P: Any, t: Any, row: Rows | None) -> Sensor:
+            held, proof = at_row(row, params), system.proof.observation
+            if proof.affine and proof.constant_noise:
+                return linear_sensor(system, m, t, held)
 
-        mean, F, Q = regress(ukf, step, belief.m, belief.P)
-        return moved(belief, mean, F, Q)
+            def datum(x: Array) -> tuple[Array, Array]:
+                mean, R = system.observation.moments(x, t, held)
+                return mean, R if R.ndim == 2 else jnp.diag(R)
 
-    def sense(m: Array, P: Any, t: Any, row: Rows | None) -> Sensor:
-        here = params if row is None else row.at_row(params)
-        structure = system.structure
-        if structure.affine_observation and structure.constant_noise:
-            return linear_sensor(system, m, t, here)
+            mean, H, R = regress(self, datum, m, P)
+            return Sensor(H, mean - matvec(H, m), R)
 
-        def datum(x: Array) -> tuple[Array, Array]:
-            mean, R = system.observation_moments(x, t, here)
-            return mean, R if R.ndim == 2 else jnp.diag(R)
+        return LinearModel(*crossing(system, scheme, params, grid, advance), sense)
 
-        mean, H, R = regress(ukf, datum, m, P)
-        return Sensor(H, mean - matvec(H, m), R)
-
-    cross, entries = crossing(system, scheme, params, grid, advance)
-    return LinearModel(cross, entries, sense)
+    def reference(
+        self, system: BoundSystem, kinds: Mapping[str, type[Likelihood]]
+    ) -> Likelihood | None:
+        """The exact likelihood, or else a large ensemble."""
+        return exact_or_ensemble(self, system, kinds)
 
 
 def regress(

@@ -16,28 +16,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from pymc_dynsys.discretization import TimeGrid
-from pymc_dynsys.filters.base import Data
-from pymc_dynsys.filters.enkf import EnKF
-from pymc_dynsys.systems.bound import BoundSystem, Params
-
 CUTOFF = 1e-12
 """Directions whose variance is below this share of the largest are taken as known."""
 
 
 def smooth(
-    likelihood: EnKF,
-    system: BoundSystem,
-    params: Params,
-    data: Data,
-    grid: TimeGrid,
-    noise: Any,
-    given: str,
-) -> Float[Array, "time member state"]:
-    """Members at every row, given the data up to it or all of them."""
-    run = likelihood.run(system, params, data, grid, noise)
-    if given == "past":
-        return run.filtered
+    predicted: Float[Array, "row member state"], filtered: Float[Array, "row member state"]
+) -> Float[Array, "row member state"]:
+    """Members at every row given all the data."""
 
     def back(later: Array, k: Any) -> tuple[Array, Array]:
         X, forecast = k
@@ -45,8 +31,8 @@ def smooth(
         X = X + (later - forecast) @ J.T
         return X, X
 
-    last = run.filtered[-1]
-    earlier = (run.filtered[:-1], run.predicted[1:])
+    last = filtered[-1]
+    earlier = (filtered[:-1], predicted[1:])
     _, smoothed = jax.lax.scan(back, last, earlier, reverse=True)
     return jnp.concatenate([smoothed, last[None]])
 

@@ -9,15 +9,16 @@ decorrelated first (``reduce.py``). The covariance update is Joseph's product fo
 Joseph 1968), which stays semi-definite with tiny R and singular P.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from pymc_dynsys.discretization import Rows, TimeGrid
-from pymc_dynsys.filters.base import Data
-from pymc_dynsys.filters.reduce import Reduced, Sensor, independent, reduce_data
+from pymc_dynsys.discretization import Rows
+from pymc_dynsys.discretization.doses import dose_at
+from pymc_dynsys.likelihoods.base import Problem
+from pymc_dynsys.likelihoods.gaussian.reduce import Reduced, Sense, Sensor, independent, reduce_data
 from pymc_dynsys.linalg import congruence, ldl, linearize, matmul, matvec, outer, symmetrize
 from pymc_dynsys.systems.bound import BoundSystem, Params
 from pymc_dynsys.systems.gaussian import LOG_2PI
@@ -26,7 +27,7 @@ UNROLL = 3
 """Most components assimilated by written-out code instead of a loop."""
 
 
-class Since(NamedTuple):
+class Propagator(NamedTuple):
     """Slope of the state in what it was at the last row, and the noise it gathered since."""
 
     F: Float[Array, "state state"]
@@ -38,7 +39,7 @@ class Belief(NamedTuple):
 
     m: Float[Array, " state"]
     P: Float[Array, "state state"]
-    since: Since | None = None
+    since: Propagator | None = None
 
 
 class Visit(NamedTuple):
@@ -58,38 +59,58 @@ class Datum(NamedTuple):
     log_density: Float[Array, ""]
 
 
-class LinearModel(NamedTuple):
-    """A system as Gaussian filters see it.
+class Cross(Protocol):
+    """Carries a belief over the gap whose entry it is given."""
 
-    ``cross(belief, *entry)`` carries a belief over the gap whose entry it is, and
-    ``sense(m, P, t, row)`` gives the sensor, linearized about the mean where it must be.
+    def __call__(self, belief: Belief, /, *entry: Any) -> Belief:
+        """Belief at the end of the gap."""
+
+
+class LinearModel(NamedTuple):
+    """A system as Gaussian filters see it: how beliefs cross gaps, and what is seen of a state.
+
+    ``entries`` are the arguments of ``cross`` after the belief; leaves lead with a row axis.
     """
 
-    cross: Any
+    cross: Cross
     entries: tuple[Any, ...]
-    sense: Any
+    sense: Sense
 
 
-def run_filter(
-    model: LinearModel, system: BoundSystem, params: Params, data: Data, grid: TimeGrid
-) -> Visit:
-    """Predict and update at every visit."""
+class RowData(NamedTuple):
+    """What a filter needs to know of a row; leaves of all rows lead with a row axis.
+
+    ``sensor`` is None where that of all rows is one, or depends on the belief.
+    """
+
+    y: Float[Array, "*row component"]
+    seen: Bool[Array, "*row component"] | None
+    sensor: Sensor | None
+    t: Float[Array, "*row"]
+    entry: tuple[Any, ...]
+    row: Rows | None
+
+
+def run_filter(model: LinearModel, system: BoundSystem, problem: Problem) -> Visit:
+    """Predict and update at every row of one trajectory; leaves gain a leading row axis."""
+    params, data, grid, _ = problem
     reduced = reduce_data(model.sense, system, data, grid)
 
-    def visit(belief: Belief, k: Any) -> tuple[Belief, Visit]:
+    def visit(belief: Belief, k: RowData) -> tuple[Belief, Visit]:
         predicted, filtered, data = at_visit(model, reduced, system, params, belief, k)
         return filtered, Visit(data.log_density.sum(), predicted, filtered)
 
-    visits = rows_of(model, reduced, grid)
+    visits = rows_of(model, reduced, problem)
     found: Visit = over_visits(visit, initial_belief(system, params), visits)
     if reduced.rest is None:
         return found
     return found._replace(log_likelihood=found.log_likelihood + reduced.rest)
 
 
-def rows_of(model: LinearModel, reduced: Reduced, grid: TimeGrid) -> tuple[Any, ...]:
-    """What a filter needs to know of every visit."""
-    return (*reduced.data, reduced.sensors, grid.times, model.entries, grid.rows)
+def rows_of(model: LinearModel, reduced: Reduced, problem: Problem) -> RowData:
+    """What a filter needs to know of every row."""
+    grid = problem.grid
+    return RowData(*reduced.data, reduced.sensors, grid.times, model.entries, grid.rows)
 
 
 def at_visit(
@@ -98,30 +119,21 @@ def at_visit(
     system: BoundSystem,
     params: Params,
     belief: Belief,
-    k: Any,
+    k: RowData,
 ) -> tuple[Belief, Belief, Datum]:
     """Beliefs before and after the data of a visit, and what each component brought."""
-    y, seen, sensor, t, entry, row = k
-    predicted = give_dose(system, params, model.cross(belief, *entry), t, row)
-    H, d, R = sensor_at(model, reduced, sensor, predicted, t, row)
-    return (predicted, *update_each(predicted, y - d, seen, H, R))
+    predicted = give_dose(system, params, model.cross(belief, *k.entry), k.t, k.row)
+    H, d, R = sensor_at(model, reduced, predicted, k)
+    return (predicted, *update_each(predicted, k.y - d, k.seen, H, R))
 
 
-def sensor_at(
-    model: LinearModel,
-    reduced: Reduced,
-    own: Sensor | None,
-    belief: Belief,
-    t: Any,
-    row: Rows | None,
-) -> Sensor:
-    """The sensor of all visits, that of this one, or the one linearized about a belief."""
+def sensor_at(model: LinearModel, reduced: Reduced, belief: Belief, k: RowData) -> Sensor:
+    """The sensor of all rows, that of this one, or the one linearized about a belief."""
     if reduced.fixed is not None:
         return reduced.fixed
-    if own is not None:
-        return own
-    sensor: Sensor = model.sense(*belief[:2], t, row)
-    return sensor
+    if k.sensor is not None:
+        return k.sensor
+    return model.sense(belief.m, belief.P, k.t, k.row)
 
 
 def over_visits(visit: Any, start: Belief, visits: Any) -> Any:
@@ -132,9 +144,12 @@ def over_visits(visit: Any, start: Belief, visits: Any) -> Any:
     return jax.lax.scan(jax.checkpoint(visit, prevent_cse=False), start, visits)[1]
 
 
-def initial_belief(system: BoundSystem, params: Params) -> Belief:
-    """Belief at ``t0``; not a number if its covariance is not positive semi-definite."""
-    m, P = system.initial_moments(params)
+def initial_belief(system: BoundSystem, params: Params, diffuse: Any = None) -> Belief:
+    """Belief at ``t0``; not a number if its covariance is not positive semi-definite.
+
+    ``diffuse`` is the mean ``(q,)`` and the variance of the diffuse states.
+    """
+    m, P = system.start.moments(params, diffuse)
     indefinite = jnp.isnan(ldl(P)[1]).any()
     return Belief(m, jnp.where(indefinite, jnp.nan, P))
 
@@ -145,10 +160,9 @@ def give_dose(
     """Belief after the event at a row, if there is one; a nonlinear jump is linearized."""
     if row is None or row.amount is None:
         return belief
-    given = ~jnp.isnan(row.amount)
-    amount = jnp.where(given, row.amount, 0.0)
-    m, J = linearize(lambda x: system.jump(x, t, row.at_row(params), amount, row.target), belief.m)
-    after = moved(belief, m, J, jnp.zeros_like(belief.P))
+    (given, amount), held = dose_at(row), row.at_row(params)
+    m, J = linearize(lambda x: system.dosing.jump(x, t, held, amount, row.target), belief.m)
+    after = propagate(belief, m, J, jnp.zeros_like(belief.P))
     return jax.tree.map(lambda a, b: jnp.where(given, a, b), after, belief)
 
 
@@ -156,16 +170,16 @@ def predict(
     belief: Belief, F: Float[Array, "state state"], offset: Float[Array, " state"], Q: Array
 ) -> Belief:
     """Belief at the end of a gap."""
-    return moved(belief, matvec(F, belief.m) + offset, F, Q)
+    return propagate(belief, matvec(F, belief.m) + offset, F, Q)
 
 
-def moved(
+def propagate(
     belief: Belief, m: Float[Array, " state"], F: Float[Array, "state state"], Q: Array
 ) -> Belief:
     """Belief with the mean `m` after a step of slope `F` and noise covariance `Q`."""
     since = belief.since
     if since is not None:
-        since = Since(matmul(F, since.F), congruence(F, since.Q) + Q)
+        since = Propagator(matmul(F, since.F), congruence(F, since.Q) + Q)
     return Belief(m, congruence(F, belief.P) + Q, since)
 
 

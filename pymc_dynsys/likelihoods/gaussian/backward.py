@@ -26,22 +26,21 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from pymc_dynsys.discretization import TimeGrid
-from pymc_dynsys.filters.base import Data
-from pymc_dynsys.filters.gaussian import (
+from pymc_dynsys.likelihoods.base import Given, Moments, Problem
+from pymc_dynsys.likelihoods.gaussian.forward import (
     Belief,
     Datum,
     LinearModel,
-    Since,
+    Propagator,
     assimilate,
     give_dose,
     initial_belief,
     rows_of,
     sensor_at,
 )
-from pymc_dynsys.filters.reduce import independent, reduce_data
+from pymc_dynsys.likelihoods.gaussian.reduce import independent, reduce_data
 from pymc_dynsys.linalg import congruence, matvec, outer, psd_factor, symmetrize
-from pymc_dynsys.systems.bound import BoundSystem, Params
+from pymc_dynsys.systems.bound import BoundSystem
 
 
 class Record(NamedTuple):
@@ -57,19 +56,21 @@ class Record(NamedTuple):
 def forward(
     model: LinearModel,
     system: BoundSystem,
-    params: Params,
-    data: Data,
-    grid: TimeGrid,
+    problem: Problem,
     key: Any = None,
     project: bool = True,
+    diffuse: Any = None,
 ) -> tuple[Record, Any]:
-    """Filter one trajectory, and with a `key` simulate one beside it; leaves are time first.
+    """Filter one trajectory, and with a `key` simulate one beside it; leaves lead with a row axis.
 
-    Also returns which of the data are there, after they were reduced.
+    At each row the belief crosses the gap, with the propagator since the last row; the data are
+    made independent; and each component is assimilated, in the filter and in the simulated error.
+    Also returns which of the data are there ``(row, component)``, after they were reduced.
     """
+    params, data, grid, _ = problem
     reduced = reduce_data(model.sense, system, data, grid, project)
     d, n = system.n_states, grid.times.shape[0]
-    start = initial_belief(system, params)
+    start = initial_belief(system, params, diffuse)
     if key is None:
         u, keys = jnp.zeros(d), None
     else:
@@ -79,13 +80,13 @@ def forward(
 
     def row(carry: Any, k: Any) -> Any:
         belief, u = carry
-        y, seen, sensor, t, entry, held, key = k
-        nothing = Since(jnp.eye(d), jnp.zeros((d, d)))
-        predicted = model.cross(belief._replace(since=nothing), *entry)
-        predicted = give_dose(system, params, predicted, t, held)
+        k, key = k
+        nothing = Propagator(jnp.eye(d), jnp.zeros((d, d)))
+        predicted = model.cross(belief._replace(since=nothing), *k.entry)
+        predicted = give_dose(system, params, predicted, k.t, k.row)
         since: Any = predicted.since
-        H, offset, R = sensor_at(model, reduced, sensor, predicted, t, held)
-        y = y - offset
+        H, offset, R = sensor_at(model, reduced, predicted, k)
+        y, seen = k.y - offset, k.seen
         if R.ndim == 2:
             y, H, R = independent(y, seen, H, R)
         z, noise = jnp.zeros(d), jnp.zeros(R.shape)
@@ -108,7 +109,7 @@ def forward(
         (filtered, u), data = jax.lax.scan(component, (filtered, u), (y, seen, H, R, noise))
         return (filtered, u), Record(predicted, filtered, ahead, H, data)
 
-    rows = (*rows_of(model, reduced, grid), keys)
+    rows = (rows_of(model, reduced, problem), keys)
     return jax.lax.scan(row, (start, u), rows)[1], reduced.data.seen
 
 
@@ -138,15 +139,15 @@ def backward(record: Record, seen: Any) -> tuple[Array, Array]:
 
 
 def moments(
-    model: LinearModel, system: BoundSystem, params: Params, data: Data, grid: TimeGrid, given: str
-) -> tuple[Float[Array, "time state"], Float[Array, "time state state"]]:
+    model: LinearModel, system: BoundSystem, problem: Problem, given: Given, diffuse: Any = None
+) -> Moments:
     """Mean and covariance of the state at every row, given the data up to it or all of them."""
-    record, seen = forward(model, system, params, data, grid)
+    record, seen = forward(model, system, problem, diffuse=diffuse)
     if given == "past":
-        return record.filtered.m, record.filtered.P
+        return Moments(record.filtered.m, record.filtered.P)
     r, N = backward(record, seen)
     P = record.predicted.P
-    return (
+    return Moments(
         record.predicted.m + jax.vmap(matvec)(P, r),
         jax.vmap(symmetrize)(P - jax.vmap(congruence)(P, N)),
     )
@@ -155,32 +156,31 @@ def moments(
 def draw(
     model: LinearModel,
     system: BoundSystem,
-    params: Params,
-    data: Data,
-    grid: TimeGrid,
-    given: str,
+    problem: Problem,
+    given: Given,
     key: Any,
-) -> Float[Array, "time state"]:
+    diffuse: Any = None,
+) -> Float[Array, "row state"]:
     """One path given all the data; or, given the past, states that are each drawn alone."""
     if given == "past":
-        return each_alone(*moments(model, system, params, data, grid, given), key)
-    record, seen = forward(model, system, params, data, grid, key)
+        return each_alone(*moments(model, system, problem, given, diffuse), key)
+    record, seen = forward(model, system, problem, key, diffuse=diffuse)
     r, _ = backward(record, seen)
     return record.predicted.m + record.u + jax.vmap(matvec)(record.predicted.P, r)
 
 
 def each_alone(
-    m: Float[Array, "time state"], P: Float[Array, "time state state"], key: Any
-) -> Float[Array, "time state"]:
+    m: Float[Array, "row state"], P: Float[Array, "row state state"], key: Any
+) -> Float[Array, "row state"]:
     """States of their own moments, independent of each other."""
     z = jax.random.normal(key, m.shape)
     return m + jax.vmap(lambda P, z: matvec(psd_factor(P), z))(P, z)
 
 
 def innovations(
-    model: LinearModel, system: BoundSystem, params: Params, data: Data, grid: TimeGrid
-) -> Float[Array, "time component"]:
+    model: LinearModel, system: BoundSystem, problem: Problem
+) -> Float[Array, "row component"]:
     """Standardised errors of the predictions of each number from all before it; NaN if missing."""
-    record, _ = forward(model, system, params, data, grid, project=False)
-    z = record.data.v / jnp.sqrt(record.data.s)
-    return z if data.seen is None else jnp.where(data.seen, z, jnp.nan)
+    record, _ = forward(model, system, problem, project=False)
+    z, seen = record.data.v / jnp.sqrt(record.data.s), problem.data.seen
+    return z if seen is None else jnp.where(seen, z, jnp.nan)

@@ -1,6 +1,7 @@
-"""Direct likelihood of an ODE: solve, then evaluate the law of each datum."""
+"""Direct likelihood of an ODE: solve, then evaluate the distribution of each datum."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import diffrax
@@ -8,14 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from numpyro import distributions as dist
 
-from pymc_dynsys.discretization import Discretization, EulerMaruyama, TimeGrid
-from pymc_dynsys.filters.base import Data, Likelihood
-from pymc_dynsys.filters.enkf import give_doses
-from pymc_dynsys.filters.gaussian import Belief, update
+from pymc_dynsys.discretization import Discretization, EulerMaruyama, Rows, TimeGrid, at_row
+from pymc_dynsys.discretization.doses import give_dose
+from pymc_dynsys.likelihoods.base import Given, Likelihood, Moments, Problem, Run
+from pymc_dynsys.likelihoods.observe import standardised_errors
 from pymc_dynsys.linalg import with_sensitivities
 from pymc_dynsys.systems.bound import BoundSystem, Params
+from pymc_dynsys.systems.held import Held
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,19 @@ class ODESolve(Likelihood):
                 raise ValueError(f"ODESolve: {name} must be a positive number, got {value!r}")
 
     discretization = None
+    exact = True
+
+    @classmethod
+    def recommended(cls, system: BoundSystem) -> str | None:
+        """For an ODE that begins at a known state."""
+        if system.is_deterministic and system.proof.start.known:
+            return "the state of an ODE is known given its parameters"
+        return None
+
+    @property
+    def adaptive_solver(self) -> str | None:
+        """It controls its own error."""
+        return type(self).__name__
 
     def scheme(self, system: BoundSystem) -> Discretization:
         """One solve for all gaps: no gap is cut beforehand."""
@@ -81,30 +95,20 @@ class ODESolve(Likelihood):
                 "ODESolve() is the likelihood of an ODE; an SDE needs a filter: Kalman() if it is "
                 "linear, else EKF() or EnKF()"
             )
-        if not system.structure.known_initial:
+        if not system.proof.start.known:
             raise ValueError(
                 "ODESolve() needs a known initial state (dist.Delta, an array or a tuple, possibly "
-                "a function of parameters), and initial is a law; make the initial state a PyMC "
-                "variable in params, or use Kalman() or EKF()"
+                "a function of parameters), and initial is a distribution; make the initial state "
+                "a PyMC variable in params, or use Kalman() or EKF()"
             )
 
-    def step_numbers(self, system: BoundSystem) -> int:
+    def largest_reduction(self, system: BoundSystem) -> int:
         """No sums: the solver steps through states."""
         return 1
 
-    def log_likelihood(
-        self, system: BoundSystem, params: Params, data: Data, grid: TimeGrid, constants: Any
-    ) -> Float[Array, " time"]:
-        """Log-density of each datum along the solution."""
-
-        def visit(x: Array, t: Array, y: Array, seen: Any, row: Any) -> Array:
-            here = params if row is None else row.at_row(params)
-            return log_density(system, here, x, t, y, seen)
-
-        rows = jax.tree.map(jnp.asarray, grid.rows)
-        start, _ = system.initial_moments(params)
-        states = self.solve(system, params, start, grid)
-        return jax.vmap(visit)(states, jnp.asarray(grid.times), data.y, data.seen, rows)
+    def run(self, system: BoundSystem, problem: Problem) -> Run:
+        """Solution of one trajectory."""
+        return SolutionRun(self, system, problem)
 
     def solve(
         self, system: BoundSystem, params: Params, state: Float[Array, " state"], grid: TimeGrid
@@ -112,39 +116,39 @@ class ODESolve(Likelihood):
         """States at the visits, after the events there, from a start; NaN if the solver gave up."""
         times = jnp.asarray(grid.times)
         if grid.rows is None:
-            return self._solve(system, params, state, times[0] - grid.gaps[0], times)
+            return self._solve(system, Held(params), state, times[0] - grid.gaps[0], times)
 
         def cross(x: Array, k: Any) -> tuple[Array, Array]:
             t, gap, row = k
             x = self._solve(system, row.over_gap(params), x, t - gap, t[None])[0]
-            x = give_doses(system, row.at_row(params), x[None], t, row)[0]
+            x = give_dose(system, params, x, t, row)
             return x, x
 
         rows = jax.tree.map(jnp.asarray, grid.rows)
         return jax.lax.scan(cross, state, (times, jnp.asarray(grid.gaps), rows))[1]
 
     def _solve(
-        self, system: BoundSystem, params: Params, state: Array, start: Array, times: Array
+        self, system: BoundSystem, held: Held, state: Array, start: Array, times: Array
     ) -> Float[Array, "time state"]:
         """States at ascending times from a state at `start`."""
         solver: Any = diffrax.Kvaerno5() if self.stiff else diffrax.Tsit5()
         controller: Any = diffrax.PIDController(rtol=self.rtol, atol=self.atol)
-        drift: Any = system.drift
+        drift: Any = system.continuous.drift
         if self.stiff:
             drift = without_slopes_where_not_finite(drift)
             # Between its steps Kvaerno5 interpolates with two digits less than it solves.
             controller = diffrax.ClipStepSizeController(controller, step_ts=times)
 
         def run(inputs: Any, start: Array, times: Array) -> Array:
-            params, state = inputs
+            held, state = inputs
             solution = diffrax.diffeqsolve(
-                diffrax.ODETerm(lambda t, x, params: drift(x, t, params)),
+                diffrax.ODETerm(lambda t, x, held: drift(x, t, held)),
                 solver,
                 t0=start,
                 t1=times[-1],
                 dt0=None,
                 y0=state,
-                args=params,
+                args=held,
                 saveat=diffrax.SaveAt(ts=times),
                 stepsize_controller=controller,
                 max_steps=self.max_steps,
@@ -154,7 +158,7 @@ class ODESolve(Likelihood):
             failed = solution.result != diffrax.RESULTS.successful
             return jnp.where(failed, jnp.nan, solution.ys)
 
-        return with_sensitivities(run)((dict(params), state), start, times)
+        return with_sensitivities(run)((held, state), start, times)
 
 
 def without_slopes_where_not_finite(drift: Any) -> Any:
@@ -164,35 +168,53 @@ def without_slopes_where_not_finite(drift: Any) -> Any:
     program instead of failing the one trajectory.
     """
 
-    def guarded(x: Array, t: Any, params: Params) -> Array:
-        broken = ~jnp.isfinite(drift(x, t, params)).all()
+    def guarded(x: Array, t: Any, held: Held) -> Array:
+        broken = ~jnp.isfinite(drift(x, t, held)).all()
 
-        def held(leaf: Any) -> Array:
+        def still(leaf: Any) -> Array:
             return jnp.where(broken, jax.lax.stop_gradient(leaf), leaf)
 
-        value = drift(held(x), t, jax.tree.map(held, dict(params)))
+        value = drift(still(x), t, jax.tree.map(still, held))
         return jnp.where(broken, jnp.nan, value)
 
     return guarded
 
 
-def log_density(
-    system: BoundSystem, params: Params, x: Array, t: Any, y: Array, seen: Any
-) -> Float[Array, ""]:
-    """Log-density of the components of one datum that are there."""
-    if system.structure.gaussian_observation:
-        mean, R = system.observation_moments(x, t, params)
-        known = Belief(x, jnp.zeros((x.shape[0], x.shape[0])))
-        nothing = jnp.zeros((y.shape[0], x.shape[0]))
-        return update(known, y - mean, seen, nothing, R)[1]
-    law = system.observation(x, t, params)
-    while isinstance(law, dist.Independent):
-        law = law.base_dist
-    density = law.log_prob(y if system.n_observed is not None else y[0])
-    if seen is None:
-        return density.sum()
-    if not law.event_dim:
-        return jnp.where(seen if density.ndim else seen[0], density, 0.0).sum()
-    # A joint law has no marginal for part of a datum: no number is better than a wrong one.
-    partly = seen.any() & ~seen.all()
-    return jnp.where(partly, jnp.nan, jnp.where(seen.all(), density, 0.0))
+class SolutionRun(Run):
+    """The solution of an ODE, and the data along it."""
+
+    terms_by_row = True
+
+    @cached_property
+    def states(self) -> Float[Array, "row state"]:
+        """The solution at every row, regardless of the data."""
+        system, params = self.system, self.problem.params
+        start, _ = system.start.moments(params)
+        solver: Any = self.likelihood
+        path: Array = solver.solve(system, params, start, self.problem.grid)
+        return path
+
+    def terms(self) -> Float[Array, " term"]:
+        """Log-density of the data at each row."""
+        params, data, grid, _ = self.problem
+
+        def visit(x: Array, t: Array, y: Array, seen: Any, row: Rows | None) -> Array:
+            held = at_row(row, params)
+            return self.system.observation.log_density(y, seen, x, t, held)
+
+        rows = jax.tree.map(jnp.asarray, grid.rows)
+        return jax.vmap(visit)(self.states, jnp.asarray(grid.times), data.y, data.seen, rows)
+
+    def innovations(self) -> Float[Array, "row component"]:
+        """Standardised distances of the data from the solution; NaN if missing."""
+        params, data, grid, _ = self.problem
+        known = jnp.zeros((*self.states.shape, self.system.n_states))
+        return standardised_errors(self.system, params, *data, grid, self.states, known)
+
+    def moments(self, given: Given) -> Moments:
+        """The solution, known without error."""
+        return Moments(self.states, jnp.zeros((*self.states.shape, self.system.n_states)))
+
+    def draw(self, given: Given, key: Array) -> Float[Array, "row state"]:
+        """The solution."""
+        return self.states

@@ -20,14 +20,14 @@ stands in for it, and for missing components, so that no mask is left. At column
 each other exactly, the value is right and the derivative only along changes that keep them so.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from pymc_dynsys.discretization import TimeGrid
-from pymc_dynsys.filters.base import Data
+from pymc_dynsys.discretization import Rows, TimeGrid
+from pymc_dynsys.likelihoods.base import Data
 from pymc_dynsys.linalg import ldl, outer, unit_lower_solve
 from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.gaussian import LOG_2PI
@@ -53,11 +53,23 @@ class Sensor(NamedTuple):
     R: Array
 
 
-class Reduced(NamedTuple):
-    """Data as a filter takes them in.
+class Sense(Protocol):
+    """Gives the sensor at a row, linearized about a mean and covariance where it must be."""
 
-    ``sensors`` has a leading time axis where they differ from visit to visit; it is None where
-    the model is to be asked at the predicted mean. ``rest`` is what remains of the log-density.
+    def __call__(self, m: Array, P: Array | None, t: Array, row: Rows | None, /) -> Sensor:
+        """The sensor."""
+
+
+class Reduced(NamedTuple):
+    """Data as a filter takes them in, and where it finds the sensor.
+
+    ``rest`` is what remains of the log-density of each row after projection::
+
+        observation                                   sensors     fixed     rest
+        not linear: asked at the predicted mean       None        None      None
+        one sensor, independent noises, no projection None        sensor    None
+        one sensor, complete data                     None        sensor    (row,)
+        else                                          by row      None      (row,)
     """
 
     data: Data
@@ -67,15 +79,15 @@ class Reduced(NamedTuple):
 
 
 def reduce_data(
-    sense: Any, system: BoundSystem, data: Data, grid: TimeGrid, project: bool = True
+    sense: Sense, system: BoundSystem, data: Data, grid: TimeGrid, project: bool = True
 ) -> Reduced:
     """Decorrelate all data and, if asked, project them; as they are if the sensor is not linear."""
-    structure = system.structure
-    if not (structure.affine_observation and structure.constant_noise):
+    proof = system.proof.observation
+    if not (proof.affine and proof.constant_noise):
         return Reduced(data, None, None, None)
     anywhere = jnp.zeros(system.n_states)
     n, d = data.y.shape[1], system.n_states
-    project = project and structure.definite_noise and n > d
+    project = project and proof.definite and n > d
 
     def one(y: Any, seen: Any, sensor: Sensor) -> tuple[Data, Sensor, Array]:
         H, offset, R = sensor
@@ -84,7 +96,7 @@ def reduce_data(
         y, H, R = independent(y.T - offset[:, None], seen, H, R)
         return Data(y.T, seen), Sensor(H, jnp.zeros(n), R), jnp.zeros(y.shape[1])
 
-    if structure.timeless_observation:
+    if proof.timeless:
         sensor = sense(anywhere, None, grid.times[0], _first(grid.rows))
         if not project and sensor.R.ndim == 1:
             return Reduced(data, None, sensor, None)
@@ -99,7 +111,7 @@ def reduce_data(
         (y, seen), sensor, rest = one(y[None, :], seen, sensor)
         return Data(y[0], seen), sensor, rest[0]
 
-    axis = None if structure.timeless_observation else 0
+    axis = None if proof.timeless else 0
     of_seen = None if data.seen is None else 0
     found, sensors, rest = jax.vmap(visit, in_axes=(0, of_seen, axis))(data.y, data.seen, sensors)
     return Reduced(found, sensors, None, rest)

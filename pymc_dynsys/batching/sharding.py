@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array
 
-from pymc_dynsys.filters.mapping import Part
+from pymc_dynsys.batching.mapping import Part
 
 AXIS = "trajectory"
 """Name of the mesh's axis."""

@@ -1,4 +1,4 @@
-r"""Exact diffuse likelihood: what the data say of initial states of which nothing was known.
+r"""Exact diffuse likelihood: what the data say of initial states without prior information.
 
 Legend: :math:`\delta` mean of the diffuse states at ``t0``; z standardised innovations; h how z
 falls with :math:`\delta`; m, P, :math:`U U'` mean, covariance and diffuse part of the covariance
@@ -24,92 +24,93 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from pymc_dynsys.discretization import TimeGrid
-from pymc_dynsys.filters.base import Data
-from pymc_dynsys.filters.gaussian import (
+from pymc_dynsys.likelihoods.base import Data, Problem
+from pymc_dynsys.likelihoods.gaussian.forward import (
     Belief,
     LinearModel,
+    RowData,
     at_visit,
     initial_belief,
     over_visits,
     rows_of,
 )
-from pymc_dynsys.filters.reduce import reduce_data
+from pymc_dynsys.likelihoods.gaussian.reduce import reduce_data
 from pymc_dynsys.linalg import congruence, matvec, outer
-from pymc_dynsys.systems.bound import DIFFUSE, BoundSystem, Params
+from pymc_dynsys.systems.bound import BoundSystem
 
-UNKNOWN = 1e-26
-"""Squared share of h in what is unknown, from which on a datum counts as informing of it."""
+RANK_TOL = 1e-26
+"""Squared share of h in the diffuse part from which on a datum counts as informing of it."""
 
 
-class Diffuse(NamedTuple):
-    """What is known of the diffuse states; `unknown` is the factor U."""
+class Known(NamedTuple):
+    """What is known of the diffuse states; `diffuse_factor` is U."""
 
     m: Float[Array, "*time q"]
     P: Float[Array, "*time q q"]
-    unknown: Float[Array, "*time q q"]
+    diffuse_factor: Float[Array, "*time q q"]
 
 
-class Taken(NamedTuple):
+class DiffuseStep(NamedTuple):
     """What a visit brought: log-density, what is known then, innovations (NaN: not yet known)."""
 
     log_likelihood: Float[Array, "*time"]
-    known: Diffuse
+    known: Known
     innovation: Float[Array, "*time component"]
 
 
 def filter_diffuse(
-    model: LinearModel,
-    system: BoundSystem,
-    params: Params,
-    data: Data,
-    grid: TimeGrid,
-    project: bool = True,
-) -> Taken:
-    """Run over all visits of one trajectory; leaves are time first."""
+    model: LinearModel, system: BoundSystem, problem: Problem, project: bool = True
+) -> DiffuseStep:
+    """Run over all rows of one trajectory; leaves lead with a row axis.
+
+    Three phases: the filter gives innovations ``(row, component)`` and their slopes ``(row,
+    component, q)`` in the diffuse states; the slopes are made orthonormal; and the regression
+    takes the innovations in one by one.
+    """
+    params, data, grid, _ = problem
     reduced = reduce_data(model.sense, system, data, grid, project)
     q, spread = system.n_diffuse, spread_of(data)
 
     def innovations(delta: Array) -> tuple[Array, Any]:
-        def visit(belief: Belief, k: Any) -> Any:
+        def visit(belief: Belief, k: RowData) -> Any:
             _, filtered, datum = at_visit(model, reduced, system, params, belief, k)
             z = datum.v / jnp.sqrt(datum.s)
             return filtered, (z, datum.log_density + 0.5 * z**2)
 
-        visits = rows_of(model, reduced, grid)
-        given = {**params, DIFFUSE: (delta, spread)}
-        z, constant = over_visits(visit, initial_belief(system, given), visits)
+        visits = rows_of(model, reduced, problem)
+        start = initial_belief(system, params, (delta, spread))
+        z, constant = over_visits(visit, start, visits)
         return z, (z, constant)
 
     found: Any = jax.jacfwd(innovations, has_aux=True)(jnp.zeros(q))
     slope, (z, constant) = found
 
-    def visit(known: Diffuse, k: Any) -> tuple[Diffuse, Taken]:
-        def component(known: Diffuse, part: Any) -> Any:
-            known, log_density, e = learn(known, *part)
+    def visit(known: Known, k: Any) -> tuple[Known, DiffuseStep]:
+        def component(known: Known, part: Any) -> Any:
+            known, log_density, e = absorb(known, *part)
             return known, (log_density, e)
 
         known, (log_density, e) = jax.lax.scan(component, known, k)
-        return known, Taken(log_density.sum(), known, e)
+        return known, DiffuseStep(log_density.sum(), known, e)
 
     h, T = orthonormal(-slope.reshape(-1, q))
-    nothing = Diffuse(jnp.zeros(q), jnp.zeros((q, q)), jnp.eye(q))
+    nothing = Known(jnp.zeros(q), jnp.zeros((q, q)), jnp.eye(q))
     visits = (z, h.reshape(slope.shape), constant)
-    taken: Taken = jax.lax.scan(visit, nothing, visits)[1]
-    # Of the volume that T changes, each direction's share goes to the visit that tells it.
+    steps: DiffuseStep = jax.lax.scan(visit, nothing, visits)[1]
+    # Of the volume that T changes, each direction's share goes to the visit that identifies it.
     total = jnp.log(jnp.diagonal(T)).sum()
-    left = (taken.known.unknown**2).sum((-1, -2))
-    told = -jnp.diff(left, prepend=float(q))
-    density = taken.log_likelihood - total * told / jnp.maximum(told.sum(), 1.0)
+    left = (steps.known.diffuse_factor**2).sum((-1, -2))
+    identified = -jnp.diff(left, prepend=float(q))
+    density = steps.log_likelihood - total * identified / jnp.maximum(identified.sum(), 1.0)
     if reduced.rest is not None:
         density = density + reduced.rest
     back = jnp.linalg.inv(T)
-    known = Diffuse(
-        jax.vmap(matvec, in_axes=(None, 0))(back, taken.known.m),
-        jax.vmap(congruence, in_axes=(None, 0))(back, taken.known.P),
-        taken.known.unknown,
+    known = Known(
+        jax.vmap(matvec, in_axes=(None, 0))(back, steps.known.m),
+        jax.vmap(congruence, in_axes=(None, 0))(back, steps.known.P),
+        steps.known.diffuse_factor,
     )
-    return Taken(density, known, taken.innovation)
+    return DiffuseStep(density, known, steps.innovation)
 
 
 def spread_of(data: Data) -> Float[Array, ""]:
@@ -130,7 +131,7 @@ def orthonormal(h: Float[Array, "n q"]) -> tuple[Float[Array, "n q"], Float[Arra
     lengths = (h * h).sum(0)
     for j in range(q):
         square = (h[:, j] ** 2).sum()
-        free = square > UNKNOWN * lengths[j]
+        free = square > RANK_TOL * lengths[j]
         norm = jnp.sqrt(jnp.where(free, square, 1.0))
         v = jnp.where(free, h[:, j] / norm, 0.0)
         along = jnp.where(columns > j, (v[:, None] * h).sum(0), 0.0)
@@ -139,14 +140,14 @@ def orthonormal(h: Float[Array, "n q"]) -> tuple[Float[Array, "n q"], Float[Arra
     return h, jnp.stack(rows)
 
 
-def learn(
-    known: Diffuse, z: Float[Array, ""], h: Float[Array, " q"], constant: Float[Array, ""]
-) -> tuple[Diffuse, Float[Array, ""], Float[Array, ""]]:
+def absorb(
+    known: Known, z: Float[Array, ""], h: Float[Array, " q"], constant: Float[Array, ""]
+) -> tuple[Known, Float[Array, ""], Float[Array, ""]]:
     """Take in ``z = h delta + N(0, 1)``; also its log-density and standardised innovation."""
     m, P, U = known
     w = matvec(U.T, h)
     F_inf = (w * w).sum()
-    first = F_inf > UNKNOWN * (h * h).sum()
+    first = F_inf > RANK_TOL * (h * h).sum()
     safe = jnp.where(first, F_inf, 1.0)
     Ph = matvec(P, h)
     F = (h * Ph).sum() + 1.0
@@ -157,4 +158,4 @@ def learn(
     U = jnp.where(first, U - outer(matvec(U, w), w) / safe, U)
     log_density = constant - 0.5 * jnp.where(first, jnp.log(safe), jnp.log(F) + v * v / F)
     e = jnp.where(first, jnp.nan, v / jnp.sqrt(F))
-    return Diffuse(m + gain * v, P, U), log_density, e
+    return Known(m + gain * v, P, U), log_density, e

@@ -1,0 +1,1 @@
+"""From one trajectory to a batch: mapped axes, blocks, devices and precision; knows no model."""

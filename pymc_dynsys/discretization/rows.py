@@ -1,0 +1,139 @@
+"""Values of doses and inputs at the rows of a layout, looked up once, outside any loop."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pymc_dynsys.discretization.layout import Marks, Weighted
+from pymc_dynsys.discretization.operands import Doses, Operands
+from pymc_dynsys.systems.held import Held
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("infusion", "amount", "target", "gap_inputs", "row_inputs"),
+    meta_fields=(),
+)
+@dataclass(frozen=True)
+class Rows:
+    """What happens in the gap into each row and at it; leaves are ``(*batch, row, ...)``.
+
+    Attributes
+    ----------
+    infusion : array, (*batch, row, state), or None
+        Rate of infusion of each state over the gap.
+    amount : array, (*batch, row), or None
+        Amount given at the row, NaN where there is no bolus.
+    target : array of int, (*batch, row), or None
+        State that it enters.
+    gap_inputs, row_inputs : dict of arrays, (*batch, row, *own)
+        Inputs held over the gap into the row, and at it.
+    """
+
+    infusion: Any
+    amount: Any
+    target: Any
+    gap_inputs: dict[str, Any]
+    row_inputs: dict[str, Any]
+
+    def over_gap(self, params: Mapping[str, Any]) -> Held:
+        """Parameters, inputs and infusions that hold over the gap."""
+        return Held({**params, **self.gap_inputs}, self.infusion)
+
+    def at_row(self, params: Mapping[str, Any]) -> Held:
+        """Parameters and inputs that hold at the row."""
+        return Held({**params, **self.row_inputs})
+
+
+def over_gap(row: Rows | None, params: Mapping[str, Any]) -> Held:
+    """What holds over the gap into a row; parameters alone where there is nothing else."""
+    return Held(params) if row is None else row.over_gap(params)
+
+
+def at_row(row: Rows | None, params: Mapping[str, Any]) -> Held:
+    """What holds at a row; parameters alone where there is nothing else."""
+    return Held(params) if row is None else row.at_row(params)
+
+
+def look_up(marks: Marks, operands: Operands, n_states: int) -> Rows:
+    """Doses and inputs at the rows; by numpy where all that enters is known."""
+    leaves = jax.tree.leaves((marks, operands.doses, operands.inputs))
+    known = not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+    xp: ModuleType = np if known else jnp
+    gaps, rows = {}, {}
+    for name, lookup in marks.lookups.items():
+        values = operands.inputs[name].values
+        at_ends = [_value(xp, part, values) for part in lookup.gap]
+        held = at_ends[0] if len(at_ends) == 1 else 0.5 * (at_ends[0] + at_ends[1])
+        there = _value(xp, lookup.row, values)
+        # Nothing is crossed in a gap of zero, and padding is nowhere: an unknown input is no
+        # matter there.
+        begins = xp.concatenate([marks.start[..., None], marks.times[..., :-1]], axis=-1)
+        idle = _expand(~(marks.times > begins), held)
+        gaps[name] = xp.where(idle & xp.isnan(held), 0.0, held)
+        rows[name] = xp.where(_expand(xp.isnan(marks.times), there), 0.0, there)
+    infusion = amount = target = None
+    if operands.doses is not None:
+        amount, target = _given(xp, marks, operands.doses)
+        infusion = _infused(xp, marks, operands.doses, n_states)
+    return Rows(infusion, amount, target, gaps, rows)
+
+
+def _value(xp: ModuleType, where: Weighted, values: Any) -> Any:
+    """Values ``(*batch, row, *own)`` at the places found for them; NaN where they are unknown."""
+    rank = where.left.ndim - 1
+    values = xp.asarray(values, float)
+    n_own = values.ndim - rank - 1
+    batch = np.broadcast_shapes(where.left.shape[:-1], values.shape[:rank])
+    values = xp.broadcast_to(values, (*batch, *values.shape[rank:]))
+
+    def take(index: Any) -> Any:
+        index = index.reshape(*index.shape, *(1,) * n_own)
+        shape = (*batch, index.shape[rank], *values.shape[rank + 1 :])
+        return xp.take_along_axis(values, xp.broadcast_to(index, shape), axis=rank)
+
+    left = take(where.left)
+    known = _expand(where.known, left)
+    if where.right is None:
+        return xp.where(known, left, xp.nan)
+    right, weight = take(where.right), _expand(where.weight, left)
+    # At a knot its value is that of the input, also where the knot beside it is not known.
+    between = xp.where(weight >= 1, right, left + weight * (right - left))
+    return xp.where(known, xp.where(weight <= 0, left, between), xp.nan)
+
+
+def _given(xp: ModuleType, marks: Marks, doses: Doses) -> tuple[Any, Any]:
+    """Amount of the bolus at each row (NaN where there is none) and the state that it enters."""
+    index, there = xp.maximum(marks.dose, 0), marks.dose >= 0
+
+    def pick(array: Any) -> Any:
+        array = xp.asarray(array)
+        batch = np.broadcast_shapes(index.shape[:-1], array.shape[:-1])
+        array = xp.broadcast_to(array, (*batch, array.shape[-1]))
+        return xp.take_along_axis(array, xp.broadcast_to(index, (*batch, index.shape[-1])), axis=-1)
+
+    amount = xp.where(there, pick(xp.asarray(doses.amounts, float)), xp.nan)
+    return amount, xp.where(there, pick(doses.targets), 0)
+
+
+def _infused(xp: ModuleType, marks: Marks, doses: Doses, n_states: int) -> Any:
+    """Rate of infusion of every state over the gap into each row."""
+    if marks.running is None:
+        return None
+    durations = xp.asarray(doses.durations, float)
+    lasts = durations > 0
+    rate = xp.where(lasts, xp.asarray(doses.amounts, float) / xp.where(lasts, durations, 1.0), 0.0)
+    rates = xp.where(marks.running, rate[..., None, :], 0.0)
+    into = (xp.asarray(doses.targets)[..., None] == xp.arange(n_states)).astype(float)
+    return xp.einsum("...re,...es->...rs", rates, into)
+
+
+def _expand(flags: Any, like: Any) -> Any:
+    """Flags with trailing axes of length one."""
+    return flags.reshape(*flags.shape, *(1,) * (like.ndim - flags.ndim))

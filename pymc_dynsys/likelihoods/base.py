@@ -1,0 +1,279 @@
+"""What a likelihood is: options that make a run over one trajectory, and what a run can be asked.
+
+A :class:`Likelihood` is a frozen dataclass of options. Everything that other subpackages need to
+know of it they ask it; nobody asks for its class. A :class:`Run` lives inside one trace: it is made
+for the data and parameters of one trajectory, and what it is not asked for is not computed.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from pymc_dynsys.discretization import Discretization, TimeGrid, scheme_of
+from pymc_dynsys.likelihoods.observe import standardised_errors
+from pymc_dynsys.linalg import LARGE
+from pymc_dynsys.systems.bound import BoundSystem, Params
+
+Given = Literal["all", "past"]
+"""Data on which states are conditioned: all of the trajectory, or those up to their own time."""
+
+
+class Data(NamedTuple):
+    """One trajectory's data: ``y`` is ``(row, component)``, free of NaN where `seen` is False.
+
+    ``seen`` says which values are there. It is None when every value is known to be there, which
+    spares every later step from carrying a mask that varies by trajectory.
+    """
+
+    y: Float[Array, "row component"]
+    seen: Bool[Array, "row component"] | None
+
+
+class Problem(NamedTuple):
+    """One trajectory as a likelihood sees it, laid out on rows.
+
+    ``noise`` is what :meth:`Likelihood.draw_noise` drew, time first; None where nothing was drawn.
+    """
+
+    params: Params
+    data: Data
+    grid: TimeGrid
+    noise: Any = None
+
+
+class Moments(NamedTuple):
+    """Mean and covariance of the states at every row."""
+
+    mean: Float[Array, "row state"]
+    cov: Float[Array, "row state state"]
+
+
+class Variation(NamedTuple):
+    """Another evaluation with which ``check_likelihood`` compares a likelihood.
+
+    Attributes
+    ----------
+    name : str
+        What is varied; the result is called ``<name>_change``.
+    likelihood : Likelihood
+        What evaluates instead.
+    finer : bool
+        Whether steps are halved too.
+    exact : bool
+        Whether it is the exact likelihood of the system.
+    """
+
+    name: str
+    likelihood: "Likelihood"
+    finer: bool = False
+    exact: bool = False
+
+
+class Likelihood(ABC):
+    """Base of the likelihoods: a frozen dataclass of options.
+
+    A subclass says how a trajectory is run (:meth:`run`). Batching, missing data at the door,
+    guards and gradients are the caller's business. What has defaults here need not be said.
+    """
+
+    forward_scalars: ClassVar[int] = 0
+    """Differentiate forwards when at most this many scalars a trajectory need a gradient."""
+
+    default_discretization: ClassVar[Discretization | None] = None
+    """The discretization where the user states none."""
+
+    gradient: ClassVar[bool] = True
+    """Whether the likelihood has a gradient; where not, asking for one is an error."""
+
+    exact: ClassVar[bool] = False
+    """Whether it is the exact likelihood of the systems that it takes, steps aside."""
+
+    discretization: Discretization | None = None
+
+    def __repr__(self) -> str:
+        """Options, without a discretization that is left open."""
+        options = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        if options.get("discretization") is None:
+            options.pop("discretization", None)
+        inside = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        return f"{type(self).__name__}({inside})"
+
+    @classmethod
+    def recommended(cls, system: BoundSystem) -> str | None:
+        """Why an expert would choose this likelihood for a system; None: not this one."""
+        return None
+
+    def check(self, system: BoundSystem) -> None:
+        """Raise ValueError, naming the function at fault, if the system does not suit."""
+        return
+
+    def resolve_defaults(self, system: BoundSystem, gaps: np.ndarray) -> tuple["Likelihood", str]:
+        """Fill in what the user left open; returns the likelihood and what to announce."""
+        default = self.default_discretization
+        if default is None or self.discretization is not None or system.step is not None:
+            return self, ""
+        return self._replaced(discretization=default), ""
+
+    def scheme(self, system: BoundSystem) -> Discretization:
+        """What carries a system over its gaps: its own steps, or the discretization."""
+        return scheme_of(system, self.discretization or self.default_discretization)
+
+    @property
+    def adaptive_solver(self) -> str | None:
+        """Name of the solver that controls its own error, which takes double precision."""
+        scheme = self.discretization
+        return type(scheme).__name__ if scheme is not None and scheme.adaptive else None
+
+    @property
+    def random(self) -> bool:
+        """Whether a seed stands behind the likelihood."""
+        return any(field.name == "seed" for field in fields(self))  # type: ignore[arg-type]
+
+    def reseeded(self, seed: int) -> "Likelihood":
+        """The same likelihood with another seed."""
+        return self._replaced(seed=seed) if self.random else self
+
+    def draw_noise(self, system: BoundSystem, batch: tuple[int, ...], grid: TimeGrid) -> Any:
+        """Arrays ``(time, *batch, ...)`` fixed for all evaluations, such as an ensemble's noise."""
+        return None
+
+    @abstractmethod
+    def run(self, system: BoundSystem, problem: Problem) -> "Run":
+        """Run over one trajectory; nothing is computed before it is asked for."""
+
+    def variations(self, system: BoundSystem) -> tuple[Variation, ...]:
+        """What ``check_likelihood`` varies: by default the steps, where shorter ones matter."""
+        scheme = self.discretization
+        if scheme is None or not scheme.cuts_gaps:
+            return ()
+        return (Variation("step", self, finer=True),)
+
+    def reference(
+        self, system: BoundSystem, kinds: Mapping[str, type["Likelihood"]]
+    ) -> "Likelihood | None":
+        """Another likelihood to compare with, of one of the kinds that there are; None: none."""
+        return None
+
+    def enough(self, spread: float, tolerable: float) -> str | None:
+        """What would bring the spread over seeds down to what is tolerable, in words."""
+        return None
+
+    def largest_reduction(self, system: BoundSystem) -> int:
+        """Numbers in the largest array that a step for one trajectory sums over."""
+        d, m = system.n_states, system.observation.n_components
+        return max(d * d * (d if d < LARGE else 1), m * d)
+
+    def floats_per_row(self, system: BoundSystem) -> float:
+        """Numbers that filter and smoother hold for a row of a trajectory: a few matrices."""
+        d = system.n_states
+        return 12 + 6 * d + 8 * d * d
+
+    def _replaced(self, **changes: Any) -> "Likelihood":
+        options: Any = self
+        changed: Likelihood = replace(options, **changes)
+        return changed
+
+
+class Run(ABC):
+    """A likelihood on one trajectory: what can be asked of it, inside one trace."""
+
+    def __init__(self, likelihood: Likelihood, system: BoundSystem, problem: Problem) -> None:
+        self.likelihood = likelihood
+        self.system = system
+        self.problem = problem
+
+    terms_by_row: ClassVar[bool] = False
+    """Whether there is a term for each row: the log-density of its data given the earlier ones."""
+
+    @abstractmethod
+    def terms(self) -> Float[Array, " term"]:
+        """Numbers whose sum is the log-likelihood."""
+
+    def log_likelihood(self) -> Float[Array, ""]:
+        """Log-density of all data of the trajectory."""
+        return self.terms().sum()
+
+    def pointwise(self) -> Float[Array, " row"]:
+        """Log-density of the data at each row given the earlier ones; zero where all is missing.
+
+        The terms where there is one for each row; else differences between totals of the data up
+        to each row, which takes as many runs as there are rows.
+        """
+        if self.terms_by_row:
+            return self.terms()
+        n = self.problem.data.y.shape[0]
+        upto = jax.lax.map(lambda k: self._before(k + 1).log_likelihood(), jnp.arange(n))
+        return jnp.diff(upto, prepend=0.0)
+
+    def innovations(self) -> Float[Array, "row component"]:
+        """Standardised errors of the predictions of each number from all before it.
+
+        NaN where a number is missing. By default from the moments of the states given the data
+        before each row, which takes as many runs as there are rows; for Gaussian observations,
+        linearized about the mean where they are not affine.
+        """
+        params, data, grid, _ = self.problem
+
+        def predicted(k: Any) -> tuple[Array, Array]:
+            moments = self._before(k).moments("all")
+            return moments.mean[k], moments.cov[k]
+
+        means, covs = jax.lax.map(predicted, jnp.arange(data.y.shape[0]))
+        return standardised_errors(self.system, params, *data, grid, means, covs)
+
+    @abstractmethod
+    def moments(self, given: Given) -> Moments:
+        """Mean and covariance of the state at every row."""
+
+    @abstractmethod
+    def draw(self, given: Given, key: Array) -> Float[Array, "row state"]:
+        """One path given all the data; or, given the past, states that are each drawn alone."""
+
+    def diagnostics(self) -> Mapping[str, Float[Array, ""]]:
+        """What the run says of itself, by name."""
+        return {}
+
+    def _before(self, k: Any) -> "Run":
+        """The run on the data of the first `k` rows."""
+        data = self.problem.data
+        rows = jnp.arange(data.y.shape[0])[:, None] < k
+        seen = jnp.broadcast_to(rows, data.y.shape)
+        seen = seen if data.seen is None else seen & data.seen
+        earlier = self.problem._replace(data=Data(data.y, seen))
+        return self.likelihood.run(self.system, earlier)
+
+
+def require_gaussian(name: str, system: BoundSystem) -> None:
+    """Refuse distributions that a Gaussian filter cannot use."""
+    if not system.proof.dynamics.gaussian:
+        raise ValueError(
+            f"{name} needs a Gaussian transition (dist.Normal, dist.MultivariateNormal, "
+            "pds.Gaussian, dist.Delta), and transition() returns another distribution; transform "
+            "the state (the logarithm of a positive one), or approximate the distribution by its "
+            "mean and variance"
+        )
+    if system.n_diffuse:
+        states = [s for s, flag in zip(system.states, system.start.diffuse, strict=True) if flag]
+        raise ValueError(
+            f"{name} cannot begin with exactly diffuse states ({', '.join(states)}); only Kalman() "
+            "can. Give initial=Diffuse(kappa=...) a variance far above that of the data, or a "
+            "distribution"
+        )
+    if not system.proof.observation.gaussian:
+        raise ValueError(
+            f"{name} needs a Gaussian observation (dist.Normal, dist.MultivariateNormal, "
+            "pds.Gaussian), and observation() returns another distribution; an ODE with a known "
+            "initial state takes any distribution with ODESolve(); otherwise transform the data "
+            "or approximate the distribution by its mean and variance in a dist.Normal"
+        )
+    if not system.proof.start.gaussian:
+        raise ValueError(
+            f"{name} needs a Gaussian or exactly known initial state (dist.Normal, "
+            "dist.MultivariateNormal, pds.Gaussian, dist.Delta); initial is another distribution"
+        )

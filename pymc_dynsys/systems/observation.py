@@ -1,0 +1,125 @@
+"""How the state of a bound system is observed."""
+
+from dataclasses import dataclass, field
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float
+from numpyro import distributions as dist
+
+from pymc_dynsys.linalg import ldl, unit_lower_solve
+from pymc_dynsys.systems.binding import BoundFunction
+from pymc_dynsys.systems.gaussian import gaussian_moments, normal_logpdf
+from pymc_dynsys.systems.held import Held
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """Distribution of one observation given the state.
+
+    Attributes
+    ----------
+    scalar : bool
+        Whether an observation is one number. Its arrays have one component all the same.
+    n_components : int
+        Number of components; 1 for a scalar.
+    """
+
+    scalar: bool
+    n_components: int
+    _function: BoundFunction = field(repr=False)
+
+    def law(self, x: Float[Array, " state"], t: ArrayLike, held: Held) -> dist.Distribution:
+        """Distribution of the observation as the user gave it: scalar or ``(component,)``."""
+        law: dist.Distribution = self._function(x, t, held.values)
+        return law
+
+    def moments(
+        self, x: Float[Array, " state"], t: ArrayLike, held: Held
+    ) -> tuple[Float[Array, " component"], Array]:
+        """Mean of a Gaussian observation, and its variances ``(component,)`` or covariance."""
+        moments = gaussian_moments(self.law(x, t, held))
+        assert moments is not None, "checked when the system was bound"
+        return _of_components(*moments)
+
+    def sample(
+        self, key: Array, x: Float[Array, " state"], t: ArrayLike, held: Held
+    ) -> Float[Array, " component"]:
+        """Draw an observation; a scalar one has one component."""
+        drawn = jnp.asarray(self.law(x, t, held).sample(key), float)
+        return drawn[None] if self.scalar else drawn
+
+    def log_density(
+        self,
+        y: Float[Array, " component"],
+        seen: Bool[Array, " component"] | None,
+        x: Float[Array, " state"],
+        t: ArrayLike,
+        held: Held,
+    ) -> Float[Array, ""]:
+        """Log-density of the components of one observation that are there.
+
+        Parameters
+        ----------
+        y
+            Values of all components; those that are missing may have any value.
+        seen
+            Which components are there; None if all are.
+        x, t, held
+            State, time, and parameters and inputs at the visit.
+
+        Returns
+        -------
+        array
+            Zero if no component is there. Of a Gaussian observation it is NaN where the
+            covariance of the components that are there is singular or not positive definite. It
+            is NaN also for a joint distribution that is not Gaussian where only some of its
+            components are there: such a one has no marginal in closed form.
+        """
+        law = self.law(x, t, held)
+        moments = gaussian_moments(law)
+        if moments is not None:
+            mean, cov = _of_components(*moments)
+            return gaussian_log_density(y - mean, seen, cov)
+        while isinstance(law, dist.Independent):
+            law = law.base_dist
+        density = law.log_prob(y[0] if self.scalar else y)
+        if seen is None:
+            return density.sum()
+        if not law.event_dim:
+            return jnp.where(seen if density.ndim else seen[0], density, 0.0).sum()
+        partly = seen.any() & ~seen.all()
+        return jnp.where(partly, jnp.nan, jnp.where(seen.all(), density, 0.0))
+
+    def asks_for(self, name: str) -> bool:
+        """Whether the observation takes a parameter or input."""
+        return name in self._function.parameters
+
+
+def gaussian_log_density(
+    deviation: Float[Array, " component"],
+    seen: Bool[Array, " component"] | None,
+    cov: Array,
+) -> Float[Array, ""]:
+    """Log-density of the components of a deviation from the mean that are there.
+
+    `cov` holds variances ``(component,)`` or is a covariance matrix. A missing component becomes
+    a zero with unit variance, uncorrelated with the others, whose term is left out of the sum.
+    Not a number where a variance, or a pivot of the matrix, is not positive.
+    """
+    if seen is not None:
+        deviation = jnp.where(seen, deviation, 0.0)
+        if cov.ndim == 1:
+            cov = jnp.where(seen, cov, 1.0)
+        else:
+            cov = jnp.where(seen[:, None] & seen[None, :], cov, jnp.eye(cov.shape[0]))
+    if cov.ndim == 2:
+        L, cov = ldl(cov)
+        deviation = unit_lower_solve(L, deviation)
+    terms = normal_logpdf(deviation, jnp.where(cov > 0, cov, jnp.nan))
+    return terms.sum() if seen is None else jnp.where(seen, terms, 0.0).sum()
+
+
+def _of_components(mean: Array, cov: Array) -> tuple[Float[Array, " component"], Array]:
+    """Moments with a component axis, which those of a scalar have not."""
+    return (mean[None], cov[None]) if mean.ndim == 0 else (mean, cov)
