@@ -27,7 +27,8 @@ def check_states(states: Sequence[str] | None) -> tuple[str, ...] | None:
                 "choose another name"
             )
     if len(set(names)) < len(names):
-        raise ValueError(f"states: {names} has a name twice")
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"states: {names} has {twice!r} more than once")
     return names
 
 
@@ -117,8 +118,8 @@ def _missing(
 ) -> str:
     if not of_state and (name in states or name in RESERVED):
         return (
-            f"{role}() asks for {name!r}, but the initial law may depend on parameters only; "
-            f"params has {_listing(params)}"
+            f"{role}() asks for {name!r}, but the initial distribution may depend on "
+            f"parameters only; params has {_listing(params)}"
         )
     close = difflib.get_close_matches(name, [*states, *params], n=1, cutoff=0.65)
     if close:

@@ -19,7 +19,7 @@ def component(
     initial: Any,
     step: float,
 ) -> LinearGaussian:
-    """A block without noise of measurement; its first state is diffuse unless said otherwise."""
+    """A block without measurement noise; its initial state is diffuse unless stated otherwise."""
     law = Diffuse() if initial is None else initial
     if not isinstance(law, Stationary | Diffuse):
         raise TypeError(f"{name}: initial must be Stationary() or Diffuse(), got {law!r}")

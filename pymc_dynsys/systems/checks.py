@@ -36,7 +36,7 @@ def evaluate(
 
 
 def _explain(error: Exception) -> str:
-    """First line of an error, with the mend where JAX's own words do not help."""
+    """First line of an error, with the fix where JAX's own words do not help."""
     first = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     if isinstance(error, jax.errors.TracerBoolConversionError):
         return "it branches on a value with `if`, `and`, `or` or `max`; use jnp.where instead"
@@ -116,19 +116,19 @@ def as_loading(value: Any, states: Sequence[str]) -> Array:
 
 
 def is_known(law: Any) -> bool:
-    """Whether an initial law is a known state."""
+    """Whether an initial distribution is a known state."""
     return isinstance(law, dist.Delta)
 
 
 def is_definite(law: Any) -> bool:
-    """Whether a Gaussian law is of a kind whose covariance cannot be singular."""
+    """Whether a Gaussian distribution is of a kind whose covariance cannot be singular."""
     while isinstance(law, dist.Independent | dist.ExpandedDistribution):
         law = law.base_dist
     return isinstance(law, dist.Normal | dist.MultivariateNormal | dist.LowRankMultivariateNormal)
 
 
 def as_initial(value: Any, states: Sequence[str]) -> Any:
-    """An initial law from a distribution, an array or a tuple; arrays are known states."""
+    """An initial distribution from one, from an array or a tuple; arrays are known states."""
     if isinstance(value, Diffuse):
         value = (value,) * len(states)
     if isinstance(value, Mixed):
@@ -137,24 +137,24 @@ def as_initial(value: Any, states: Sequence[str]) -> Any:
 
 
 def as_law(role: str, value: Any, states: Sequence[str]) -> Any:
-    """The law of a state from a distribution, an array, or a tuple with one entry a state."""
+    """The distribution of a state from one, from an array, or a tuple with one entry a state."""
     law = _law(role, value)
     n = len(states)
     if law.shape() == (n,) or (law.shape() == () and n == 1):
         return law
-    mend = (
+    fix = (
         f"give {n} entries, in the order {', '.join(states)}"
         if n > 1
         else "give a scalar or one entry"
     )
     raise ValueError(
         f"{role} has shape {law.shape()}, but the system has {n} state"
-        f"{'s' if n > 1 else ''} ({', '.join(states)}); {mend}"
+        f"{'s' if n > 1 else ''} ({', '.join(states)}); {fix}"
     )
 
 
 def _law(role: str, value: Any) -> Any:
-    """A distribution as it is, numbers as a known state, a tuple with laws as independent ones."""
+    """A distribution as it is, numbers as a known state, a tuple as independent ones."""
     if hasattr(value, "log_prob"):
         return value
     if isinstance(value, tuple | list) and any(map(_is_law, value)):
@@ -168,7 +168,7 @@ def _is_law(value: Any) -> bool:
 
 
 def _independent(role: str, entries: Sequence[Any]) -> Any:
-    """One law of independent states from scalar Gaussian laws and numbers."""
+    """One distribution of independent states, from scalar Gaussian ones and numbers."""
     means, variances = [], []
     for i, entry in enumerate(entries):
         if isinstance(entry, Diffuse):
@@ -178,7 +178,8 @@ def _independent(role: str, entries: Sequence[Any]) -> Any:
         if law.shape() != () or moments is None:
             raise ValueError(
                 f"{role}: entry {i} of the tuple is {type(law).__name__} of shape {law.shape()}; "
-                "in a tuple each is a number or a scalar Gaussian law. Return one joint law instead"
+                "in a tuple each is a number or a scalar Gaussian distribution. Return one joint "
+                "distribution instead"
             )
         means.append(moments[0])
         variances.append(moments[1])
@@ -190,13 +191,13 @@ def _independent(role: str, entries: Sequence[Any]) -> Any:
 def check_transition(
     function: BoundFunction, x: Any, t: Any, params: Mapping[str, Any], states: Sequence[str]
 ) -> None:
-    """Refuse what is not the law of a next state."""
+    """Require the distribution of a next state."""
 
     def read(value: Any) -> Any:
         entries = value if isinstance(value, tuple | list) else (value,)
         if not any(map(_is_law, entries)):
             raise TypeError(
-                f"transition() must return the law of the next state, got "
+                f"transition() must return the distribution of the next state, got "
                 f"{type(value).__name__}; for noise of standard deviation s write "
                 "dist.Normal(mean, s), for none dist.Delta(mean, event_dim=1)"
             )
@@ -209,7 +210,7 @@ def check_transition(
 def diffuse_states(
     initial: BoundFunction, params: Mapping[str, Any], states: Sequence[str]
 ) -> tuple[bool, ...]:
-    """Which states are exactly diffuse at first."""
+    """Which initial states are exactly diffuse."""
     found: list[bool] = []
 
     def read(value: Any) -> Any:
@@ -226,7 +227,7 @@ def diffuse_states(
 
 
 def is_stationary(initial: BoundFunction, params: Mapping[str, Any]) -> bool:
-    """Whether the initial law is to be the stationary one."""
+    """Whether the initial distribution is to be the stationary one."""
     found: list[bool] = []
 
     def read(value: Any) -> Any:
@@ -240,7 +241,7 @@ def is_stationary(initial: BoundFunction, params: Mapping[str, Any]) -> bool:
 def count_states(
     initial: BoundFunction, params: Mapping[str, Any], states: tuple[str, ...] | None
 ) -> int:
-    """Number of states, from the names or from the initial law; the two must agree."""
+    """Number of states, from the names or the initial distribution; the two must agree."""
     found: list[int] = []
 
     def read(value: Any) -> Any:

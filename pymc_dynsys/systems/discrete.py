@@ -21,20 +21,21 @@ class DiscreteTime:
 
     Timing: ``t`` in `transition` is the time the step leaves, and an input at visit k-1 drives the
     step from k-1 to k (that of the whole gap, where it is an :class:`~pymc_dynsys.Input` with
-    another interpolation); the datum at k sees ``t`` and inputs of k. `initial` is the law of the
-    first observed state, unless ``Trajectory(t0=...)`` puts it some steps earlier.
+    another interpolation); the observation at k sees ``t`` and inputs of k. `initial` is the
+    distribution of the first observed state, unless ``Trajectory(t0=...)`` puts it some steps
+    earlier.
 
     Parameters
     ----------
     transition : callable
-        The law of the next state: a numpyro distribution of shape ``(state,)`` (a scalar one for
+        The distribution of the next state: one of numpyro of shape ``(state,)`` (a scalar one for
         one state), :class:`~pymc_dynsys.Gaussian` where the noise is singular, or a tuple with a
-        scalar law or a number for each state, independent of each other.
+        scalar distribution or a number for each state, independent of each other.
     observation : callable
-        The law of the datum: a numpyro distribution or :class:`~pymc_dynsys.Gaussian`. A scalar
-        law has data dims ``(..., time)``, a vector one ``(..., time, component)``.
+        The distribution of the observation: one of numpyro or :class:`~pymc_dynsys.Gaussian`. A
+        scalar one has data dims ``(..., time)``, a vector one ``(..., time, component)``.
     initial : distribution, callable, array, tuple, Stationary or Diffuse
-        The law of the first state: a numpyro distribution, a function of parameters that returns
+        The initial distribution: one of numpyro, a function of parameters that returns
         one, a known state, or a tuple of these with one entry a state.
     states : sequence of str, optional
         Names of the states. Without them functions use ``x`` and the number of states is that of

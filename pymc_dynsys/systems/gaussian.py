@@ -1,4 +1,4 @@
-"""Gaussian laws whose covariance may be singular, and the moments of numpyro's own."""
+"""Gaussian distributions whose covariance may be singular, and the moments of numpyro's own."""
 
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ LOG_2PI = float(np.log(2 * np.pi))
 
 
 class Gaussian(dist.Distribution):
-    r"""Normal law :math:`N(m, C)` with a positive semi-definite covariance.
+    r"""Normal distribution :math:`N(m, C)` with a positive semi-definite covariance.
 
     A drop-in numpyro distribution for what ``Normal`` and ``MultivariateNormal`` refuse:
     noise in some components only, exactly known states, observations without noise.
@@ -89,7 +89,7 @@ class Gaussian(dist.Distribution):
         return jnp.broadcast_to(self.loc, noise.shape) + noise @ psd_factor(self.cov).T
 
     def log_prob(self, value: Any, intermediates: Any = None) -> Array:
-        """Log-density of one value on the support of the law."""
+        """Log-density of one value on the support of the distribution."""
         deviation = jnp.atleast_1d(jnp.asarray(value, float) - self.loc)
         L, D = ldl(jnp.reshape(self.cov, deviation.shape * 2))
         return gaussian_logpdf_ldl(deviation, L, D)
@@ -171,7 +171,7 @@ def _refuse_indefinite(cov: Any) -> None:
 
 
 def gaussian_moments(law: Any) -> tuple[Array, Array] | None:
-    """Mean and covariance of a Gaussian or fixed law; None if the law is not Gaussian.
+    """Mean and covariance of a Gaussian or fixed distribution; None if it is not Gaussian.
 
     The covariance is returned as variances, with the shape of the mean, when the components
     are independent, and as a matrix otherwise. A negative scale gives NaN, not its square.

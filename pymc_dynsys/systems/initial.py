@@ -1,4 +1,4 @@
-"""Initial laws that the user need not write down: stationary and diffuse."""
+"""Initial distributions that the user need not write down: stationary and diffuse."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,11 +8,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Stationary:
-    r"""The law that linear dynamics settle into.
+    r"""The stationary distribution of linear dynamics.
 
     Mean and covariance solve :math:`m = F m + b,\ P = F P F' + Q` in discrete time,
     :math:`A m + c = 0,\ A P + P A' + L L' = 0` in continuous time, and are differentiated with the
-    parameters. Parameters under which the dynamics do not settle have log-likelihood minus
+    parameters. Parameters under which the dynamics are not stable have log-likelihood minus
     infinity: give them priors that keep away from there.
 
     Raises
@@ -40,7 +40,7 @@ class Stationary:
 
 @dataclass(frozen=True)
 class Diffuse:
-    r"""Nothing is known of a state at first.
+    r"""No prior information about the initial state (diffuse initialization).
 
     With ``kappa=None`` the likelihood is the exact diffuse one,
 
@@ -72,7 +72,7 @@ class Diffuse:
 
     Examples
     --------
-    A level of which nothing is known, a slope that is probably small:
+    A level without prior information, a slope that is probably small:
 
     >>> import pymc_dynsys as pds
     >>> from numpyro import distributions as dist

@@ -149,7 +149,7 @@ def as_system(system: Any, params: Mapping[str, Any]) -> tuple[Any, Mapping[str,
 
 
 def first_law(initial: Stationary | Diffuse, of: Matrices) -> Mixed:
-    """The law of the first state of one block."""
+    """The distribution of the initial state of one block."""
     n = of.F.shape[0]
     if isinstance(initial, Stationary):
         return Mixed(*stationary_moments(of.F, of.b, of.Q, continuous=False), (False,) * n)

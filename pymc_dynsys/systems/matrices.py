@@ -50,7 +50,7 @@ def linear_gaussian(
     b, d : (state,), (component,) or scalar, optional
         Offsets; default zero.
     m0, P0 : (state,) and (state, state), optional
-        Mean and covariance of the first state; both or none.
+        Mean and covariance of the initial state; both or none.
     initial : Stationary or Diffuse, optional
         Instead of `m0` and `P0`, of which one or the other must be given.
     states : sequence of str, optional
@@ -66,7 +66,8 @@ def linear_gaussian(
     Raises
     ------
     ValueError
-        If the initial law is not given once, or (when the trajectory is built) shapes do not fit.
+        If the initial distribution is not given once, or (when the trajectory is built) shapes do
+        not fit.
 
     References
     ----------
@@ -85,13 +86,13 @@ def linear_gaussian(
     """
     if initial is not None and not isinstance(initial, Stationary | Diffuse):
         raise TypeError(
-            f"linear_gaussian: initial must be Stationary() or Diffuse(), got {initial!r}; a law "
-            "is given by m0 and P0"
+            f"linear_gaussian: initial must be Stationary() or Diffuse(), got {initial!r}; "
+            "another distribution is given by m0 and P0"
         )
     given = (m0 is not None, P0 is not None, initial is not None)
     if given not in ((True, True, False), (False, False, True)):
         raise ValueError(
-            "linear_gaussian: give the first state's m0 and P0, or initial=Stationary() or "
+            "linear_gaussian: give the initial state's m0 and P0, or initial=Stationary() or "
             "Diffuse(), and not both"
         )
     values = {"F": F, "b": b, "Q": Q, "H": H, "d": d, "R": R, "m0": m0, "P0": P0}

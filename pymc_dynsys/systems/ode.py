@@ -24,10 +24,10 @@ class ODE:
     drift : callable or array
         ``f``; returns shape ``(state,)`` or a tuple with one scalar a state.
     observation : callable
-        The law of the datum given the state: any numpyro distribution.
+        The distribution of the observation given the state: any of numpyro.
     initial : distribution, callable or array
         The state at ``t0``: an array or tuple, ``dist.Delta``, a function of parameters that
-        returns one of these, or a law.
+        returns one of these, or a distribution.
     states : sequence of str, optional
         Names of the states.
     events : str, Dose or callable, optional

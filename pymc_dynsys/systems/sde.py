@@ -29,10 +29,10 @@ class SDE:
         (independent noises) or ``(state, noise)``. A standard deviation per square root of
         time, never a variance. May be singular.
     observation : callable
-        The law of the datum: a numpyro distribution or :class:`~pymc_dynsys.Gaussian`. A
-        scalar law has data dims ``(..., time)``, a vector one ``(..., time, component)``.
+        The distribution of the observation: one of numpyro or :class:`~pymc_dynsys.Gaussian`. A
+        scalar one has data dims ``(..., time)``, a vector one ``(..., time, component)``.
     initial : distribution, callable or array
-        The law of the state at ``t0``: a numpyro distribution, a function of parameters that
+        The initial distribution, at ``t0``: one of numpyro, a function of parameters that
         returns one, or an exactly known state (``dist.Delta``, an array or a tuple).
     states : sequence of str, optional
         Names of the states. Without them functions use ``x`` and the number of states is

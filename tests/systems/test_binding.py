@@ -6,7 +6,7 @@ import pytest
 from numpyro import distributions as dist
 
 import pymc_dynsys as pds
-from pymc_dynsys.systems import bind_system
+from pymc_dynsys.systems import Held, bind_system
 
 TWO = ("depot", "central")
 
@@ -44,11 +44,12 @@ def test_arguments_arrive_by_name():
 
     bound = bind(drift=drift)
     params = {"ka": 1.0, "ke": 2.0, "dose": 3.0, "sd": 4.0}
-    bound.drift(jnp.array([10.0, 20.0]), 5.0, params)
+    bound.dynamics.drift(jnp.array([10.0, 20.0]), 5.0, Held(params))
     assert (seen["ke"], seen["ka"], seen["t"]) == (2.0, 1.0, 5.0)
     assert (seen["depot"], seen["central"]) == (10.0, 20.0)
     np.testing.assert_array_equal(seen["x"], [10.0, 20.0])
-    assert bound.states == TWO and bound.n_states == 2 and bound.n_observed is None
+    assert bound.states == TWO and bound.n_states == 2
+    assert bound.observation.scalar and bound.observation.n_components == 1
 
 
 def test_arrays_of_parameters_arrive_whole():
@@ -57,7 +58,7 @@ def test_arrays_of_parameters_arrive_whole():
         {**SHAPES, "rates": (2, 3)},
         drift=lambda x, rates, ka, ke: ka * ke * rates.sum(1) + x,
     )
-    out = bound.drift(jnp.zeros(2), 0.0, {"rates": rates, "ka": 1.0, "ke": 1.0})
+    out = bound.dynamics.drift(jnp.zeros(2), 0.0, Held({"rates": rates, "ka": 1.0, "ke": 1.0}))
     np.testing.assert_array_equal(out, [3.0, 12.0])
 
 
@@ -65,16 +66,18 @@ def test_defaults_are_kept_unless_there_is_a_parameter():
     def drift(depot, central, ka, ke, power=2.0):
         return depot * power, central * ka * ke
 
-    x, params = jnp.ones(2), {"ka": 1.0, "ke": 1.0, "power": 5.0}
-    assert bind(drift=drift).drift(x, 0.0, params)[0] == 2.0
-    assert bind({**SHAPES, "power": ()}, drift=drift).drift(x, 0.0, params)[0] == 5.0
+    x, held = jnp.ones(2), Held({"ka": 1.0, "ke": 1.0, "power": 5.0})
+    assert bind(drift=drift).dynamics.drift(x, 0.0, held)[0] == 2.0
+    with_power = bind({**SHAPES, "power": ()}, drift=drift)
+    assert with_power.dynamics.drift(x, 0.0, held)[0] == 5.0
 
 
 def test_positional_and_keyword_only_arguments():
     def drift(depot, /, central, *, ka, ke):
         return -ka * depot, -ke * central
 
-    out = bind(drift=drift).drift(jnp.array([1.0, 2.0]), 0.0, {"ka": 3.0, "ke": 4.0})
+    held = Held({"ka": 3.0, "ke": 4.0})
+    out = bind(drift=drift).dynamics.drift(jnp.array([1.0, 2.0]), 0.0, held)
     np.testing.assert_array_equal(out, [-3.0, -8.0])
 
 
@@ -87,8 +90,8 @@ def test_constants_need_no_function():
         observation=dist.Normal(0.0, 1.0),
     )
     bound = bind_system(constant, {})
-    np.testing.assert_allclose(bound.drift(jnp.ones(2), 0.0, {}), [0.1, 0.2])
-    np.testing.assert_allclose(bound.diffusion(jnp.ones(2), 0.0, {}), [0.5, 0.5])
+    np.testing.assert_allclose(bound.dynamics.drift(jnp.ones(2), 0.0, Held({})), [0.1, 0.2])
+    np.testing.assert_allclose(bound.dynamics.diffusion(jnp.ones(2), 0.0, Held({})), [0.5, 0.5])
 
 
 def test_the_number_of_states_is_that_of_the_initial_law():
@@ -99,7 +102,7 @@ def test_the_number_of_states_is_that_of_the_initial_law():
         {},
     )
     assert bound.states == ("x0", "x1", "x2") and bound.is_deterministic
-    np.testing.assert_array_equal(bound.diffusion(jnp.ones(3), 0.0, {}), 0.0)
+    np.testing.assert_array_equal(bound.dynamics.diffusion(jnp.ones(3), 0.0, Held({})), 0.0)
 
 
 def test_systems_are_bound_once():
@@ -109,7 +112,10 @@ def test_systems_are_bound_once():
 
 
 def test_loadings():
-    noise = lambda **kw: bind(**kw).noise_covariance(jnp.ones(2), 0.0, {"ka": 2.0})  # noqa: E731
+    def noise(**functions):
+        held = Held({"ka": 2.0})
+        return bind(**functions).dynamics.noise_covariance(jnp.ones(2), 0.0, held)
+
     np.testing.assert_allclose(noise(diffusion=0.3), 0.09 * np.eye(2))
     np.testing.assert_allclose(noise(diffusion=lambda ka: (0.0, ka)), np.diag([0.0, 4.0]))
     L = np.array([[1.0, 0.0, 2.0], [0.5, 1.0, 0.0]])
@@ -164,7 +170,7 @@ def test_initial_may_not_ask_for_the_state_or_time():
         scope = {}
         exec(f"def initial({name}, dose): return (dose, 0.0)", scope)
         refuses(
-            f"initial.. asks for '{name}', but the initial law may depend on parameters",
+            f"initial.. asks for '{name}', but the initial distribution may depend on parameters",
             initial=scope["initial"],
         )
 
@@ -178,7 +184,7 @@ def test_arguments_must_be_named_each():
     ("states", "message"),
     [
         ((), "states is empty"),
-        (("a", "a"), "has a name twice"),
+        (("a", "a"), "has 'a' more than once"),
         (("a", "x"), "'x' is reserved"),
         (("a", "t"), "'t' is reserved"),
         (("a b",), "'a b' is not a name"),
@@ -254,7 +260,8 @@ def test_observations_of_the_wrong_kind():
         observation=lambda central, sd: central,
     )
     refuses(
-        r"observation\(\) returned a law of shape \(2, 2\); one datum is a scalar or a vector",
+        r"observation\(\) returned a distribution of shape \(2, 2\); one observation "
+        r"is a scalar or a vector",
         observation=lambda x, sd: dist.Normal(jnp.outer(x, x), sd),
     )
 

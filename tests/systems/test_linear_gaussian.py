@@ -29,7 +29,7 @@ def value_of(system, y=Y, dims=("time", "component"), params=None):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"m0": None}, "give the first state's m0 and P0"),
+        ({"m0": None}, "give the initial state's m0 and P0"),
         ({"initial": pds.Diffuse()}, "and not both"),
         ({"Q": np.eye(3)}, r"Q has shape \(3, 3\), expected \(2, 2\)"),
         ({"H": np.ones((3, 3))}, r"H has shape \(3, 3\), expected \(3, 2\)"),
@@ -170,7 +170,7 @@ def test_an_unstable_autoregression_is_impossible():
 @pytest.mark.parametrize(
     ("system", "message"),
     [
-        ({"transition": lambda x: 0.5 * x}, "must return the law of the next state"),
+        ({"transition": lambda x: 0.5 * x}, "must return the distribution of the next state"),
         ({"initial": pds.Stationary()}, "does not say how many states"),
         ({"initial": pds.Stationary(), "states": ("a", "b")}, "inputs drive|depend on time"),
         ({"initial": (0.0, 0.0, 0.0)}, "returned|shape"),

@@ -65,9 +65,9 @@ AFFINE = {
 
 @pytest.mark.parametrize("name", AFFINE)
 def test_affine_drifts_are_proved(name):
-    structure = bound(drift=AFFINE[name]).structure
-    assert structure.linear_dynamics
-    assert structure.linear_gaussian, structure.reasons
+    proof = bound(drift=AFFINE[name]).proof
+    assert proof.dynamics.linear
+    assert proof.linear_gaussian, proof.because
 
 
 NOT_AFFINE = {
@@ -111,9 +111,9 @@ NOT_AFFINE = {
 
 @pytest.mark.parametrize("name", NOT_AFFINE)
 def test_other_drifts_are_not_taken_for_affine(name):
-    structure = bound(drift=NOT_AFFINE[name]).structure
-    assert not structure.linear_dynamics
-    assert "drift is not affine in the state" in structure.reasons
+    proof = bound(drift=NOT_AFFINE[name]).proof
+    assert not proof.dynamics.linear
+    assert "drift is not affine in the state" in proof.because
 
 
 @pytest.mark.parametrize(
@@ -121,11 +121,11 @@ def test_other_drifts_are_not_taken_for_affine(name):
 )
 def test_other_observations_are_not_taken_for_affine(name):
     function = NOT_AFFINE[name]
-    structure = bound(
+    proof = bound(
         observation=lambda x, rate, matrix, target: dist.Normal(function(x)[0], 0.1)
-    ).structure
-    assert not structure.affine_observation
-    assert structure.reasons == ("the mean of observation is not affine in the state",)
+    ).proof
+    assert not proof.observation.affine
+    assert proof.because == ("the mean of observation is not affine in the state",)
 
 
 def test_argument_checks_of_distributions_are_no_obstacle():
@@ -134,8 +134,8 @@ def test_argument_checks_of_distributions_are_no_obstacle():
     def observation(x, rate, matrix, target):
         return dist.Normal(x[0], rate, validate_args=True)
 
-    structure = bound(observation=observation).structure
-    assert structure.linear_gaussian, structure.reasons
+    proof = bound(observation=observation).proof
+    assert proof.linear_gaussian, proof.because
 
 
 TIME = {
@@ -148,9 +148,9 @@ TIME = {
 @pytest.mark.parametrize("name", TIME)
 def test_drifts_that_depend_on_time(name):
     drift, reason = TIME[name]
-    structure = bound(drift=drift).structure
-    assert not structure.autonomous and not structure.linear_dynamics
-    assert structure.reasons == (reason,)
+    proof = bound(drift=drift).proof
+    assert not proof.dynamics.autonomous and not proof.dynamics.linear
+    assert proof.because == (reason,)
 
 
 @pytest.mark.parametrize(
@@ -164,24 +164,24 @@ def test_drifts_that_depend_on_time(name):
     ],
 )
 def test_diffusions_that_vary(diffusion):
-    structure = bound(diffusion=diffusion).structure
-    assert not structure.linear_dynamics
-    assert structure.reasons == ("diffusion depends on the state or on time",)
+    proof = bound(diffusion=diffusion).proof
+    assert not proof.dynamics.linear
+    assert proof.because == ("diffusion depends on the state or on time",)
 
 
 def test_a_diffusion_may_depend_on_parameters():
-    assert bound(diffusion=lambda rate, matrix: rate * matrix).structure.linear_gaussian
+    assert bound(diffusion=lambda rate, matrix: rate * matrix).proof.linear_gaussian
 
 
 def test_observation_noise():
     def seen(law):
-        return bound(observation=lambda x, t, rate, matrix, target: law(x, t)).structure
+        return bound(observation=lambda x, t, rate, matrix, target: law(x, t)).proof
 
     varies = seen(lambda x, t: dist.Normal(x[0], 0.1 + jnp.abs(x[1])))
-    assert varies.reasons == ("the noise of observation depends on the state",)
+    assert varies.because == ("the noise of observation depends on the state",)
     in_time = seen(lambda x, t: dist.Normal(x[0] * jnp.sin(t), jnp.exp(t)))
-    assert in_time.linear_gaussian and not in_time.timeless_observation
-    assert seen(lambda x, t: dist.Normal(x[0], 0.1)).timeless_observation
+    assert in_time.linear_gaussian and not in_time.observation.timeless
+    assert seen(lambda x, t: dist.Normal(x[0], 0.1)).observation.timeless
 
 
 def test_laws():
@@ -193,33 +193,33 @@ def test_laws():
         "known": lambda x: dist.Delta(x[0]),
         "Student": lambda x: dist.StudentT(4.0, x[0], 0.1),
     }
-    structures = {
-        name: bound(observation=lambda x, rate, matrix, target, f=f: f(x)).structure
+    proofs = {
+        name: bound(observation=lambda x, rate, matrix, target, f=f: f(x)).proof
         for name, f in laws.items()
     }
-    gaussian = {name for name, structure in structures.items() if structure.gaussian_observation}
+    gaussian = {name for name, proof in proofs.items() if proof.observation.gaussian}
     assert gaussian == set(laws) - {"Student"}
-    definite = {name for name, structure in structures.items() if structure.definite_noise}
+    definite = {name for name, proof in proofs.items() if proof.observation.definite}
     assert definite == gaussian - {"singular", "known"}
-    assert structures["Student"].reasons == ("observation is not Gaussian",)
+    assert proofs["Student"].because == ("observation is not Gaussian",)
 
 
 def test_initial_laws():
-    law = bound(initial=lambda target: dist.Gamma(jnp.exp(target), 1.0).to_event(1)).structure
-    assert not law.gaussian_initial and law.reasons == ("initial is not Gaussian",)
-    known = bound(initial=lambda target: target).structure
-    assert known.known_initial and known.gaussian_initial and known.linear_gaussian
-    assert not bound().structure.known_initial
+    law = bound(initial=lambda target: dist.Gamma(jnp.exp(target), 1.0).to_event(1)).proof
+    assert not law.start.gaussian and law.because == ("initial is not Gaussian",)
+    known = bound(initial=lambda target: target).proof
+    assert known.start.known and known.start.gaussian and known.linear_gaussian
+    assert not bound().proof.start.known
 
 
 def test_all_reasons_are_given():
-    structure = bound(
+    proof = bound(
         drift=lambda x, t: -(x**2) * t,
         diffusion=lambda x: x,
         observation=lambda x, rate, matrix, target: dist.Normal(x[0] ** 2, 0.1),
-    ).structure
-    assert len(structure.reasons) == 4
-    assert not structure.linear_gaussian
+    ).proof
+    assert len(proof.because) == 4
+    assert not proof.linear_gaussian
 
 
 def test_dependence_is_that_of_live_code():
