@@ -13,7 +13,6 @@ from pymc_dynsys import effects
 from pymc_dynsys.bridge import Input, Trajectory, data
 from pymc_dynsys.discretization import EulerMaruyama, Exact, LocalLinearization, MomentODE
 from pymc_dynsys.effects import reparametrize
-from pymc_dynsys.filters import EKF, UKF, EnKF, Kalman, ODESolve, Perturbed, SquareRoot
 from pymc_dynsys.inference import (
     check_likelihood,
     forecast,
@@ -22,6 +21,7 @@ from pymc_dynsys.inference import (
     sample_states,
     simulate,
 )
+from pymc_dynsys.likelihoods import EKF, UKF, EnKF, Kalman, ODESolve, Perturbed, SquareRoot
 from pymc_dynsys.panels import coords, panel
 from pymc_dynsys.sampling import sample_blackjax
 from pymc_dynsys.systems import (

@@ -1,7 +1,8 @@
-"""The only room that touches PyTensor and PyMC internals."""
+"""From PyMC and PyTensor to arrays and back: what touches their internals lives here."""
 
+from pymc_dynsys.bridge import variables as variables
 from pymc_dynsys.bridge.data import data
-from pymc_dynsys.bridge.schedule import Input
 from pymc_dynsys.bridge.trajectory import Trajectory
+from pymc_dynsys.reading.schedule import Input
 
 __all__ = ["Input", "Trajectory", "data"]

@@ -1,22 +1,34 @@
 """From what the user wrote to what is computed: system, batch axes, times, likelihood."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pytensor.tensor as pt
 import xarray as xr
 from pytensor.graph.basic import Variable
 
-from pymc_dynsys.bridge.data import check_times, current_value
-from pymc_dynsys.bridge.dims import Placed, array_hint, dim_length, labels_of, named_dims, place
+from pymc_dynsys.bridge.dims import (
+    Placed,
+    array_hint,
+    dim_length,
+    input_shape,
+    labels_of,
+    named_dims,
+    place,
+    place_input,
+)
 from pymc_dynsys.bridge.execution import make_execution, require_single_suits
-from pymc_dynsys.bridge.schedule import Frame, check_schedule, input_core_shape, make_schedule
-from pymc_dynsys.bridge.times import as_times, check_time_dim, find_times, require_whole_steps
-from pymc_dynsys.discretization import Exact, Schedule
-from pymc_dynsys.discretization.grid import build_grid
-from pymc_dynsys.filters.base import Likelihood, choose_likelihood
-from pymc_dynsys.filters.execution import DEFAULT, Execution
+from pymc_dynsys.bridge.study import Study
+from pymc_dynsys.bridge.times import check_time_dim, find_times, read_times
+from pymc_dynsys.discretization import Design, InputKind, Operands, Signal
+from pymc_dynsys.likelihoods.base import Likelihood
+from pymc_dynsys.likelihoods.program import Program
+from pymc_dynsys.likelihoods.registry import choose_likelihood, require_likelihood
+from pymc_dynsys.reading.frame import Frame
+from pymc_dynsys.reading.schedule import Input, check_schedule, read_doses, read_input
+from pymc_dynsys.reading.times import check_times, require_whole_steps
 from pymc_dynsys.simulation.paths import Simulator, check_simulator, default_simulator
 from pymc_dynsys.systems.bind import bind_system
 from pymc_dynsys.systems.bound import BoundSystem
@@ -24,141 +36,157 @@ from pymc_dynsys.systems.linear_gaussian import LinearGaussian, as_system
 
 
 @dataclass(frozen=True)
-class Assembled:
-    """A trajectory ready to become a random variable."""
+class Options:
+    """What a user may say of a trajectory besides its system, parameters and data."""
 
-    system: BoundSystem
-    params: dict[str, Placed]
-    likelihood: Likelihood
-    simulator: Simulator
-    batch_dims: tuple[str, ...]
-    dims: tuple[str, ...]
-    lengths: dict[str, int]
-    labels: list[Any]
-    times: Variable
-    t0: Variable
-    times_now: np.ndarray
-    t0_now: np.ndarray
-    schedule: Schedule | None = None
-    execution: Execution = DEFAULT
+    times: Any = None
     unit: str | None = None
-    origin: Any = None
-    announcements: tuple[str, ...] = field(default=())
+    t0: Any = None
+    inputs: Any = None
+    events: Any = None
+    likelihood: Likelihood | None = None
+    simulator: Simulator | None = None
+    devices: Any = None
+    dtype: Any = None
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the data: batch, time and perhaps component."""
-        batch = tuple(self.lengths[dim] for dim in self.batch_dims)
-        n = self.system.n_observed
-        return (*batch, self.times_now.shape[-1], *(() if n is None else (n,)))
+
+@dataclass(frozen=True)
+class Observed:
+    """The data as the user gave them, their current numbers, and the names of their axes."""
+
+    given: Any = None
+    numbers: np.ndarray | None = None
+    dims: tuple[str, ...] = ()
 
 
 def assemble(
+    name: str,
     source: Any,
     params: Mapping[str, Any],
-    *,
-    times: Any,
-    unit: str | None,
-    t0: Any,
-    inputs: Mapping[str, Any],
-    events: Any,
-    observed: Any,
-    numbers: np.ndarray | None,
-    dims: tuple[str, ...],
-    likelihood: Likelihood | None,
-    simulator: Simulator | None,
-    devices: Any,
-    dtype: Any,
+    observed: Observed,
+    options: Options,
     model: Any,
-) -> Assembled:
-    """Resolve names, dims, times and defaults; everything wrong is an error here."""
+) -> tuple[Study, tuple[str, ...]]:
+    """Resolve names, dims, times and defaults; everything wrong is an error here.
+
+    In order: parameters are placed and the system bound, which says what the dims are; times,
+    doses and inputs are read for these dims; likelihood and simulator are chosen and checked for
+    the gaps. Also returns what is to be announced.
+    """
     if not isinstance(params, Mapping):
         raise TypeError(f"params: expected a mapping of names, got {type(params).__name__}")
-    if likelihood is not None and not isinstance(likelihood, Likelihood):
-        raise TypeError(
-            f"likelihood: expected Kalman(), EKF(), UKF(), EnKF() or ODESolve(), got {likelihood!r}"
-        )
+    if options.likelihood is not None:
+        require_likelihood(options.likelihood)
+    dims = observed.dims
     if isinstance(source, LinearGaussian):
         _require_component_first(source.params, dims, model)
     source, params = as_system(source, params)
+    inputs = {} if options.inputs is None else options.inputs
     if not isinstance(inputs, Mapping):
         raise TypeError(f"inputs: expected a mapping of names, got {type(inputs).__name__}")
-    system, placed, n_batch = _bind(source, params, inputs, dims, numbers, model)
-    batch_dims = dims[:n_batch]
-    time_dim = dims[n_batch] if dims else "time"
-    lengths = {dim: _length(model, dim, params, times) for dim in batch_dims}
-    found = find_times(times, observed, batch_dims, time_dim if dims else None, model)
-    counts = [lengths[dim] for dim in batch_dims]
-    tensor, origin = as_times("times", found, batch_dims, counts, time_dim, model, unit)
-    start = np.nan if t0 is None else t0
-    t0_tensor, _ = (
-        as_times("t0", start, batch_dims, counts, None, model, unit, origin)
-        if (t0 is not None)
-        else as_times("t0", np.nan, batch_dims, counts, None, model, unit)
-    )
-    times_now, t0_now = current_value(tensor), current_value(t0_tensor)
-    assert times_now is not None and t0_now is not None
-    if 0 in times_now.shape or 0 in counts:
+    system, placed, n_batch = _bind(source, params, inputs, observed, model)
+    frame = _frame(dims, n_batch, params, options, model)
+    found = find_times(options.times, observed.given, frame.time_dim if dims else None, model)
+    times, times_now, origin = read_times("times", found, frame, frame.time_dim, model)
+    frame = replace(frame, origin=origin)
+    start = np.nan if options.t0 is None else options.t0
+    of_start = replace(frame, origin=None) if options.t0 is None else frame
+    t0, t0_now, _ = read_times("t0", start, of_start, None, model)
+    if 0 in times_now.shape or 0 in frame.batch:
         raise ValueError(f"times: there is nothing to observe; times has shape {times_now.shape}")
-    labels = (
-        labels_of(model, dims) if model is not None and dims else [np.arange(n) for n in counts]
-    )
     check_time_dim(model, dims, n_batch, times_now)
-    check_times(times_now, t0_now, labels, batch_dims)
-    frame = Frame(
-        batch_dims=batch_dims,
-        lengths=lengths,
-        time_dim=time_dim,
-        times=times_now,
-        coords=dict(zip(dims, labels, strict=False)) if dims else {},
-        unit=unit,
-        origin=origin,
-    )
-    if system.step is not None:
-        if events is not None:
-            raise ValueError(
-                "events: a DiscreteTime system has none; let an input enter its transition"
-            )
-        require_whole_steps(system.step, times_now, t0_now, labels, batch_dims)
-    schedule = make_schedule(inputs, events, frame, system)
-    if schedule is None:
-        gaps = build_grid(times_now, t0_now, Exact()).gaps
-    else:
-        gaps = check_schedule(schedule, times_now, t0_now, frame, system)
+    check_times(times_now, t0_now, frame.batch_labels, frame.batch_dims)
+    if system.step is not None and options.events is None:
+        require_whole_steps(system.step, times_now, t0_now, frame)
+    doses = read_doses(options.events, frame, system)
+    kinds, signals, tensors = _inputs(inputs, frame, times_now, model)
+    design = Design(system, kinds, doses is not None, bool(doses and doses.durations is not None))
+    operands = Operands(None, times_now, t0_now, doses, signals, dict.fromkeys(placed))
+    gaps = check_schedule(design, operands, frame)
 
-    announcements, why = [], ""
+    likelihood, announcements = _likelihood(options.likelihood, system, gaps)
+    simulator = options.simulator or default_simulator(system, gaps)[0]
+    check_simulator(simulator, system)
+    execution = make_execution(options.devices, options.dtype, dict(frame.lengths))
+    if execution.dtype == "float32":
+        require_single_suits(system, likelihood, times_now, gaps)
+    symbolic = Operands(
+        None, times, t0, doses, signals, {k: value.tensor for k, value in placed.items()}
+    )
+    variables = tuple(_tensors(design, symbolic, tensors))
+    program = Program(design, likelihood, execution=execution)
+    return Study(name, program, simulator, frame, variables, operands), announcements
+
+
+def _likelihood(
+    likelihood: Likelihood | None, system: BoundSystem, gaps: np.ndarray
+) -> tuple[Likelihood, tuple[str, ...]]:
+    """The likelihood with all its options, and what to announce of it."""
+    why = ""
     if likelihood is None:
         likelihood, why = choose_likelihood(system)
     likelihood.check(system)
-    likelihood, message = likelihood.settle(system, gaps)
-    if why:
-        announcements.append(f"likelihood {likelihood!r}: {why}")
-    if message:
-        announcements.append(message)
-    if simulator is None:
-        simulator, _ = default_simulator(system, gaps)
-    check_simulator(simulator, system)
-    execution = make_execution(devices, dtype, lengths)
-    if execution.dtype == "float32":
-        require_single_suits(system, likelihood, times_now, gaps)
-    return Assembled(
-        system=system,
-        params=placed,
-        likelihood=likelihood,
-        simulator=simulator,
+    likelihood, message = likelihood.resolve_defaults(system, gaps)
+    chosen = f"likelihood {likelihood!r}: {why}" if why else ""
+    return likelihood, tuple(text for text in (chosen, message) if text)
+
+
+def _inputs(
+    inputs: Mapping[str, Any], frame: Frame, times: np.ndarray, model: Any
+) -> tuple[tuple[InputKind, ...], dict[str, Signal], dict[str, Variable]]:
+    """Inputs read: kinds, known signals, and tensors of those that are PyMC variables.
+
+    The signal of a variable is that of ones, until its values are known.
+    """
+    kinds, signals, tensors = [], {}, {}
+    for name, given in inputs.items():
+        value = given.values if isinstance(given, Input) else given
+        if isinstance(value, Variable):
+            interpolation = given.interpolation if isinstance(given, Input) else "previous"
+            tensors[name] = tensor = place_input(name, value, frame, model)
+            kinds.append(InputKind(name, interpolation, variable=True))
+            own = tuple(1 if n is None else n for n in tensor.type.shape[frame.rank + 1 :])
+            lead = (1,) * frame.rank
+            signals[name] = Signal(np.ones((*lead, times.shape[-1], *own)))
+        else:
+            kind, signals[name] = read_input(name, given, frame, times)
+            kinds.append(kind)
+    return tuple(kinds), signals, tensors
+
+
+def _tensors(
+    design: Design, symbolic: Operands, of_inputs: Mapping[str, Variable]
+) -> Iterator[Variable]:
+    """PyTensor variables of all arrays but the data, in the order of the slots."""
+    arrays = design.unpack(
+        symbolic._replace(
+            inputs={
+                name: signal._replace(values=of_inputs.get(name, signal.values))
+                for name, signal in symbolic.inputs.items()
+            }
+        )
+    )
+    for array in arrays[1:]:
+        yield array if isinstance(array, Variable) else pt.constant(np.ascontiguousarray(array))
+
+
+def _frame(
+    dims: tuple[str, ...], n_batch: int, params: Mapping[str, Any], options: Options, model: Any
+) -> Frame:
+    """Dims of the trajectories with lengths and labels."""
+    batch_dims = dims[:n_batch]
+    lengths = {dim: _length(model, dim, params, options.times) for dim in batch_dims}
+    if model is not None and dims:
+        labels = dict(zip(dims, labels_of(model, dims), strict=True))
+    else:
+        labels = {dim: np.arange(n) for dim, n in lengths.items()}
+    return Frame(
         batch_dims=batch_dims,
-        dims=dims,
+        time_dim=dims[n_batch] if dims else "time",
+        component_dim=dims[n_batch + 1] if len(dims) > n_batch + 1 else None,
         lengths=lengths,
         labels=labels,
-        times=tensor,
-        t0=t0_tensor,
-        times_now=times_now,
-        t0_now=t0_now,
-        schedule=schedule,
-        execution=execution,
-        unit=unit,
-        origin=origin,
-        announcements=tuple(announcements),
+        unit=options.unit,
     )
 
 
@@ -166,58 +194,88 @@ def _bind(
     source: Any,
     params: Mapping[str, Any],
     inputs: Mapping[str, Any],
-    dims: tuple[str, ...],
-    numbers: np.ndarray | None,
+    observed: Observed,
     model: Any,
 ) -> tuple[BoundSystem, dict[str, Placed], int]:
-    """Bind the system; whether the last dim is time or component is the observation's to say."""
+    """Bind the system; also returns how many of the dims are batch dims.
+
+    Whether the last dim is time or component is the observation's to say. What parameters have
+    for dims tells before: one with the last dim sees components, one with the last but one is
+    of a trajectory. Where neither is there the shapes that functions see are the same.
+    """
+    dims, numbers = observed.dims, observed.numbers
     if not dims:
         if numbers is not None and numbers.ndim > 2:
             raise ValueError(
                 f"dims: data of shape {numbers.shape} need names, such as dims=('subject', 'time')"
             )
-        system, placed = _try_bind(source, params, inputs, (), (), model)
+        system, placed = _bound(source, params, inputs, (), (), model)
         _check_ndim(system, numbers, dims)
         return system, placed, 0
-    attempts = []
-    for n_own in (1, 2):
-        if len(dims) < n_own:
-            continue
-        batch, own = dims[: len(dims) - n_own], dims[len(dims) - n_own :]
-        try:
-            system, placed = _try_bind(source, params, inputs, batch, own[:1], model)
-        except (ValueError, TypeError) as error:
-            attempts.append(error)
-            continue
-        if (system.n_observed is None) == (n_own == 1) and not _time_is_elsewhere(dims, own[0]):
-            return system, placed, len(batch)
-        attempts.append(_wrong_rank(system, dims))
-    raise attempts[0]
+    n_own = _own_axes(dims, params, inputs, model)
+    n_batch = len(dims) - n_own
+    system, placed = _bound(
+        source, params, inputs, dims[:n_batch], dims[n_batch : n_batch + 1], model
+    )
+    scalar = system.observation.scalar
+    if scalar == (n_own == 1):
+        return system, placed, n_batch
+    if scalar or len(dims) < 2 or _is_certain(dims, params, model):
+        raise _wrong_rank(system, dims)
+    n_batch = len(dims) - 2
+    system, placed = _bound(
+        source, params, inputs, dims[:n_batch], dims[n_batch : n_batch + 1], model
+    )
+    return system, placed, n_batch
 
 
-def _time_is_elsewhere(dims: tuple[str, ...], time_dim: str) -> bool:
-    return "time" in dims and time_dim != "time"
+def _is_certain(dims: tuple[str, ...], params: Mapping[str, Any], model: Any) -> bool:
+    """Whether a parameter varies along the last dim but one, which is then no time dim."""
+    return any(dims[-2] in _dims_of(name, v, model) for name, v in params.items())
+
+
+def _own_axes(
+    dims: tuple[str, ...], params: Mapping[str, Any], inputs: Mapping[str, Any], model: Any
+) -> int:
+    """How many of the last dims belong to one trajectory, as far as names tell: 1 or 2."""
+    if "time" in dims[-2:] and len(dims) > 1:
+        return len(dims) - dims.index("time")
+    if len(dims) > 1 and any(dims[-1] in _dims_of(n, v, model) for n, v in params.items()):
+        return 2
+    return 1
+
+
+def _dims_of(name: str, value: Any, model: Any) -> tuple[str | None, ...]:
+    """Names of the axes of a parameter; none for an expression without names, refused later."""
+    if isinstance(value, xr.DataArray):
+        return tuple(map(str, value.dims))
+    if isinstance(value, Variable) and not hasattr(value.type, "dims"):
+        known = {} if model is None else model.root.named_vars_to_dims
+        return tuple(known.get(value.name) or ())
+    return tuple(getattr(getattr(value, "type", None), "dims", ()))
 
 
 def _wrong_rank(system: BoundSystem, dims: tuple[str, ...]) -> ValueError:
-    if system.n_observed is None:
+    observation = system.observation
+    if observation.scalar:
         return ValueError(
-            f"dims: observation() gives a scalar law, so the last dim must be time; got {dims}"
+            "dims: observation() gives a scalar distribution, so the last dim must be time; got "
+            f"{dims}"
         )
-    n = system.n_observed
+    n = observation.n_components
     first = system.states[0]
     scalar = "x[0]" if system.source.states is None else first
     return ValueError(
-        f"dims: observation() gives a vector law of shape ({n},), so dims must be (*batch, time, "
-        f"component); got {dims}. For a scalar datum let the law be scalar: dist.Normal({scalar}, "
-        f"...) with {scalar} instead of x"
+        f"dims: observation() gives a vector distribution of shape ({n},), so dims must be "
+        f"(*batch, time, component); got {dims}. For a scalar datum let the distribution be "
+        f"scalar: dist.Normal({scalar}, ...) with {scalar} instead of x"
     )
 
 
 def _check_ndim(system: BoundSystem, numbers: np.ndarray | None, dims: tuple[str, ...]) -> None:
     if numbers is None:
         return
-    expected = 1 if system.n_observed is None else 2
+    expected = 1 if system.observation.scalar else 2
     if numbers.ndim == 1 and expected == 2:
         raise _wrong_rank(system, dims or ("time",))
     if numbers.ndim != expected:
@@ -227,7 +285,7 @@ def _check_ndim(system: BoundSystem, numbers: np.ndarray | None, dims: tuple[str
         )
 
 
-def _try_bind(
+def _bound(
     source: Any,
     params: Mapping[str, Any],
     inputs: Mapping[str, Any],
@@ -235,13 +293,15 @@ def _try_bind(
     time: Sequence[str],
     model: Any,
 ) -> tuple[BoundSystem, dict[str, Placed]]:
+    """The system bound to parameters whose batch dims are `batch`; an error suggests dims."""
     placed = {name: place(name, value, batch, time, model) for name, value in params.items()}
+    time_dim = time[0] if time else "time"
+    of_inputs = {
+        name: input_shape(name, value, batch, time_dim, model) for name, value in inputs.items()
+    }
     try:
-        time_dim = time[0] if time else "time"
-        of_inputs = {
-            name: input_core_shape(value, batch, time_dim) for name, value in inputs.items()
-        }
-        system = bind_system(source, {name: p.core_shape for name, p in placed.items()}, of_inputs)
+        shapes = {name: value.core_shape for name, value in placed.items()}
+        system = bind_system(source, shapes, of_inputs)
     except ValueError as error:
         lengths = {dim: dim_length(model, dim) for dim in batch} if model is not None else {}
         hint = array_hint(params, placed, lengths)
@@ -268,4 +328,6 @@ def _length(model: Any, dim: str, params: Mapping[str, Any], times: Any) -> int:
     for value in (*params.values(), times):
         if isinstance(value, xr.DataArray) and dim in value.dims:
             return int(value.sizes[dim])
-    raise ValueError(f"dims: nothing says how long {dim!r} is; no parameter or time has it")
+    raise ValueError(
+        f"dims: cannot infer the length of dim {dim!r}: no parameter or times array has it"
+    )

@@ -9,6 +9,7 @@ import pandas as pd
 import pymc as pm
 import pytensor.tensor as pt
 import xarray as xr
+from jaxtyping import Array
 from pymc.sampling.jax import get_jaxified_graph
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Variable
@@ -16,23 +17,28 @@ from pytensor.graph.replace import clone_replace
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.type import RandomType
 
+from pymc_dynsys.bridge.data import is_variable
 from pymc_dynsys.bridge.dims import labels_of
-from pymc_dynsys.bridge.fitted import Fitted
+from pymc_dynsys.bridge.study import Study
+from pymc_dynsys.discretization import Operands
+from pymc_dynsys.discretization.operands import Role
 
 
-class ParameterDraws:
-    """Parameters of a trajectory, computed from draws of the model's free variables.
+class OperandDraws:
+    """Arrays of a trajectory, computed from draws of the model's free variables.
 
     All else, data above all, is as the model has it now. Where free variables are missing from
     the draws, deterministic ones that are there stand in for them, unless they depend on data
     that may have changed.
     """
 
-    def __init__(self, fitted: Fitted, model: pm.Model, draws: xr.Dataset) -> None:
-        self.fitted = fitted
-        outputs = list(fitted.params.values())
+    def __init__(self, study: Study, model: pm.Model, draws: xr.Dataset) -> None:
+        self.study = study
+        known = study.design.unpack(study.operands)[1:]
+        self._random = [i for i, value in enumerate(known) if value is None]
+        outputs = [study.variables[i] for i in self._random]
         held = {rv: str(rv.name) for rv in model.free_RVs if rv.name in draws}
-        if any(rv not in held for rv in _free_ancestors(fitted, model)):
+        if any(rv not in held for rv in _free_ancestors(study, model)):
             held |= {
                 variable: str(variable.name)
                 for variable in model.deterministics
@@ -44,7 +50,7 @@ class ParameterDraws:
         if missing:
             raise ValueError(
                 f"idata: the draws do not hold {', '.join(missing)}, on which the parameters of "
-                f"{fitted.name} depend; leave var_names out of pm.sample"
+                f"{study.name} depend; leave var_names out of pm.sample"
             )
         inputs = {name: v for v, name in held.items() if v in reached}
         self.size = draws.sizes["chain"] * draws.sizes["draw"]
@@ -59,19 +65,35 @@ class ParameterDraws:
             graph = get_jaxified_graph([*places.values()], replaced)
             self._function = jax.jit(jax.vmap(graph) if places else graph)
 
-    def at(self, which: np.ndarray) -> dict[str, Any]:
-        """Values at some of the draws, ``(draw, *batch, ...)`` with all batch axes."""
-        shapes = self.fitted.spec.system.param_shapes
-        if not shapes:
-            return {}
+    def at(self, which: np.ndarray, operands: Operands | None = None) -> Operands:
+        """Arrays at some of the draws, ``(draw, *batch, ...)``, length one where they are known.
+
+        `operands` replace the known arrays of the study, at other times for instance; their
+        inputs may have times of their own where those of the study have none.
+        """
+        known = self.study.operands if operands is None else operands
+        first = jax.tree.map(lambda leaf: np.expand_dims(leaf, 0), known)
+        if not self._random:
+            return first
         values = self._function(*(jnp.asarray(a[which]) for a in self.arrays.values()))
-        first = 1 if self.arrays else 0
-        out = {}
-        for (name, core), value in zip(shapes.items(), values, strict=True):
-            batch = value.shape[first : value.ndim - len(core)]
-            missing = (1,) * (self.fitted.rank - len(batch))
-            out[name] = value.reshape(len(which) if first else 1, *missing, *batch, *core)
-        return out
+        slots = self.study.design.slots[1:]
+        for i, value in zip(self._random, values, strict=True):
+            slot = slots[i]
+            found = self._padded(value, len(slot.core), len(which))
+            if slot.role is Role.PARAM:
+                first = first._replace(params={**first.params, slot.name: found})
+            else:
+                signal = first.inputs[slot.name]._replace(values=found)
+                first = first._replace(inputs={**first.inputs, slot.name: signal})
+        return first
+
+    def _padded(self, value: Array, n_own: int, n_draws: int) -> Array:
+        """A computed array with a draw axis and all batch axes."""
+        varies = 1 if self.arrays else 0
+        batch = value.shape[varies : value.ndim - n_own]
+        missing = (1,) * (self.study.frame.rank - len(batch))
+        own = value.shape[value.ndim - n_own :]
+        return value.reshape(n_draws if varies else 1, *missing, *batch, *own)
 
 
 def _depends_on_data(variable: Variable, model: pm.Model) -> bool:
@@ -83,19 +105,19 @@ def _depends_on_data(variable: Variable, model: pm.Model) -> bool:
     )
 
 
-def renewed(
-    fitted: Fitted, model: pm.Model, draws: xr.Dataset, random_seed: Any
+def draws_for_new_labels(
+    study: Study, model: pm.Model, draws: xr.Dataset, random_seed: Any
 ) -> tuple[xr.Dataset, list[str]]:
     """Draws for a model with other labels than those of the fit, and the names of what is new.
 
     A free variable none of whose labels along some dim are in the draws is drawn from its own
-    law, given the variables that are.
+    distribution, given the variables that are.
     """
-    needed = _free_ancestors(fitted, model)
+    needed = _free_ancestors(study, model)
     new = [rv.name for rv in needed if rv.name in draws and _is_new(rv.name, draws, model)]
     if not new:
         return draws, []
-    whole = _free_ancestors(fitted, model, through=True)
+    whole = _free_ancestors(study, model, through=True)
     kept = [rv.name for rv in whole if rv.name in draws and rv.name not in new]
     lacking = [rv.name for rv in whole if rv.name not in draws]
     if lacking:
@@ -122,9 +144,9 @@ def renewed(
     return xr.merge([given, fresh], compat="override", join="override"), new
 
 
-def _free_ancestors(fitted: Fitted, model: pm.Model, through: bool = False) -> list[Any]:
+def _free_ancestors(study: Study, model: pm.Model, through: bool = False) -> list[Any]:
     """Free variables on which the parameters depend, directly or `through` other free ones."""
-    outputs = list(fitted.params.values())
+    outputs = [v for v in study.variables if is_variable(v)]
     reached = {*outputs, *ancestors(outputs, blockers=None if through else model.free_RVs)}
     return [rv for rv in model.free_RVs if rv in reached]
 

@@ -7,10 +7,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from pymc_dynsys.discretization import MomentODE
-from pymc_dynsys.filters.base import Likelihood
-from pymc_dynsys.filters.execution import Execution
-from pymc_dynsys.filters.ode_solve import ODESolve
+from pymc_dynsys.batching.execution import Execution
+from pymc_dynsys.likelihoods.base import Likelihood
 from pymc_dynsys.systems.bound import BoundSystem
 
 RESOLVED = 1e-3
@@ -62,10 +60,10 @@ def require_single_suits(
     system: BoundSystem, likelihood: Likelihood, times: np.ndarray, gaps: np.ndarray
 ) -> None:
     """Raise where single precision would give wrong numbers."""
-    solver: Any = likelihood if isinstance(likelihood, ODESolve) else likelihood.discretization
-    if isinstance(solver, ODESolve | MomentODE):
+    solver = likelihood.adaptive_solver
+    if solver is not None:
         raise ValueError(
-            f"dtype: {type(solver).__name__} controls its error in double precision only; leave "
+            f"dtype: {solver} controls its error in double precision only; leave "
             "dtype out, or choose another discretization"
         )
     if system.n_diffuse:
@@ -73,8 +71,8 @@ def require_single_suits(
             "dtype: exactly diffuse states need double precision; leave dtype out, or give "
             "initial=Diffuse(kappa=...) a variance"
         )
-    structure = system.structure
-    if structure.autonomous and structure.timeless_observation:
+    proof = system.proof
+    if proof.dynamics.autonomous and proof.observation.timeless:
         return
     spacing = float(np.spacing(np.float32(np.nanmax(np.abs(times)))))
     positive = gaps[gaps > 0]

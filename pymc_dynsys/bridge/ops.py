@@ -1,7 +1,7 @@
 """PyTensor Ops around the compiled likelihood.
 
-All have inputs ``(y, times, t0, *rest)``. Times become a grid of gaps outside the compiled
-code, where they are known; the rest is one jitted JAX function. A gradient is a
+Their inputs are the arrays of a design, in the order of its slots. Times become a grid of gaps
+outside the compiled code, where they are known; the rest is one jitted JAX function. A gradient is a
 :class:`Pullback`, which also returns the value: a rewrite lets a function that asks for both
 run the filter once.
 """
@@ -26,15 +26,19 @@ from pytensor.graph.traversal import apply_depends_on
 from pytensor.link.jax.dispatch import jax_funcify
 from pytensor.tensor.extra_ops import broadcast_shape_iter
 
-from pymc_dynsys.bridge.data import check_times, is_variable
+from pymc_dynsys.bridge.data import is_variable
 from pymc_dynsys.bridge.when_imported import when_imported
-from pymc_dynsys.filters.batch import Program, log_likelihood
+from pymc_dynsys.discretization import TimeGrid
+from pymc_dynsys.discretization.operands import Role, Slot
+from pymc_dynsys.likelihoods.gradient import log_likelihood, require_gradient
+from pymc_dynsys.likelihoods.program import Program
+from pymc_dynsys.reading.times import check_times
 
 Y, TIMES, T0 = 0, 1, 2
 
 
 class TrajectoryOp(Op):
-    """Base: batched inputs ``(y, times, t0, *rest)``, outputs from one JAX function."""
+    """Base: batched arrays of a design, outputs from one JAX function."""
 
     program: Program
 
@@ -50,8 +54,8 @@ class TrajectoryOp(Op):
         """Types of the outputs, given padded inputs and the static batch shape."""
         raise NotImplementedError
 
-    def apply(self, y: Any, grid: Any, *rest: Any) -> tuple[Any, ...]:
-        """The JAX function."""
+    def apply(self, grid: TimeGrid | None, *arrays: Any) -> tuple[Any, ...]:
+        """The JAX function; without a grid it makes its own from the times."""
         raise NotImplementedError
 
     def make_node(self, *inputs: Any) -> Apply:
@@ -70,31 +74,45 @@ class TrajectoryOp(Op):
         types = self.output_types(padded, batch)
         return Apply(self, padded, [kind() for kind in types])
 
-    def prepare(self, times: Any, t0: Any) -> Any:
-        """Grid of gaps; kept while the same times come again."""
-        if isinstance(times, jax.core.Tracer) or isinstance(t0, jax.core.Tracer):
-            return self.program.prepare(times, t0)
-        times, t0 = np.asarray(times), np.asarray(t0)
+    def slots(self) -> tuple[Slot | None, ...]:
+        """The design's slot of each input; None for inputs beyond them."""
+        slots = self.program.design.slots
+        return (*slots, *(None,) * (len(self.cores()) - len(slots)))
+
+    def prepare(self, arrays: Sequence[Any]) -> TimeGrid | None:
+        """Grid of gaps; kept while the same data come again. None where some of them are traced."""
+        fixed = [
+            array
+            for slot, array in zip(self.slots(), arrays, strict=True)
+            if slot is not None and slot.role in (Role.TIME, Role.EVENT, Role.INPUT)
+            if not slot.smooth
+        ]
+        if any(isinstance(array, jax.core.Tracer) for array in fixed):
+            return None
+        fixed = [np.asarray(array) for array in fixed]
         last = self.__dict__.get("_last")
-        if last is None or not (_same(last[0], times) and _same(last[1], t0)):
-            check_times(times, t0)
-            last = (times.copy(), t0.copy(), self.program.prepare(times, t0))
+        if last is None or not all(map(_same, last[0], fixed)):
+            check_times(np.asarray(arrays[TIMES]), np.asarray(arrays[T0]))
+            design = self.program.design
+            grid = self.program.prepare(design.pack(arrays[: len(design.slots)]))
+            last = ([array.copy() for array in fixed], grid)
             self.__dict__["_last"] = last
-        return last[2]
+        kept: TimeGrid = last[1]
+        return kept
 
     def __getstate__(self) -> dict[str, Any]:
         """State without the grid, which is made again where it is needed."""
         return {name: value for name, value in self.__dict__.items() if name != "_last"}
 
-    def compute(self, y: Any, times: Any, t0: Any, *rest: Any) -> tuple[Any, ...]:
+    def compute(self, *arrays: Any) -> tuple[Any, ...]:
         """Outputs as JAX arrays."""
-        core = self.cores()[Y]
+        core, y, times = self.cores()[Y], arrays[Y], arrays[TIMES]
         if y.shape[y.ndim - core] != times.shape[-1]:
             raise ValueError(
                 f"observed has {y.shape[y.ndim - core]} times, but times has {times.shape[-1]}; "
                 "set both together, pm.set_data({...times, ...observed})"
             )
-        return _compiled(self, jnp.asarray(y), self.prepare(times, t0), *rest)
+        return _compiled(self, self.prepare(arrays), jnp.asarray(y), *arrays[1:])
 
     def perform(self, node: Apply, inputs: Sequence[Any], output_storage: Any) -> None:
         """Outputs as writable numpy arrays."""
@@ -103,15 +121,22 @@ class TrajectoryOp(Op):
             storage[0] = np.array(result, dtype=output.type.dtype)
 
     def connection_pattern(self, node: Apply) -> list[list[bool]]:
-        """Times and starts carry no gradient: they are data."""
-        flags = [i not in (TIMES, T0) for i in range(len(node.inputs))]
+        """Data carry no gradient; what may not be asked for one is connected, so that it raises."""
+        flags = [
+            slot is None or slot.smooth or is_variable(v)
+            for slot, v in zip(self.slots(), node.inputs, strict=True)
+        ]
         return [[flag] * len(node.outputs) for flag in flags]
 
     def pullback(
         self, inputs: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any]
     ) -> list[Any]:
         """Vector-Jacobian product, for the inputs on which something variable depends."""
-        wrt = tuple(i for i, v in enumerate(inputs) if i not in (TIMES, T0) and is_variable(v))
+        slots = self.slots()
+        wrt = tuple(i for i, v in enumerate(inputs) if is_variable(v))
+        for slot in (slots[i] for i in wrt):
+            if slot is not None:
+                require_gradient(self.program, slot)
         given = [
             out.zeros_like() if isinstance(ct.type, DisconnectedType) else ct
             for out, ct in zip(outputs, cotangents, strict=True)
@@ -119,8 +144,10 @@ class TrajectoryOp(Op):
         results: Any = Pullback(self, wrt)(*inputs, *given, return_list=True)
         gradients = dict(zip(wrt, results[len(outputs) :], strict=True))
         return [
-            disconnected_type() if i in (TIMES, T0) else gradients.get(i, v.zeros_like())
-            for i, v in enumerate(inputs)
+            gradients.get(i, v.zeros_like())
+            if slot is None or slot.smooth or i in gradients
+            else disconnected_type()
+            for i, (slot, v) in enumerate(zip(slots, inputs, strict=True))
         ]
 
 
@@ -133,10 +160,8 @@ class LogLikelihood(TrajectoryOp):
         self.program = program
 
     def cores(self) -> tuple[int, ...]:
-        """Axes of y, times, t0 and of each parameter that belong to one trajectory."""
-        system = self.program.system
-        of_y = 1 if system.n_observed is None else 2
-        return (of_y, 1, 0, *(len(shape) for shape in system.param_shapes.values()))
+        """Axes of each array that belong to one trajectory."""
+        return tuple(len(slot.core) for slot in self.program.design.slots)
 
     def output_cores(self) -> tuple[int, ...]:
         """One number a trajectory."""
@@ -146,10 +171,9 @@ class LogLikelihood(TrajectoryOp):
         """Type of the batch of log-likelihoods."""
         return [pt.TensorType("float64", shape=batch)]
 
-    def apply(self, y: Any, grid: Any, *rest: Any) -> tuple[Any, ...]:
-        """Evaluate the batched filter."""
-        params = dict(zip(self.program.system.param_shapes, rest, strict=True))
-        return (log_likelihood(self.program, y, params, grid),)
+    def apply(self, grid: TimeGrid | None, *arrays: Any) -> tuple[Any, ...]:
+        """Evaluate the batched likelihood."""
+        return (log_likelihood(self.program, self.program.design.pack(arrays), grid),)
 
     def infer_shape(self, node: Apply, shapes: Any) -> list[Any]:
         """Batch shape of the inputs together."""
@@ -192,15 +216,13 @@ class Pullback(TrajectoryOp):
         types = self.op.output_types(inputs[:n], batch)
         return [*types, *(inputs[i].type for i in self.wrt)]
 
-    def apply(self, y: Any, grid: Any, *rest: Any) -> tuple[Any, ...]:
+    def apply(self, grid: TimeGrid | None, *arrays: Any) -> tuple[Any, ...]:
         """Run the other Op and pull the cotangents back."""
-        n = len(self.op.cores()) - 3
-        inputs: dict[int, Any] = {Y: y, **{3 + i: value for i, value in enumerate(rest[:n])}}
-        cotangents = rest[n:]
+        n = len(self.op.cores())
+        inputs, cotangents = arrays[:n], arrays[n:]
 
         def outputs(varied: dict[int, Any]) -> tuple[Any, ...]:
-            merged = {**inputs, **varied}
-            return self.op.apply(merged[Y], grid, *(merged[3 + i] for i in range(n)))
+            return self.op.apply(grid, *(varied.get(i, v) for i, v in enumerate(inputs)))
 
         values, pull = jax.vjp(outputs, {i: inputs[i] for i in self.wrt})
         shaped = tuple(
@@ -216,8 +238,8 @@ class Pullback(TrajectoryOp):
 
 
 @partial(jax.jit, static_argnums=0)
-def _compiled(op: TrajectoryOp, y: Any, grid: Any, *rest: Any) -> tuple[Any, ...]:
-    return op.apply(y, grid, *rest)
+def _compiled(op: TrajectoryOp, grid: TimeGrid | None, *arrays: Any) -> tuple[Any, ...]:
+    return op.apply(grid, *arrays)
 
 
 def _static_length(lengths: Sequence[int | None]) -> int | None:

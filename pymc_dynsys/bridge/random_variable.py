@@ -1,6 +1,6 @@
 """The random variable: its logp is a filter, its random method a simulator."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -14,39 +14,46 @@ from pytensor.link.jax.dispatch.random import jax_sample_fn
 from pytensor.tensor.random.op import RandomVariable
 
 from pymc_dynsys.bridge.ops import LogLikelihood
-from pymc_dynsys.discretization import Schedule
-from pymc_dynsys.filters.base import Likelihood
-from pymc_dynsys.filters.batch import Program
-from pymc_dynsys.filters.execution import DEFAULT, Execution
+from pymc_dynsys.likelihoods.base import Likelihood
+from pymc_dynsys.likelihoods.program import Program
 from pymc_dynsys.simulation.paths import Simulator, path_grid, simulate_paths
 from pymc_dynsys.systems.bound import BoundSystem
 
 
 @dataclass(frozen=True)
 class Specification:
-    """What a trajectory variable is, apart from the values of its parameters."""
+    """What a trajectory variable is, apart from the values of its arrays."""
 
-    system: BoundSystem
-    likelihood: Likelihood
+    program: Program
     simulator: Simulator
-    schedule: Schedule | None = None
-    execution: Execution = DEFAULT
     unit: str | None = None
     origin: Any = None
 
     @property
+    def system(self) -> BoundSystem:
+        """The dynamics of one trajectory."""
+        return self.program.system
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """What integrates the path out."""
+        return self.program.likelihood
+
+    @property
     def signature(self) -> str:
-        """Core dims of ``times, t0, *params`` and of one trajectory's data."""
-        params = [
-            "(" + ",".join(f"p{i}d{j}" for j in range(len(shape))) + ")"
-            for i, shape in enumerate(self.system.param_shapes.values())
-        ]
-        out = "(t)" if self.system.n_observed is None else "(t,o)"
-        return ",".join(["(t)", "()", *params]) + "->" + out
+        """Core dims of all arrays but the data, and of one trajectory's data."""
+        slots = self.program.design.slots
+        cores = []
+        for i, slot in enumerate(slots[1:]):
+            shared = {"time": "t", "event": "e"}
+            own = [shared.get(axis, f"a{i}{axis}") for axis in slot.core]
+            cores.append("(" + ",".join(own) + ")")
+        out = "(t)" if self.system.observation.scalar else "(t,o)"
+        return ",".join(cores) + "->" + out
 
 
 class TrajectoryRV(RandomVariable):
-    """Random variable with parameters ``times, t0, *params``."""
+    """Random variable whose parameters are all arrays of its design but the data."""
 
     name = "trajectory"
     dtype = "floatX"
@@ -68,8 +75,9 @@ class TrajectoryRV(RandomVariable):
 
     def _supp_shape_from_params(self, dist_params: Any, param_shapes: Any = None) -> list[Any]:
         times = dist_params[0].shape if param_shapes is None else param_shapes[0]
-        n_observed = self.spec.system.n_observed
-        tail = [] if n_observed is None else [pt.constant(n_observed, dtype="int64")]
+        observation = self.spec.system.observation
+        n_components = pt.constant(observation.n_components, dtype="int64")
+        tail = [] if observation.scalar else [n_components]
         return [times[-1], *tail]
 
     def rng_fn(self, rng: np.random.Generator, *args: Any, **kwargs: Any) -> Any:
@@ -79,15 +87,13 @@ class TrajectoryRV(RandomVariable):
         batch = self._batch_shape(params) if size is None else tuple(int(n) for n in size)
         return np.array(self.draw(seed, batch, *params))
 
-    def draw(self, key: Any, batch: tuple[int, ...], times: Any, t0: Any, *values: Any) -> Any:
+    def draw(self, key: Any, batch: tuple[int, ...], *values: Any) -> Any:
         """Data ``(*batch, time[, component])`` from one raw key."""
-        system = self.spec.system
+        design, simulator = self.spec.program.design, self.spec.simulator
         keys = jax.random.split(jnp.asarray(key, jnp.uint32), int(np.prod(batch, dtype=int)))
-        params = dict(zip(system.param_shapes, values, strict=True))
-        keys = keys.reshape(*batch, 2)
-        simulator = self.spec.simulator
-        grid = path_grid(times, t0, simulator, self.spec.schedule, system.n_states)
-        return simulate_paths(system, simulator, keys, times, grid, params)[1]
+        operands = design.pack([None, *values])
+        grid = path_grid(design, operands, simulator)
+        return simulate_paths(design, simulator, keys.reshape(*batch, 2), operands, grid)[1]
 
     def _batch_shape(self, params: Any) -> tuple[int, ...]:
         shapes = [
@@ -113,9 +119,7 @@ def _log_likelihood(
     """One number a trajectory; whether data are complete is known when they are constant."""
     (value,) = values
     complete = isinstance(value, Constant) and not np.isnan(value.data).any()
-    spec = op.spec
-    program = Program(spec.system, spec.likelihood, complete, spec.schedule, spec.execution)
-    return LogLikelihood(program)(value, *params)
+    return LogLikelihood(replace(op.spec.program, complete=complete))(value, *params)
 
 
 @_support_point.register(TrajectoryRV)

@@ -11,21 +11,14 @@ from pymc.distributions.distribution import Distribution
 from pytensor.graph.basic import Variable
 from pytensor.tensor.random.variable import shared_rng
 
-from pymc_dynsys.bridge.assemble import Assembled, assemble
-from pymc_dynsys.bridge.data import (
-    as_float,
-    check_times,
-    constant,
-    current_value,
-    in_order,
-    place,
-    refuse_infinite,
-    warn_unobserved,
-)
+from pymc_dynsys.bridge.assemble import Observed, Options, assemble
+from pymc_dynsys.bridge.data import constant, current_value, warn_unobserved
 from pymc_dynsys.bridge.dims import require_dims
 from pymc_dynsys.bridge.probe import probe
 from pymc_dynsys.bridge.random_variable import Specification, TrajectoryRV
-from pymc_dynsys.filters.base import Likelihood
+from pymc_dynsys.bridge.study import Study
+from pymc_dynsys.likelihoods.base import Likelihood
+from pymc_dynsys.reading.values import as_float, in_order, place, refuse_infinite
 from pymc_dynsys.simulation.paths import Simulator
 from pymc_dynsys.systems.bound import System
 from pymc_dynsys.systems.linear_gaussian import LinearGaussian
@@ -150,28 +143,16 @@ class Trajectory(Distribution):
         if names:
             require_dims(model, names, observed)
         values, numbers = _observed(name, observed, names, model)
-        built = assemble(
-            system,
-            params or {},
-            times=times,
-            unit=unit,
-            t0=t0,
-            inputs=inputs or {},
-            events=events,
-            observed=observed,
-            numbers=numbers,
-            dims=names,
-            likelihood=likelihood,
-            simulator=simulator,
-            devices=devices,
-            dtype=dtype,
-            model=model,
+        options = Options(
+            times, unit, t0, inputs or {}, events, likelihood, simulator, devices, dtype
         )
+        given = Observed(observed, numbers, names)
+        study, announcements = assemble(name, system, params or {}, given, options, model)
         if numbers is not None:
-            _check_observed(name, numbers, built)
-        rv = _random_variable(built, [model.dim_lengths[dim] for dim in built.batch_dims])
-        probe(name, built, model)
-        for message in built.announcements:
+            _check_observed(name, numbers, study)
+        rv = _random_variable(study, [model.dim_lengths[dim] for dim in study.frame.batch_dims])
+        probe(study, model)
+        for message in announcements:
             logger.info("%s: %s", name, message)
         return model.register_rv(rv, name, observed=values, dims=names or None)
 
@@ -199,27 +180,15 @@ class Trajectory(Distribution):
         `dims` that labelled parameters or times have.
         """
         model = pm.modelcontext(None) if pm.Model.get_context(error_if_none=False) else None
-        built = assemble(
-            system,
-            params or {},
-            times=times,
-            unit=unit,
-            t0=t0,
-            inputs=inputs or {},
-            events=events,
-            observed=None,
-            numbers=None,
-            dims=_dims_tuple(dims, None),
-            likelihood=likelihood,
-            simulator=simulator,
-            devices=devices,
-            dtype=dtype,
-            model=model,
+        options = Options(
+            times, unit, t0, inputs or {}, events, likelihood, simulator, devices, dtype
         )
-        size = kwargs.pop("size", [built.lengths[dim] for dim in built.batch_dims])
+        given = Observed(dims=_dims_tuple(dims, None))
+        study, _ = assemble("Trajectory.dist", system, params or {}, given, options, model)
+        size = kwargs.pop("size", list(study.frame.batch))
         if kwargs:
             raise TypeError(f"Trajectory.dist() got unexpected arguments: {', '.join(kwargs)}")
-        return _random_variable(built, size)
+        return _random_variable(study, size)
 
 
 def _dims_tuple(dims: Any, observed: Any) -> tuple[str, ...]:
@@ -232,7 +201,7 @@ def _dims_tuple(dims: Any, observed: Any) -> tuple[str, ...]:
     if not all(isinstance(dim, str) for dim in names):
         raise TypeError(f"dims: expected names, got {names}")
     if len(set(names)) < len(names):
-        raise ValueError(f"dims: {names} has a name twice")
+        raise ValueError(f"dims: {names} has a name more than once")
     return names
 
 
@@ -255,44 +224,37 @@ def _observed(
     return constant(numbers), numbers
 
 
-def _check_observed(name: str, y: np.ndarray, built: Assembled) -> None:
+def _check_observed(name: str, y: np.ndarray, study: Study) -> None:
     """Raise for data that do not fit the dims or the times, or are infinite."""
-    labels, dims = built.labels, built.dims or None
-    expected = built.shape
+    frame, expected = study.frame, study.shape
+    named = bool(frame.batch_dims) or frame.time_dim in frame.labels
+    dims = frame.dims if named else None
+    labels = [frame.labels.get(dim) for dim in frame.dims]
     if y.shape != expected:
-        words = ", ".join(f"{d}={n}" for d, n in zip(built.dims, expected, strict=False))
+        words = ", ".join(f"{d}={n}" for d, n in zip(dims or (), expected, strict=False))
         raise ValueError(
             f"observed: shape {y.shape}, expected {expected}"
             + (f" ({words})" if words else "")
             + ("; is it transposed?" if y.shape == expected[::-1] and y.ndim > 1 else "")
         )
     refuse_infinite("observed", y, labels, dims)
-    rank = len(built.batch_dims)
-    no_visit = np.isnan(np.broadcast_to(built.times_now, y.shape[: rank + 1]))
+    rank = frame.rank
+    no_visit = np.isnan(np.broadcast_to(study.operands.times, y.shape[: rank + 1]))
     if y.ndim > rank + 1:
         no_visit = no_visit[..., None]
     astray = np.argwhere(no_visit & ~np.isnan(y))
     if len(astray):
         raise ValueError(
-            f"observed: {y[tuple(astray[0])]:g} at {place(astray[0], labels, dims)}, where the "
-            "time is NaN; without a time there is no visit"
+            f"observed: {place(astray[0], labels, dims)} has an observation, "
+            f"{y[tuple(astray[0])]:g}, but its time is NaN, which means no visit"
         )
     warn_unobserved(name, y, rank, labels, dims)
 
 
-def _random_variable(built: Assembled, size: Any) -> Variable:
-    spec = Specification(
-        built.system,
-        built.likelihood,
-        built.simulator,
-        built.schedule,
-        built.execution,
-        unit=None if built.origin is None else built.unit,
-        origin=built.origin,
-    )
-    op = TrajectoryRV(spec)
-    rng = shared_rng(seed=None)
-    check_times(built.times_now, built.t0_now, built.labels, built.batch_dims)
-    params = [placed.tensor for placed in built.params.values()]
-    _, rv = op(built.times, built.t0, *params, size=size or None, rng=rng, return_next_rng=True)
+def _random_variable(study: Study, size: Any) -> Variable:
+    frame = study.frame
+    unit = None if frame.origin is None else frame.unit
+    spec = Specification(study.program, study.simulator, unit, frame.origin)
+    op, rng = TrajectoryRV(spec), shared_rng(seed=None)
+    _, rv = op(*study.variables, size=size or None, rng=rng, return_next_rng=True)
     return rv

@@ -11,9 +11,10 @@ import pytensor.tensor as pt
 import xarray as xr
 from pytensor.graph.basic import Variable
 
-from pymc_dynsys.bridge.data import as_float, current_value
+from pymc_dynsys.bridge.data import current_value
 from pymc_dynsys.bridge.dims import named_dims
 from pymc_dynsys.effects.terms import Layout, refuse_taken
+from pymc_dynsys.reading.values import as_float
 
 
 def covariates(

@@ -9,8 +9,8 @@ import pandas as pd
 import pymc as pm
 import xarray as xr
 
-from pymc_dynsys.bridge.data import aligned, has_labels, place, plain
 from pymc_dynsys.bridge.dims import dim_length
+from pymc_dynsys.reading.values import aligned, has_labels, place, plain
 
 
 @dataclass(frozen=True)

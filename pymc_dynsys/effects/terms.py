@@ -9,9 +9,9 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 
 from pymc_dynsys.bridge.data import current_value
-from pymc_dynsys.bridge.data import place as where
 from pymc_dynsys.bridge.dims import dim_length, named_dims, refuse_strangers
 from pymc_dynsys.effects.lookups import Lookup, read_lookups
+from pymc_dynsys.reading.values import place as where
 
 
 class Layout:

@@ -6,9 +6,10 @@ import numpy as np
 import pymc as pm
 from pytensor.graph.basic import Variable
 
-from pymc_dynsys.bridge.data import as_float, current_value
+from pymc_dynsys.bridge.data import current_value
 from pymc_dynsys.effects.scales import Scale, require_scale
 from pymc_dynsys.effects.terms import Layout, refuse_taken
+from pymc_dynsys.reading.values import as_float
 
 
 def varying(

@@ -8,27 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from pymc.progress_bar import create_simple_progress
 
-from pymc_dynsys.bridge.fitted import Fitted
-from pymc_dynsys.discretization import TimeGrid
-from pymc_dynsys.filters.batch import Program, constants_of
-
 BLOCK_BYTES = 2**25
 """Working memory of one block."""
-
-
-def prepared(program: Program, y: Any, times: Any, t0: Any) -> tuple[TimeGrid, Any]:
-    """Grid, and constants with one more batch axis in front, that of the draws."""
-    grid = program.prepare(times, t0)
-    constants = constants_of(program, y, grid)
-    return grid, jax.tree.map(lambda leaf: np.expand_dims(leaf, 1), constants)
-
-
-def bytes_per_draw(fitted: Fitted, n_rows: int) -> float:
-    """Working memory of a filter and smoother for one draw of the parameters: rows of matrices."""
-    d = fitted.spec.system.n_states
-    per_row = 8.0 * (12 + 6 * d + 8 * d * d)
-    members = getattr(fitted.spec.likelihood, "ensemble_size", 0)
-    return float(np.prod(fitted.batch, dtype=float)) * n_rows * per_row * (1 + members / 4)
 
 
 def block_length(n_draws: int, each: float) -> int:

@@ -2,30 +2,32 @@
 
 import logging
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pymc as pm
 import xarray as xr
+from jaxtyping import Array
 from pymc.initial_point import make_initial_point_fn
 
-from pymc_dynsys.bridge.draws import ParameterDraws
-from pymc_dynsys.bridge.fitted import Fitted, find_trajectory
-from pymc_dynsys.discretization import EulerMaruyama, LocalLinearization, MomentODE
-from pymc_dynsys.filters import EKF, UKF, EnKF, Kalman
-from pymc_dynsys.filters.base import Likelihood
-from pymc_dynsys.filters.batch import constants_of, totals
-from pymc_dynsys.filters.execution import DEFAULT, Execution
-from pymc_dynsys.inference import blocks
+from pymc_dynsys.batching.execution import DEFAULT, Execution
+from pymc_dynsys.bridge.draws import OperandDraws
+from pymc_dynsys.bridge.study import Study, find_trajectory
+from pymc_dynsys.discretization import Operands, TimeGrid
 from pymc_dynsys.inference.advice import advise
-from pymc_dynsys.inference.states import draws_of
+from pymc_dynsys.inference.draws import prepared
+from pymc_dynsys.inference.labels import draws_of
+from pymc_dynsys.likelihoods import registry
+from pymc_dynsys.likelihoods.base import Likelihood
+from pymc_dynsys.likelihoods.program import Program, totals
 
 logger = logging.getLogger("pymc_dynsys")
 
-LARGE = 1000
-"""Members of the ensemble that an extended Kalman filter is compared with."""
+ALWAYS = ("step", "reference")
+"""Variations whose change is always reported, zero where a likelihood does not name them."""
 
 
 def check_likelihood(
@@ -100,66 +102,53 @@ def check_likelihood(
     for name, value in (("n_draws", n_draws), ("n_seeds", n_seeds)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
             raise ValueError(f"{name}: expected a positive integer, got {value!r}")
-    fitted = find_trajectory(model, var_name)
-    draws, chosen = _draws(fitted, model, idata, n_draws)
-    params = ParameterDraws(fitted, model, draws).at(np.arange(draws.sizes["draw"]))
-    likelihood, n = fitted.spec.likelihood, len(chosen)
-    seeds = range(n_seeds) if isinstance(likelihood, EnKF) else range(1)
+    study = find_trajectory(model, var_name)
+    draws, chosen = _draws(model, idata, n_draws)
+    operands = OperandDraws(study, model, draws).at(np.arange(len(chosen)))
+    likelihood, shape = study.program.likelihood, (len(chosen), *study.frame.batch)
+    evaluate = partial(_values, study, operands, shape)
 
-    def evaluate(
-        changed: Any, of_seeds: Any = seeds, finer: bool = False, execution: Execution = DEFAULT
-    ) -> np.ndarray:
-        return _values(fitted, changed, params, of_seeds, n, finer, execution)
-
-    single = fitted.spec.execution.dtype == "float32"
-    own_seed = [getattr(likelihood, "seed", 0)]
-    own = exact_own = evaluate(likelihood, own_seed)[0]
+    single = study.program.execution.dtype == "float32"
+    own = exact_own = evaluate(likelihood)
     if single:
-        own = evaluate(likelihood, own_seed, execution=Execution(dtype="float32"))[0]
-    several = evaluate(likelihood) if len(seeds) > 1 else exact_own[None]
+        own = evaluate(likelihood, execution=Execution(dtype="float32"))
+    several = _over_seeds(evaluate, likelihood, n_seeds)
     middle = several.mean(0)
-    halved = isinstance(
-        getattr(likelihood, "discretization", None), EulerMaruyama | LocalLinearization
-    )
-    other = _reference(fitted, likelihood)
-    step_change = (
-        evaluate(likelihood, finer=True).mean(0) - middle if halved else np.zeros(own.shape)
-    )
-    reference_change = np.zeros(own.shape)
-    if other is not None:
-        of_seeds = range(n_seeds) if isinstance(other, EnKF) else [0]
-        # An approximation beside another one: with finer steps, not to share their error.
-        finer = halved and not isinstance(other, Kalman)
-        reference_change = evaluate(other, of_seeds, finer).mean(0) - middle
-    slopes = _slopes(fitted, params, n)
+    grid, _ = prepared(study.program, study.operands)
+    gaps = np.asarray(grid.lengths)
+    variations = registry.variations(likelihood, study.system, gaps)
+    changes = dict.fromkeys(ALWAYS, np.zeros(shape))
+    for variation in variations:
+        other = _over_seeds(evaluate, variation.likelihood, n_seeds, finer=variation.finer)
+        changes[variation.name] = other.mean(0) - middle
+    changes["precision"] = _difference(exact_own, own)
+    slopes = _slopes(study, operands, shape) if likelihood.gradient else {}
     finite_slopes = np.all([np.isfinite(s) for s in slopes.values()], axis=0) if slopes else True
-    dims = ("draw", *fitted.batch_dims)
+    dims = ("draw", *study.frame.batch_dims)
+    spread = several.std(0, ddof=1) if len(several) > 1 else np.zeros(shape)
+    reference = next((v.likelihood for v in variations if v.name == "reference"), None)
     data = xr.Dataset(
         {
             "log_likelihood": (dims, own),
-            "seed_sd": (dims, several.std(0, ddof=1) if len(seeds) > 1 else np.zeros(own.shape)),
-            "step_change": (dims, step_change),
-            "reference_change": (dims, reference_change),
-            "precision_change": (dims, _difference(exact_own, own)),
+            "seed_sd": (dims, spread),
+            **{f"{name}_change": (dims, change) for name, change in changes.items()},
             "finite": (dims, np.isfinite(own)),
-            "gradient_finite": (dims, np.broadcast_to(finite_slopes, own.shape)),
+            "gradient_finite": (dims, np.broadcast_to(finite_slopes, shape)),
         },
-        coords={"draw": chosen, **{d: fitted.coords[d] for d in fitted.batch_dims}},
+        coords={"draw": chosen, **{d: study.frame.labels[d] for d in study.frame.batch_dims}},
         attrs={
             "likelihood": repr(likelihood),
-            "reference": repr(other),
-            "seeds": len(seeds),
+            "reference": repr(reference),
+            "seeds": len(several),
         },
     )
-    data.attrs["advice"] = advise(fitted, data, slopes, likelihood, halved, other)
+    data.attrs["advice"] = advise(study, data, slopes, variations)
     for sentence in data.attrs["advice"]:
-        logger.info("%s: %s", fitted.name, sentence)
+        logger.info("%s: %s", study.name, sentence)
     return xr.DataTree.from_dict({"check": data})
 
 
-def _draws(
-    fitted: Fitted, model: pm.Model, idata: Any, n_draws: int
-) -> tuple[xr.Dataset, np.ndarray]:
+def _draws(model: pm.Model, idata: Any, n_draws: int) -> tuple[xr.Dataset, np.ndarray]:
     """Some draws in a chain of their own, and their positions; else the initial point."""
     if idata is None:
         point = make_initial_point_fn(model=model, return_transformed=False)(0)
@@ -182,47 +171,47 @@ def _draws(
     return some, which
 
 
-def _gaps(fitted: Fitted) -> np.ndarray:
-    grid = fitted.program.prepare(fitted.times, fitted.t0)
-    return np.asarray(grid.gaps / grid.steps)
+class Evaluate(Protocol):
+    """Log-likelihoods ``(draw, *batch)`` under another likelihood, finer steps or precision."""
+
+    def __call__(
+        self, likelihood: Likelihood, finer: bool = False, execution: Execution = DEFAULT
+    ) -> np.ndarray:
+        """The values."""
+
+
+def _over_seeds(
+    evaluate: Evaluate, likelihood: Likelihood, n_seeds: int, finer: bool = False
+) -> np.ndarray:
+    """Log-likelihoods ``(seed, draw, *batch)``; one seed where none stands behind a likelihood."""
+    if not likelihood.random:
+        return evaluate(likelihood, finer=finer)[None]
+    seeds = range(n_seeds)
+    return np.stack([evaluate(likelihood.reseeded(seed), finer=finer) for seed in seeds])
 
 
 def _values(
-    fitted: Fitted,
-    likelihood: Any,
-    params: Any,
-    seeds: Any,
-    n_draws: int,
-    finer: bool,
-    execution: Execution,
+    study: Study,
+    operands: Operands,
+    shape: tuple[int, ...],
+    likelihood: Likelihood,
+    finer: bool = False,
+    execution: Execution = DEFAULT,
 ) -> np.ndarray:
-    """Log-likelihoods ``(seed, draw, *batch)``; one program for all seeds."""
-    program = replace(fitted.program, likelihood=likelihood, execution=execution)
-    grid = program.prepare(fitted.times, fitted.t0)
+    """Log-likelihoods ``(draw, *batch)``; one program for all seeds, whose noise is an operand."""
+    program = replace(study.program, likelihood=likelihood, execution=execution)
+    grid, noise = prepared(program, study.operands)
     if finer:
-        grid = replace(
-            grid,
-            steps=2 * grid.steps,
-            distinct_steps=2 * grid.distinct_steps,
-            max_steps=2 * grid.max_steps,
-        )
-    y = fitted.y[None]
-
-    @jax.jit
-    def total(constants: Any) -> Any:
-        return totals(program, y, params, grid, constants)
-
-    out = []
-    for seed in seeds:
-        changed = replace(program, likelihood=_seeded(likelihood, seed))
-        constants = constants_of(changed, fitted.y, grid)
-        constants = jax.tree.map(lambda leaf: np.expand_dims(leaf, 1), constants)
-        out.append(np.broadcast_to(np.asarray(total(constants)), (n_draws, *fitted.batch)))
-    return np.stack(out)
+        grid = grid.halved()
+        noise = program.draw_noise(study.y, grid)
+        noise = jax.tree.map(lambda leaf: np.expand_dims(leaf, 1), noise)
+    same = replace(program, likelihood=likelihood.reseeded(0))
+    return np.broadcast_to(np.asarray(_total(same, operands, grid, noise)), shape)
 
 
-def _seeded(likelihood: Any, seed: int) -> Any:
-    return replace(likelihood, seed=seed) if isinstance(likelihood, EnKF) else likelihood
+@partial(jax.jit, static_argnums=0)
+def _total(program: Program, operands: Operands, grid: TimeGrid, noise: Any) -> Array:
+    return totals(program, operands, grid, noise)
 
 
 def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -232,45 +221,25 @@ def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return out
 
 
-def _slopes(fitted: Fitted, params: Any, n_draws: int) -> dict[str, np.ndarray]:
-    """Whether-finite sizes of the gradient of each trajectory's value, by parameter."""
-    program = replace(fitted.program, execution=Execution(dtype=fitted.spec.execution.dtype))
-    grid, constants = blocks.prepared(program, fitted.y, fitted.times, fitted.t0)
-    y = fitted.y[None]
-    cores = {name: len(shape) for name, shape in fitted.spec.system.param_shapes.items()}
+def _slopes(study: Study, operands: Operands, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """Sizes ``(draw, *batch)`` of the gradient of each trajectory's value, by parameter."""
+    execution = Execution(dtype=study.program.execution.dtype)
+    program = replace(study.program, execution=execution)
+    grid, noise = prepared(program, study.operands)
+    rank = len(shape)
     full = {
-        name: jnp.broadcast_to(value, (n_draws, *fitted.batch, *value.shape[1 + fitted.rank :]))
-        for name, value in params.items()
+        name: jnp.broadcast_to(value, (*shape, *value.shape[rank:]))
+        for name, value in operands.params.items()
     }
 
     @jax.jit
     def gradient(params: Any) -> Any:
         def total(params: Any) -> Any:
-            return totals(program, y, params, grid, constants).sum()
+            return totals(program, operands._replace(params=params), grid, noise).sum()
 
         return jax.grad(total)(params)
 
     found = gradient(full) if full else {}
     return {
-        name: np.abs(np.asarray(g)).sum(tuple(range(g.ndim - cores[name], g.ndim)))
-        for name, g in found.items()
+        name: np.abs(np.asarray(g)).sum(tuple(range(rank, g.ndim))) for name, g in found.items()
     }
-
-
-def _reference(fitted: Fitted, likelihood: Likelihood) -> Any:
-    """Another likelihood to compare with, the exact one where there is one."""
-    if isinstance(likelihood, Kalman | EKF | UKF | EnKF):
-        if fitted.spec.system.structure.linear_gaussian:
-            exact, _ = Kalman().settle(fitted.spec.system, _gaps(fitted))
-            return None if likelihood == exact else exact
-        if isinstance(likelihood, EKF | UKF):
-            scheme = (
-                None
-                if isinstance(likelihood.discretization, MomentODE)
-                else likelihood.discretization
-            )
-            large = EnKF(LARGE, scheme)
-            return large.settle(fitted.spec.system, _gaps(fitted))[0]
-        if isinstance(likelihood, EnKF):
-            return EKF(likelihood.discretization)
-    return None

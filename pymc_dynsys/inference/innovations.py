@@ -1,18 +1,20 @@
 """One-step prediction errors of a fitted trajectory, and what is wrong with them."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 import pymc as pm
 import xarray as xr
+from jaxtyping import Array
 from scipy import special
 
-from pymc_dynsys.bridge.draws import ParameterDraws
-from pymc_dynsys.bridge.fitted import find_trajectory
-from pymc_dynsys.inference import blocks
-from pymc_dynsys.inference.states import draws_of, labelled, take
-from pymc_dynsys.inference.times import asked_times
-from pymc_dynsys.smoothers import innovations as standardised
+from pymc_dynsys.bridge.draws import OperandDraws
+from pymc_dynsys.bridge.study import Study, find_trajectory
+from pymc_dynsys.inference.draws import per_draw
+from pymc_dynsys.inference.labels import draws_of, labelled
+from pymc_dynsys.inference.times import OutputTimes, output_times
+from pymc_dynsys.likelihoods.base import Run
 
 
 def innovations(
@@ -97,33 +99,42 @@ def innovations(
     ('chain', 'draw', 'time')
     """
     draws = draws_of(idata, group)
-    fitted = find_trajectory(model, var_name)
-    if not fitted.spec.system.structure.gaussian_observation:
+    study = find_trajectory(model, var_name)
+    if not study.system.proof.observation.gaussian:
         raise ValueError("innovations: they are defined for Gaussian observations only")
-    params = ParameterDraws(fitted, model, draws)
-    asked = asked_times(fitted, None)
-    program = fitted.program
-    grid, constants = blocks.prepared(program, fitted.y, asked.times, asked.t0)
+    at = output_times(study, None)
+    of_draws = OperandDraws(study, model, draws)
+    z = per_draw(of_draws, ask_innovations, at, "Predicting each datum ...", progressbar)
+    return _tested(study, at, draws, z, lags)
 
-    def work(which: np.ndarray) -> Any:
-        z = standardised(program, fitted.y[None], params.at(which), grid, constants)
-        return take(np.asarray(z), asked, fitted)
 
-    each = blocks.bytes_per_draw(fitted, grid.times.shape[-1])
-    z = blocks.run(work, params.size, each, "Predicting each datum ...", progressbar)
+def ask_innovations(run: Run, visits: Callable[[Any], Any], key: Any) -> Array:
+    """Standardised errors ``(visit, component)``."""
+    errors: Array = visits(run.innovations())
+    return errors
 
+
+def _tested(
+    study: Study, at: OutputTimes, draws: xr.Dataset, z: np.ndarray, lags: int | None
+) -> xr.DataTree:
+    """Labelled errors and tests, from standardised errors ``(draw, *batch, time, component)``.
+
+    Errors are summed over components for the size of a datum, and followed in time, one series a
+    component, for their correlation.
+    """
+    frame = study.frame
     seen = ~np.isnan(z)
     nis = np.where(seen.any(-1), np.nansum(z * z, axis=-1), np.nan)
-    scalar = fitted.spec.system.n_observed is None
-    tail = () if scalar else (fitted.dims[-1],)
+    scalar = study.system.observation.scalar
+    tail = () if scalar else (frame.dims[-1],)
     shown = z[..., 0] if scalar else z
     errors = labelled(
-        fitted,
-        asked,
+        study,
+        at,
         draws,
         {"z": (shown, tail), "pit": (special.ndtr(shown), tail), "nis": (nis, ())},
     )
-    axis = fitted.rank + 1
+    axis = frame.rank + 1
     longest = int(seen.sum(axis).max(initial=0))
     n_lags = max(1, min(10, longest // 5)) if lags is None else lags
     of_series = ljung_box(np.moveaxis(z, axis, -1), n_lags)
@@ -131,7 +142,7 @@ def innovations(
     below = special.chdtr(np.maximum(count, 1), total)
     of_size = np.where(count > 0, 2 * np.minimum(below, 1 - below), np.nan)
     sample = (draws.sizes["chain"], draws.sizes["draw"])
-    front = ("chain", "draw", *fitted.batch_dims)
+    front = ("chain", "draw", *frame.batch_dims)
     of_series = of_series[..., 0] if scalar else of_series
     tests = xr.Dataset(
         {
@@ -142,8 +153,7 @@ def innovations(
         attrs={"lags": n_lags},
     )
     if tail:
-        errors = errors.assign_coords({tail[0]: fitted.coords[tail[0]]})
-        tests = tests.assign_coords({tail[0]: fitted.coords[tail[0]]})
+        tests = tests.assign_coords({tail[0]: frame.labels[tail[0]]})
     return xr.DataTree.from_dict({"innovations": errors, "tests": tests})
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import pymc as pm
 import xarray as xr
 
-from pymc_dynsys.bridge.fitted import find_trajectory, with_data
+from pymc_dynsys.bridge.study import find_trajectory, with_data
+from pymc_dynsys.inference.labels import draws_of
 from pymc_dynsys.inference.log_likelihood import of_visits, require_shared_times
-from pymc_dynsys.inference.states import draws_of
 
 
 class LeaveFutureOut(arviz_stats.SamplingWrapper):
@@ -54,25 +54,23 @@ class LeaveFutureOut(arviz_stats.SamplingWrapper):
     """
 
     def __init__(self, model: pm.Model, *, var_name: str | None = None, **sample_kwargs: Any):
-        self.fitted = find_trajectory(model, var_name)
-        require_shared_times(self.fitted)
+        self.study = find_trajectory(model, var_name)
+        require_shared_times(self.study)
         super().__init__(model, sample_kwargs=sample_kwargs)
-        seen = ~np.isnan(self.fitted.y)
-        if self.fitted.spec.system.n_observed is not None:
-            seen = seen.any(-1)
+        seen = self.study.seen
         # Times at which nothing was observed are no points to leave out.
-        self._visits = np.flatnonzero(seen.any(tuple(range(self.fitted.rank))))
+        self._visits = np.flatnonzero(seen.any(tuple(range(self.study.frame.rank))))
 
     def sel_observations(self, idx: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Data without those at the times with the positions `idx`; and these positions."""
         which = np.asarray(idx)
-        y = self.fitted.y.copy()
-        y[(slice(None),) * self.fitted.rank + (self._visits[which],)] = np.nan
+        y = self.study.y.copy()
+        y[(slice(None),) * self.study.frame.rank + (self._visits[which],)] = np.nan
         return y, which
 
     def sample(self, modified_observed_data: np.ndarray) -> Any:
         """Fit the model to other data."""
-        shortened = with_data(self.model, self.fitted.name, modified_observed_data)
+        shortened = with_data(self.model, self.study.name, modified_observed_data)
         return pm.sample(model=shortened, **self.sample_kwargs)
 
     def get_inference_data(self, fitted_model: Any) -> Any:
@@ -82,7 +80,7 @@ class LeaveFutureOut(arviz_stats.SamplingWrapper):
     def log_likelihood__i(self, excluded_obs: np.ndarray, idata__i: Any) -> xr.DataArray:
         """Log-likelihood of each excluded time given all before it, at the draws of a refit."""
         draws = draws_of(idata__i, "posterior")
-        each = of_visits(self.fitted, self.model, draws)
+        each = of_visits(self.study, self.model, draws)
         total = each.sum(tuple(range(1, each.ndim - 1)))[:, self._visits[excluded_obs]]
         shape = (draws.sizes["chain"], draws.sizes["draw"], -1)
-        return xr.DataArray(total.reshape(shape), dims=("chain", "draw", self.fitted.time_dim))
+        return xr.DataArray(total.reshape(shape), dims=("chain", "draw", self.study.frame.time_dim))

@@ -1,18 +1,17 @@
 """Pointwise log-likelihoods for ArviZ."""
 
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-import jax
 import numpy as np
 import pymc as pm
 import xarray as xr
 
-from pymc_dynsys.bridge.draws import ParameterDraws
-from pymc_dynsys.bridge.fitted import Fitted, find_trajectory
-from pymc_dynsys.filters.batch import visit_log_likelihoods
-from pymc_dynsys.inference import blocks
-from pymc_dynsys.inference.states import draws_of, labelled
-from pymc_dynsys.inference.times import asked_times
+from pymc_dynsys.bridge.draws import OperandDraws
+from pymc_dynsys.bridge.study import Study, find_trajectory
+from pymc_dynsys.inference.draws import per_draw
+from pymc_dynsys.inference.labels import draws_of, labelled
+from pymc_dynsys.inference.times import output_times
+from pymc_dynsys.likelihoods.program import ask_pointwise
 
 By = Literal["trajectory", "datum", "time"]
 
@@ -85,30 +84,27 @@ def log_likelihood(
     if by not in get_args(By):
         raise ValueError(f"by: expected one of {get_args(By)}, got {by!r}")
     draws = draws_of(idata, "posterior")
-    fitted = find_trajectory(model, var_name)
-    each = of_visits(fitted, model, draws, progressbar)
-    seen = ~np.isnan(fitted.y)
-    if fitted.spec.system.n_observed is not None:
-        seen = seen.any(-1)
-    data = labelled(fitted, asked_times(fitted, None), draws, {fitted.name: (each, ())})
-    array = data[fitted.name]
+    study = find_trajectory(model, var_name)
+    each = of_visits(study, model, draws, progressbar)
+    seen = study.seen
+    data = labelled(study, output_times(study, None), draws, {study.name: (each, ())})
+    array = data[study.name]
     if by == "trajectory":
         time_dim = str(array.dims[-1])
         out = array.sum(time_dim, skipna=False).drop_vars("time", errors="ignore")
     elif by == "time":
-        require_shared_times(fitted)
-        out = array.sum(list(fitted.batch_dims), skipna=False)
-        lead = tuple(range(fitted.rank))
-        some = np.broadcast_to(seen, fitted.y.shape[: fitted.rank + 1]).any(lead)
+        require_shared_times(study)
+        out = array.sum(list(study.frame.batch_dims), skipna=False)
+        some = seen.any(tuple(range(study.frame.rank)))
         out = out.isel({out.dims[-1]: np.flatnonzero(some)})
     else:
         front = array.dims[2:]
         out = array.stack(datum=front, create_index=False)
         out = out.isel(datum=np.flatnonzero(seen.ravel()))
     copy = idata.copy()
-    group = out.to_dataset(name=fitted.name)
+    group = out.to_dataset(name=study.name)
     if "log_likelihood" in copy.children:
-        held = copy["log_likelihood"].dataset.drop_vars(fitted.name, errors="ignore")
+        held = copy["log_likelihood"].dataset.drop_vars(study.name, errors="ignore")
         if all(held.sizes.get(dim, n) == n for dim, n in group.sizes.items()):
             group = xr.merge([held, group], compat="override", join="override")
     copy["log_likelihood"] = xr.DataTree(group)
@@ -116,41 +112,25 @@ def log_likelihood(
 
 
 def of_visits(
-    fitted: Fitted, model: pm.Model, draws: xr.Dataset, progressbar: bool = False
+    study: Study, model: pm.Model, draws: xr.Dataset, progressbar: bool = False
 ) -> np.ndarray:
     """Log-density of each datum given the earlier ones, ``(draw, *batch, time)``."""
-    params = ParameterDraws(fitted, model, draws)
-    asked = asked_times(fitted, None)
-    program = fitted.program
-    grid, constants = blocks.prepared(program, fitted.y, asked.times, asked.t0)
-    batch = fitted.y.shape[: fitted.rank + 1]
-
-    def work(which: np.ndarray) -> Any:
-        values = np.asarray(_compiled(program, fitted.y[None], params.at(which), grid, constants))
-        # What is not a number is no density: the likelihood of PyMC is minus infinity there.
-        values = np.where(np.isfinite(values), values, -np.inf)
-        return np.broadcast_to(values, (len(values), *batch))
-
-    each = blocks.bytes_per_draw(fitted, grid.times.shape[-1])
-    out: np.ndarray = blocks.run(
-        work, params.size, each, "Computing log-likelihoods ...", progressbar
-    )
-    return out
+    of_draws, at = OperandDraws(study, model, draws), output_times(study, None)
+    values = per_draw(of_draws, ask_pointwise, at, "Computing log-likelihoods ...", progressbar)
+    # A visit without a time has no datum. What else is not a number is no density: the
+    # likelihood of PyMC is minus infinity there.
+    values = np.where(np.isnan(at.requested), 0.0, values)
+    found: np.ndarray = np.where(np.isfinite(values), values, -np.inf)
+    return found
 
 
-_compiled = jax.jit(visit_log_likelihoods, static_argnums=0)
-
-
-def require_shared_times(fitted: Fitted) -> None:
+def require_shared_times(study: Study) -> None:
     """Refuse a panel whose trajectories have times of their own."""
-    shared = all(n == 1 for n in fitted.times.shape[:-1])
-    if not shared:
-        first = fitted.times.reshape(-1, fitted.times.shape[-1])[0]
-        shared = np.array_equal(
-            fitted.times, np.broadcast_to(first, fitted.times.shape), equal_nan=True
-        )
+    times = study.operands.times
+    first = times.reshape(-1, times.shape[-1])[0]
+    shared = np.array_equal(times, np.broadcast_to(first, times.shape), equal_nan=True)
     if not shared:
         raise ValueError(
-            f"{fitted.name}: trajectories have times of their own, so there is no common future "
+            f"{study.name}: trajectories have times of their own, so there is no common future "
             "to leave out; use by='trajectory' or by='datum'"
         )

@@ -1,6 +1,7 @@
 """Simulation outside a PyMC model, with labelled states and observations."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -8,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from pymc_dynsys.bridge.data import as_float, check_times
-from pymc_dynsys.bridge.schedule import Frame, check_schedule, input_core_shape, make_schedule
-from pymc_dynsys.discretization import Exact
-from pymc_dynsys.discretization.grid import build_grid
+from pymc_dynsys.discretization import Design, Operands
+from pymc_dynsys.reading.frame import Frame
+from pymc_dynsys.reading.schedule import check_schedule, input_core_shape, read_doses, read_input
+from pymc_dynsys.reading.times import as_times, check_times
+from pymc_dynsys.reading.values import as_float
 from pymc_dynsys.simulation.paths import (
     Simulator,
     check_simulator,
@@ -19,9 +21,8 @@ from pymc_dynsys.simulation.paths import (
     path_grid,
     simulate_paths,
 )
-from pymc_dynsys.systems import bind_system
-from pymc_dynsys.systems.bound import System
-from pymc_dynsys.systems.linear_gaussian import LinearGaussian, as_system
+from pymc_dynsys.systems.bind import bind_system
+from pymc_dynsys.systems.linear_gaussian import as_system
 
 
 def simulate(
@@ -97,74 +98,79 @@ def simulate(
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise ValueError(f"n: expected a positive integer, got {n!r}")
     source, params = as_system(system, params)
-    time_values, time_batch, time_dim = _split_times(times)
+    frame, own_times = _frame(params, times, t0, events, dims)
+    time_array, time_dim, _ = as_times(
+        "times", times, frame.batch_dims, "time", coords=frame.labels, lengths=frame.lengths
+    )
+    frame = replace(frame, time_dim=time_dim)
+    start, _, _ = as_times(
+        "t0",
+        np.nan if t0 is None else t0,
+        frame.batch_dims,
+        None,
+        coords=frame.labels,
+        lengths=frame.lengths,
+    )
+    arrays = {name: _batch_first(name, value, frame) for name, value in params.items()}
+    inputs = inputs or {}
+    of_inputs = {k: input_core_shape(v, frame.batch_dims, time_dim) for k, v in inputs.items()}
+    shapes = {name: array.shape[frame.rank :] for name, array in arrays.items()}
+    bound = bind_system(source, shapes, of_inputs)
+    check_times(time_array, start, frame.batch_labels, frame.batch_dims)
+    read = {name: read_input(name, value, frame, time_array) for name, value in inputs.items()}
+    doses = read_doses(events, frame, bound)
+    kinds = tuple(kind for kind, _ in read.values())
+    lasts = doses is not None and doses.durations is not None
+    design = Design(bound, kinds, doses is not None, lasts)
+    signals = {name: signal for name, (_, signal) in read.items()}
+    operands = Operands(None, time_array, start, doses, signals, arrays)
+    gaps = check_schedule(design, operands, frame)
+    if simulator is None:
+        simulator, _ = default_simulator(bound, gaps)
+    check_simulator(simulator, bound)
+
+    rng = np.random.default_rng(random_seed)
+    seed = jnp.asarray(rng.integers(2**32, size=2, dtype=np.uint32))
+    batch = (int(n), *frame.batch)
+    keys = jax.random.split(seed, int(np.prod(batch))).reshape(*batch, 2)
+    grid = path_grid(design, operands, simulator)
+    states, y = simulate_paths(design, simulator, keys, operands, grid)
+    front = ("sample", *frame.batch_dims, time_dim)
+    component = () if bound.observation.scalar else ("component",)
+    out = xr.Dataset(
+        {
+            "states": ((*front, "state"), np.array(states)),
+            "observations": ((*front, *component), np.array(y)),
+        },
+        coords={**frame.labels, "state": list(bound.states)},
+        attrs={"system": repr(system), "simulator": repr(simulator)},
+    )
+    if own_times:
+        own = [dim for dim in frame.batch_dims if dim in own_times]
+        values = time_array.reshape(*(frame.lengths[dim] for dim in own), -1)
+        return out.assign_coords(time=((*own, time_dim), values))
+    return out.assign_coords({time_dim: time_array.reshape(-1)})
+
+
+def _frame(
+    params: Mapping[str, Any], times: Any, t0: Any, events: Any, dims: Any
+) -> tuple[Frame, tuple[str, ...]]:
+    """Batch dims of labelled values with lengths and labels, and those that the times have.
+
+    Values that disagree on lengths or labels are an error.
+    """
     labelled = {name: value for name, value in params.items() if isinstance(value, xr.DataArray)}
     if isinstance(t0, xr.DataArray):
         labelled["t0"] = t0
     if events is not None and "event_time" in events:
         at = events["event_time"]
         labelled["event_time"] = at.isel({"event" if "event" in at.dims else at.dims[-1]: 0})
-    batch_dims = _batch_dims(labelled, time_batch, dims)
-    sizes, coords = _sizes_and_coords(labelled, times, batch_dims)
-
-    arrays, shapes = {}, {}
-    for name, value in params.items():
-        arrays[name], shapes[name] = _pad(name, value, batch_dims)
-    inputs = inputs or {}
-    of_inputs = {k: input_core_shape(v, batch_dims, time_dim) for k, v in inputs.items()}
-    bound = bind_system(source, shapes, of_inputs)
-    time_array = _pad_times(time_values, time_batch, batch_dims)
-    start, own = _pad("t0", np.nan if t0 is None else t0, batch_dims)
-    if own:
-        raise ValueError(f"t0: expected a number or a DataArray over batch dims, got shape {own}")
-    check_times(time_array, start, [coords.get(d) for d in batch_dims], batch_dims)
-    frame = Frame(batch_dims, sizes, time_dim, time_array, coords, None, None)
-    schedule = make_schedule(inputs, events, frame, bound)
-    if schedule is None:
-        gaps = build_grid(time_array, start, Exact()).gaps
-    else:
-        gaps = check_schedule(schedule, time_array, start, frame, bound)
-    if simulator is None:
-        simulator, _ = default_simulator(bound, gaps)
-    check_simulator(simulator, bound)
-
-    batch = (int(n), *(sizes[dim] for dim in batch_dims))
-    rng = np.random.default_rng(random_seed)
-    seed = jnp.asarray(rng.integers(2**32, size=2, dtype=np.uint32))
-    keys = jax.random.split(seed, int(np.prod(batch))).reshape(*batch, 2)
-    grid = path_grid(time_array, start, simulator, schedule, bound.n_states)
-    states, y = simulate_paths(bound, simulator, keys, time_array, grid, arrays)
-    dims_y = (
-        "sample",
-        *batch_dims,
-        time_dim,
-        *(() if bound.n_observed is None else ("component",)),
-    )
-    out = xr.Dataset(
-        {
-            "states": (("sample", *batch_dims, time_dim, "state"), np.array(states)),
-            "observations": (dims_y, np.array(y)),
-        },
-        coords={**coords, "state": list(bound.states)},
-        attrs={"system": repr(system), "simulator": repr(simulator)},
-    )
-    if time_batch:
-        return out.assign_coords(time=((*time_batch, time_dim), time_values))
-    return out.assign_coords({time_dim: time_values})
-
-
-def _split_times(times: Any) -> tuple[np.ndarray, tuple[str, ...], str]:
-    """Values, batch dims and name of the time dim of the times."""
+    own_times = tuple(map(str, times.dims[:-1])) if isinstance(times, xr.DataArray) else ()
+    batch_dims = _batch_dims(labelled, own_times, dims)
     if isinstance(times, xr.DataArray):
-        *batch, time_dim = map(str, times.dims)
-        return as_float("times", times.values), tuple(batch), time_dim
-    values = as_float("times", times)
-    if values.ndim != 1:
-        raise ValueError(
-            f"times: expected one axis, got shape {values.shape}; times that differ by trajectory "
-            "are an xr.DataArray with named dims, time last"
-        )
-    return values, (), "time"
+        labelled["times"] = times
+    lengths, labels = _sizes_and_coords(labelled, batch_dims)
+    return Frame(batch_dims, "time", None, lengths, labels), own_times
 
 
 def _batch_dims(
@@ -181,15 +187,12 @@ def _batch_dims(
 
 
 def _sizes_and_coords(
-    labelled: Mapping[str, xr.DataArray], times: Any, batch_dims: tuple[str, ...]
+    labelled: Mapping[str, xr.DataArray], batch_dims: tuple[str, ...]
 ) -> tuple[dict[str, int], dict[str, Any]]:
     """Length and labels of each batch dim; arrays that disagree are an error."""
     sizes: dict[str, int] = {}
     coords: dict[str, Any] = {}
-    arrays = dict(labelled)
-    if isinstance(times, xr.DataArray):
-        arrays["times"] = times
-    for name, array in arrays.items():
+    for name, array in labelled.items():
         for dim in batch_dims:
             if dim not in array.dims:
                 continue
@@ -208,21 +211,10 @@ def _sizes_and_coords(
     return sizes, coords
 
 
-def _pad(name: str, value: Any, batch_dims: tuple[str, ...]) -> tuple[np.ndarray, tuple[int, ...]]:
-    """Array with one axis a batch dim, then its own; and the shape of the latter."""
-    if not isinstance(value, xr.DataArray):
-        array = as_float(name, value)
-        return array.reshape((1,) * len(batch_dims) + array.shape), array.shape
-    own = [dim for dim in value.dims if dim not in batch_dims]
-    there = [dim for dim in batch_dims if dim in value.dims]
-    array = as_float(name, value.transpose(*there, *own).values)
-    lengths = [value.sizes[dim] if dim in value.dims else 1 for dim in batch_dims]
-    shape = tuple(value.sizes[dim] for dim in own)
-    return array.reshape(*lengths, *shape), shape
-
-
-def _pad_times(
-    values: np.ndarray, time_batch: tuple[str, ...], batch_dims: tuple[str, ...]
-) -> np.ndarray:
-    array = xr.DataArray(values, dims=(*time_batch, "\0time"))
-    return _pad("times", array, batch_dims)[0]
+def _batch_first(name: str, value: Any, frame: Frame) -> np.ndarray:
+    """A parameter with one axis a batch dim, then its own."""
+    if isinstance(value, xr.DataArray):
+        own = [str(dim) for dim in value.dims if dim not in frame.batch_dims]
+        return as_float(name, frame.batch_first(value, own))
+    array = as_float(name, value)
+    return array.reshape((1,) * frame.rank + array.shape)

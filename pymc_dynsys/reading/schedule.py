@@ -1,17 +1,17 @@
-"""Events and inputs as users have them, laid out for the trajectories of a model."""
+"""Doses and inputs of users as arrays of the trajectories, checked where they are needed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 import numpy as np
 import xarray as xr
-from pytensor.graph.basic import Variable
 
-from pymc_dynsys.bridge.data import aligned, as_float, place
-from pymc_dynsys.bridge.times import as_numbers
-from pymc_dynsys.discretization import Exact, InputTable, Schedule, build_grid
-from pymc_dynsys.discretization.schedule import Interpolation
+from pymc_dynsys.discretization import Design, Doses, InputKind, Operands, Signal, prepare_grid
+from pymc_dynsys.discretization.operands import Interpolation
+from pymc_dynsys.reading.frame import Frame
+from pymc_dynsys.reading.times import as_numbers
+from pymc_dynsys.reading.values import aligned, as_float
 from pymc_dynsys.systems import BoundSystem
 
 
@@ -53,29 +53,6 @@ class Input:
             )
 
 
-@dataclass(frozen=True)
-class Frame:
-    """Where events and inputs have to fit: dims, lengths, time dim and unit of a trajectory."""
-
-    batch_dims: tuple[str, ...]
-    lengths: Mapping[str, int]
-    time_dim: str
-    times: np.ndarray
-    coords: Mapping[str, Any]
-    unit: str | None
-    origin: Any
-
-
-def make_schedule(inputs: Any, events: Any, frame: Frame, system: BoundSystem) -> Schedule | None:
-    """Schedule of a trajectory; None without events and inputs."""
-    if not inputs and events is None:
-        return None
-    tables = {name: input_table(name, value, frame) for name, value in (inputs or {}).items()}
-    if events is None:
-        return Schedule(inputs=tables)
-    return Schedule(**event_table(events, frame, system), inputs=tables)
-
-
 def input_core_shape(
     value: Any, batch_dims: Sequence[str], time_dim: str | None
 ) -> tuple[int, ...]:
@@ -94,45 +71,44 @@ def input_core_shape(
     return tuple(n for dim, n in value.sizes.items() if dim not in others)
 
 
-def input_table(name: str, value: Any, frame: Frame) -> InputTable:
-    """One input with batch axes first, then its knots, then its own axes."""
+def read_input(name: str, value: Any, frame: Frame, times: np.ndarray) -> tuple[InputKind, Signal]:
+    """One input with batch axes first, then its knots, then its own axes.
+
+    `times` are those of the visits, ``(*batch, visit)``.
+    """
     interpolation: Interpolation = "previous"
     if isinstance(value, Input):
         value, interpolation = value.values, value.interpolation
-    if isinstance(value, Variable):
-        raise TypeError(
-            f"inputs: {name!r} is a PyTensor variable; inputs are data known when the model is "
-            "built, such as an xarray.DataArray"
-        )
+    role = f"inputs[{name!r}]"
     if not isinstance(value, xr.DataArray):
-        array = as_float(f"inputs[{name!r}]", value)
+        array = as_float(role, value)
         dims = (*frame.batch_dims, frame.time_dim)
         if array.ndim == 0:  # the same at all times
-            array = np.broadcast_to(array, frame.times.shape[-1:])
+            array = np.broadcast_to(array, times.shape[-1:])
         if array.ndim not in (1, len(dims)):
             raise ValueError(
                 f"inputs: {name!r} has shape {array.shape}; give a number, (time,), one axis for "
                 f"each of {dims}, or an xr.DataArray with named dims"
             )
         value = xr.DataArray(array, dims=dims[-array.ndim :])
-    knot_dim, times = _knots(name, value, frame)
-    coords = {dim: frame.coords.get(dim) for dim in frame.batch_dims}
-    value = aligned(f"inputs[{name!r}]", value, {k: v for k, v in coords.items() if v is not None})
+    knot_dim, knots = _knots(name, value, frame, times)
+    value = aligned(role, value, frame.batch_coords())
     own = [dim for dim in value.dims if dim not in (*frame.batch_dims, knot_dim)]
-    _check_lengths(f"inputs[{name!r}]", value, frame)
-    values = _with_batch(value, frame, (knot_dim, *own))
-    values = as_float(f"inputs[{name!r}]", values)
+    frame.require_lengths(role, value.sizes)
+    values = as_float(role, frame.batch_first(value, (knot_dim, *own)))
     if np.isinf(values).any():
         raise ValueError(f"inputs: {name!r} has an infinite value")
-    if times is None and values.shape[len(frame.batch_dims)] != frame.times.shape[-1]:
+    if knots is None and values.shape[frame.rank] != times.shape[-1]:
         raise ValueError(
-            f"inputs: {name!r} has {values.shape[len(frame.batch_dims)]} values along "
-            f"{knot_dim!r}, but there are {frame.times.shape[-1]} times"
+            f"inputs: {name!r} has {values.shape[frame.rank]} values along "
+            f"{knot_dim!r}, but there are {times.shape[-1]} times"
         )
-    return InputTable(values, times, interpolation, len(own))
+    return InputKind(name, interpolation, knots is not None), Signal(values, knots)
 
 
-def _knots(name: str, value: xr.DataArray, frame: Frame) -> tuple[str, np.ndarray | None]:
+def _knots(
+    name: str, value: xr.DataArray, frame: Frame, visits: np.ndarray
+) -> tuple[str, np.ndarray | None]:
     """Dim along which an input varies in time, and its times unless they are the visits'."""
     candidates = [dim for dim in map(str, value.dims) if dim not in frame.batch_dims]
     own_time = [
@@ -146,8 +122,8 @@ def _knots(name: str, value: xr.DataArray, frame: Frame) -> tuple[str, np.ndarra
         coord = own_time[0].reset_coords(drop=True)
         dim = next(d for d in map(str, coord.dims) if d not in frame.batch_dims)
         numbers, _ = as_numbers(f"inputs[{name!r}] times", coord.values, frame.unit, frame.origin)
-        times = _with_batch(coord.copy(data=numbers), frame, (dim,))
-        same = dim == frame.time_dim and _equal(times, frame.times)
+        times = frame.batch_first(coord.copy(data=numbers), (dim,))
+        same = dim == frame.time_dim and _equal(times, visits)
         if not same and (np.diff(np.where(np.isnan(times), np.inf, times)) < 0).any():
             raise ValueError(f"inputs: the times of {name!r} are not ascending; sort them")
         return dim, None if same else times
@@ -159,8 +135,14 @@ def _knots(name: str, value: xr.DataArray, frame: Frame) -> tuple[str, np.ndarra
     )
 
 
-def event_table(events: Any, frame: Frame, system: BoundSystem) -> dict[str, np.ndarray]:
-    """Arrays of a schedule from the event variables of a panel."""
+def read_doses(events: Any, frame: Frame, system: BoundSystem) -> Doses | None:
+    """Doses from the event variables of a panel; None without events."""
+    if events is None:
+        return None
+    if system.step is not None:
+        raise ValueError(
+            "events: a DiscreteTime system has none; let an input enter its transition"
+        )
     if not isinstance(events, xr.Dataset):
         raise TypeError(
             f"events: expected an xarray.Dataset with event_time and event_amount, as pds.panel "
@@ -169,15 +151,14 @@ def event_table(events: Any, frame: Frame, system: BoundSystem) -> dict[str, np.
     for required in ("event_time", "event_amount"):
         if required not in events:
             raise ValueError(f"events: the Dataset has no variable {required!r}")
-    coords = {d: frame.coords[d] for d in frame.batch_dims if frame.coords.get(d) is not None}
 
     def read(name: str, default: float) -> np.ndarray:
         if name not in events:
-            return np.full((1,) * len(frame.batch_dims) + (1,), default)
-        array = aligned(name, events[name].reset_coords(drop=True), coords)
-        _check_lengths(name, array, frame)
+            return _everywhere(frame, default)
+        array = aligned(name, events[name].reset_coords(drop=True), frame.batch_coords())
+        frame.require_lengths(name, array.sizes)
         (dim,) = [d for d in map(str, array.dims) if d not in frame.batch_dims]
-        return _with_batch(array, frame, (dim,))
+        return frame.batch_first(array, (dim,))
 
     raw = read("event_time", np.nan)
     times, _ = as_numbers("event_time", raw, frame.unit, frame.origin)
@@ -186,7 +167,7 @@ def event_table(events: Any, frame: Frame, system: BoundSystem) -> dict[str, np.
     if "event_duration" not in events and "event_rate" in events:
         rates = as_float("event_rate", read("event_rate", 0.0))
         durations = np.where(rates > 0, amounts / np.where(rates > 0, rates, 1.0), 0.0)
-    targets = _targets(events, read, system)
+    targets = _targets(events, read, frame, system)
     shape = np.broadcast_shapes(times.shape, amounts.shape, durations.shape, targets.shape)
     times, amounts, durations, targets = (
         np.broadcast_to(a, shape) for a in (times, amounts, durations, targets)
@@ -199,30 +180,29 @@ def event_table(events: Any, frame: Frame, system: BoundSystem) -> dict[str, np.
         where = np.argwhere(bad)
         if len(where):
             here = tuple(where[0])
-            labels = [frame.coords.get(d) for d in frame.batch_dims]
             raise ValueError(
                 f"events: the {what} of the event at time {times[here]:g} for "
-                f"{place(here[:-1], labels, frame.batch_dims)} is not a number"
+                f"{frame.who(here[:-1])} is not a number"
             )
-    if system.source.events is not None and callable(system.source.events):
+    if system.dosing.has_own_jump:
         if (durations[there] > 0).any() and "event_state" not in events:
             raise ValueError(
                 "events: an infusion needs to know its state; a jump function does not say. Add "
                 "event_state to the table"
             )
-    return {
-        "event_times": times,
-        "amounts": amounts,
-        "durations": np.where(there, durations, 0.0),
-        "targets": targets,
-    }
+    durations = np.where(there, durations, 0.0)
+    return Doses(times, amounts, targets, durations if (durations > 0).any() else None)
 
 
-def _targets(events: xr.Dataset, read: Any, system: BoundSystem) -> np.ndarray:
+def _everywhere(frame: Frame, value: float) -> np.ndarray:
+    return np.full((1,) * frame.rank + (1,), value)
+
+
+def _targets(events: xr.Dataset, read: Any, frame: Frame, system: BoundSystem) -> np.ndarray:
     """Index of the state each event enters: by the system, else the table, else the only one."""
     n = system.n_states
-    if system.dose_state is not None:
-        return read("no such variable", float(system.dose_state)).astype(int)
+    if system.dosing.state is not None:
+        return _everywhere(frame, float(system.dosing.state)).astype(int)
     if "event_state" in events:
         raw = read("event_state", 1.0)
         if raw.dtype.kind in "OU":
@@ -241,40 +221,37 @@ def _targets(events: xr.Dataset, read: Any, system: BoundSystem) -> np.ndarray:
                 f"events: event_state {bad[0]:g}; states are numbered 1 to {n} ({system.states})"
             )
         return np.where(np.isfinite(numbers), numbers - 1, 0).astype(int)
-    if n > 1 and system._jump is None:
+    if n > 1 and not system.dosing.has_own_jump:
         raise ValueError(
             f"events: which of the states {system.states} do doses enter? Say so in the system, "
             f"events={system.states[0]!r} or events=pds.Dose({system.states[0]!r}), or give "
             "event_state in the table"
         )
-    return read("no such variable", 0.0).astype(int)
+    return _everywhere(frame, 0.0).astype(int)
 
 
 def check_schedule(
-    schedule: Schedule,
-    times: np.ndarray,
-    t0: np.ndarray,
-    frame: Frame,
-    system: BoundSystem,
-    midway: bool = False,
+    design: Design, operands: Operands, frame: Frame, midway: bool = False
 ) -> np.ndarray:
     """Raise for events before ``t0`` and inputs unknown where needed; returns the gaps.
 
     Starting `midway`, infusions may have begun before.
     """
-    labels = [frame.coords.get(d) for d in frame.batch_dims]
-    if schedule.event_times is not None and not midway:
-        early = np.argwhere(schedule.event_times < np.asarray(t0)[..., None])
+    system, doses, t0 = design.system, operands.doses, np.asarray(operands.t0)
+    if doses is not None and not midway:
+        early = np.argwhere(doses.times < t0[..., None])
         if len(early):
             here = tuple(early[0])
-            start = np.broadcast_to(t0, schedule.event_times.shape[:-1])[here[:-1]]
+            start = np.broadcast_to(t0, doses.times.shape[:-1])[here[:-1]]
             raise ValueError(
-                f"events: {place(here[:-1], labels, frame.batch_dims)} has an event at "
-                f"{schedule.event_times[here]:g}, before t0 = {start:g}"
+                f"events: {frame.who(here[:-1])} has an event at "
+                f"{doses.times[here]:g}, before t0 = {start:g}"
             )
-    grid = build_grid(times, t0, Exact(), schedule, system.n_states)
-    assert grid.rows is not None
-    for name in schedule.inputs:
+    grid = prepare_grid(design, operands)
+    if grid.rows is None or grid.marks is None:
+        return np.asarray(grid.gaps)
+    for kind in design.inputs:
+        name = kind.name
         for what, values, needed in (
             ("over the gap before", grid.rows.gap_inputs[name], system.drives(name)),
             ("at", grid.rows.row_inputs[name], system.is_observed_through(name)),
@@ -282,17 +259,16 @@ def check_schedule(
             own = tuple(range(grid.gaps.ndim, values.ndim))
             unknown = np.isnan(values).any(axis=own)
             if what == "at":
-                unknown = unknown & grid.is_visit
+                unknown = unknown & grid.marks.is_visit
             where = np.argwhere(unknown)
             if needed and len(where):
                 here = tuple(where[0])
-                who = place(here[:-1], labels, frame.batch_dims)
                 at = np.broadcast_to(grid.times, unknown.shape)[here]
                 raise ValueError(
-                    f"inputs: {name!r} is missing for {who} {what} time {at:g}; fill "
-                    "it (the last value, an interpolation), or drop the visit"
+                    f"inputs: {name!r} is missing for {frame.who(here[:-1])} {what} time {at:g}; "
+                    "fill it (the last value, an interpolation), or drop the visit"
                 )
-    return cast(np.ndarray, grid.gaps)
+    return np.asarray(grid.gaps)
 
 
 def _equal(a: np.ndarray, b: np.ndarray) -> bool:
@@ -301,20 +277,3 @@ def _equal(a: np.ndarray, b: np.ndarray) -> bool:
         return False
     both = np.broadcast_arrays(a, b)
     return np.array_equal(both[0], both[1], equal_nan=True)
-
-
-def _with_batch(array: xr.DataArray, frame: Frame, rest: Sequence[str]) -> np.ndarray:
-    """Array with one axis a batch dim (length one where it lacks it), then the rest."""
-    there = [dim for dim in frame.batch_dims if dim in array.dims]
-    ordered = array.transpose(*there, *rest).values
-    shape = iter(ordered.shape)
-    lead = [next(shape) if dim in there else 1 for dim in frame.batch_dims]
-    return ordered.reshape(*lead, *shape)
-
-
-def _check_lengths(role: str, array: xr.DataArray, frame: Frame) -> None:
-    for dim in frame.batch_dims:
-        if dim in array.dims and array.sizes[dim] != frame.lengths[dim]:
-            raise ValueError(
-                f"{role}: {array.sizes[dim]} along {dim!r}, which has length {frame.lengths[dim]}"
-            )

@@ -1,0 +1,172 @@
+"""A trajectory variable of a model: what is computed, where its values fit, what they are now."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pymc as pm
+from pymc.model.fgraph import clone_model
+from pytensor.graph.basic import Variable
+
+from pymc_dynsys.bridge.data import constant, current_value
+from pymc_dynsys.bridge.dims import labels_of
+from pymc_dynsys.bridge.random_variable import TrajectoryRV
+from pymc_dynsys.discretization import Design, Operands
+from pymc_dynsys.discretization.operands import Role
+from pymc_dynsys.likelihoods.program import Program
+from pymc_dynsys.reading.frame import Frame
+from pymc_dynsys.simulation.paths import Simulator
+from pymc_dynsys.systems.bound import BoundSystem
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """A trajectory of a model, with the current values of its data.
+
+    Attributes
+    ----------
+    name : str
+        Name of the variable.
+    program : Program
+        System, arrays and likelihood.
+    simulator : Discretization or ODESolve
+        What draws paths.
+    frame : Frame
+        Dims, labels, unit.
+    variables : tuple of Variable
+        PyTensor expressions of all arrays but the data, in the order of the design's slots.
+    operands : Operands
+        Current values of what is known, in numpy, with all batch axes; None for what depends on
+        random variables.
+    """
+
+    name: str
+    program: Program
+    simulator: Simulator
+    frame: Frame
+    variables: tuple[Variable, ...]
+    operands: Operands
+
+    @property
+    def system(self) -> BoundSystem:
+        """The dynamics of one trajectory."""
+        return self.program.system
+
+    @property
+    def design(self) -> Design:
+        """System and arrays."""
+        return self.program.design
+
+    @property
+    def y(self) -> np.ndarray:
+        """The data, ``(*batch, time[, component])``."""
+        return np.asarray(self.operands.y)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the data: batch, time and perhaps component."""
+        observation = self.system.observation
+        own = () if observation.scalar else (observation.n_components,)
+        return (*self.frame.batch, np.shape(self.operands.times)[-1], *own)
+
+    @property
+    def seen(self) -> np.ndarray:
+        """Whether anything was observed at each visit, ``(*batch, time)``."""
+        there = ~np.isnan(self.y)
+        return there if self.system.observation.scalar else there.any(-1)
+
+
+def find_trajectory(model: pm.Model, var_name: str | None = None) -> Study:
+    """The trajectory of a model, the one called `var_name` if there are several."""
+    if not isinstance(model, pm.Model):
+        raise TypeError(f"model: expected a pm.Model, got {type(model).__name__}")
+    found = {
+        str(rv.name): rv
+        for rv in model.basic_RVs
+        if rv.owner is not None and isinstance(rv.owner.op, TrajectoryRV)
+    }
+    if not found:
+        raise ValueError("model: there is no Trajectory in it")
+    if var_name is None:
+        if len(found) > 1:
+            raise ValueError(f"var_name: the model has several trajectories, {', '.join(found)}")
+        var_name = next(iter(found))
+    if var_name not in found:
+        raise ValueError(f"var_name: no trajectory {var_name!r}; there is {', '.join(found)}")
+    rv = found[var_name]
+    op: TrajectoryRV = rv.owner.op
+    spec, design = op.spec, op.spec.program.design
+    variables = tuple(op.dist_params(rv.owner))
+    y = current_value(model.rvs_to_values[rv])
+    if y is None:
+        raise ValueError(
+            f"{var_name}: it is not observed, so there are no data to condition on; use "
+            "pm.observe(model, {...}) or pds.simulate"
+        )
+    scalar = spec.system.observation.scalar
+    dims, labels = _dims(model, var_name, y, 1 if scalar else 2)
+    if "state" in dims:
+        raise ValueError(
+            f"{var_name}: it has a dim 'state', which in results is that of the latent states; "
+            "rename it"
+        )
+    rank = len(dims) - (1 if scalar else 2)
+    frame = Frame(
+        batch_dims=dims[:rank],
+        time_dim=dims[rank],
+        component_dim=None if scalar else dims[-1],
+        lengths=dict(zip(dims[:rank], y.shape, strict=False)),
+        labels=labels,
+        unit=spec.unit,
+        origin=spec.origin,
+    )
+    values = [np.asarray(y, float)]
+    values += [
+        _value(slot.name, slot.role is Role.TIME, variable, rank + len(slot.core))
+        for slot, variable in zip(design.slots[1:], variables, strict=True)
+    ]
+    program = replace(spec.program, complete=not np.isnan(values[0]).any())
+    operands = design.pack(values)
+    return Study(var_name, program, spec.simulator, frame, variables, operands)
+
+
+def _value(name: str, required: bool, variable: Variable, ndim: int) -> Any:
+    """Current value with all batch axes; None if it depends on random variables."""
+    value = current_value(variable)
+    if value is None:
+        if required:
+            raise ValueError(f"{name}: not known, since random variables of the model enter")
+        return None
+    value = np.asarray(value)
+    return value.reshape((1,) * (ndim - value.ndim) + value.shape)
+
+
+def _dims(
+    model: pm.Model, name: str, y: np.ndarray, n_own: int
+) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+    named = model.named_vars_to_dims.get(name)
+    if named is None:
+        batch = [f"{name}_dim_{i}" for i in range(y.ndim - n_own)]
+        dims = (*batch, "time", "component")[: y.ndim]
+        return tuple(dims), {d: np.arange(n) for d, n in zip(dims, y.shape, strict=True)}
+    dims = tuple(map(str, named))
+    labels = labels_of(model, dims)
+    return dims, dict(zip(dims, map(_plain, labels), strict=True))
+
+
+def _plain(labels: Any) -> np.ndarray:
+    """Labels with the dtype of what they are."""
+    return np.asarray(list(labels))
+
+
+def with_data(model: pm.Model, name: str, y: np.ndarray) -> pm.Model:
+    """A copy of the model that observes other values of one variable."""
+    copy = clone_model(model)
+    rv = copy[name]
+    old = copy.rvs_to_values[rv]
+    new = constant(y)
+    new.name = old.name
+    copy.rvs_to_values[rv] = new
+    copy.values_to_rvs.pop(old)
+    copy.values_to_rvs[new] = rv
+    return copy
