@@ -1,6 +1,6 @@
 """Simulation outside a PyMC model, with labelled states and observations."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,8 @@ from pymc_dynsys.simulation.paths import (
     simulate_paths,
 )
 from pymc_dynsys.systems.bind import bind_system
-from pymc_dynsys.systems.linear_gaussian import as_system
+from pymc_dynsys.systems.bound import System
+from pymc_dynsys.systems.linear_gaussian import LinearGaussian, as_system
 
 
 def simulate(
