@@ -28,7 +28,7 @@ OPTIMIZED = (
     "tests/sampling",
     "tests/simulation",
     "tests/bridge/test_samplers.py",
-    "tests/filters/test_execution.py",
+    "tests/likelihoods/test_execution.py",
 )
 
 

@@ -8,7 +8,7 @@ from jaxtyping import install_import_hook
 
 from tests import typechecking
 
-CHECKED = ("pymc_dynsys.linalg", "pymc_dynsys.discretization", "pymc_dynsys.filters")
+CHECKED = ("pymc_dynsys.linalg", "pymc_dynsys.discretization", "pymc_dynsys.likelihoods")
 
 with install_import_hook(CHECKED, f"{typechecking.__name__}.check_functions"):
     import pymc_dynsys  # noqa: F401

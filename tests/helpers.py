@@ -1,24 +1,76 @@
 """What many tests need: run a filter by name of its arguments, and differentiate by differences."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pymc_dynsys.discretization import Discretization, Exact, build_grid
-from pymc_dynsys.filters.base import Data, Likelihood
-from pymc_dynsys.filters.batch import Program, log_likelihood
-from pymc_dynsys.filters.ekf import filter_extended
-from pymc_dynsys.filters.gaussian import Visit
-from pymc_dynsys.filters.kalman import filter_linear
-from pymc_dynsys.systems import bind_system
+import pymc_dynsys as pds
+from pymc_dynsys.discretization import Design, Discretization, Operands, TimeGrid, build_grid
+from pymc_dynsys.inference.draws import answer
+from pymc_dynsys.inference.states import AskMoments, AskStates
+from pymc_dynsys.likelihoods import gradient
+from pymc_dynsys.likelihoods.base import Data, Likelihood, Problem
+from pymc_dynsys.likelihoods.gaussian import forward
+from pymc_dynsys.likelihoods.program import Program, ask_pointwise, map_run
+from pymc_dynsys.systems import BoundSystem, bind_system
 
 
 def as_arrays(params: Mapping[str, Any]) -> dict[str, jax.Array]:
     """Parameters as float64 JAX arrays."""
     return {name: jnp.asarray(value, float) for name, value in params.items()}
+
+
+def program_of(
+    system: BoundSystem, likelihood: Likelihood, complete: bool, **options: Any
+) -> Program:
+    """A program without events and inputs."""
+    return Program(Design(system), likelihood, complete, **options)
+
+
+def prepare(program: Program, times: Any, t0: Any) -> TimeGrid:
+    """Grid of a program for times and starts."""
+    return program.prepare(Operands(None, np.asarray(times), np.asarray(t0), None, {}, {}))
+
+
+def operands_of(y: Any, params: Mapping[str, Any], grid: TimeGrid) -> Operands:
+    """Data and parameters; the times are those of the grid."""
+    return Operands(jnp.asarray(y), grid.times, np.asarray(np.nan), None, {}, dict(params))
+
+
+def log_likelihood(program: Program, y: Any, params: Any, grid: TimeGrid) -> jax.Array:
+    """Log-likelihood of each trajectory."""
+    return gradient.log_likelihood(program, operands_of(y, params, grid), grid)
+
+
+@partial(jax.jit, static_argnums=0)
+def compiled_log_likelihood(program: Program, y: Any, params: Any, grid: TimeGrid) -> jax.Array:
+    """:func:`log_likelihood`, compiled."""
+    return log_likelihood(program, y, params, grid)
+
+
+def visit_log_likelihoods(
+    program: Program, y: Any, params: Any, grid: TimeGrid, noise: Any
+) -> jax.Array:
+    """Log-density of each visit given the earlier ones."""
+    return map_run(program, ask_pointwise, operands_of(y, params, grid), grid, noise)
+
+
+def state_moments(
+    program: Program, given: Any, y: Any, params: Any, grid: TimeGrid, noise: Any
+) -> Any:
+    """Means and covariances of states."""
+    return answer(program, AskMoments(given), operands_of(y, params, grid), grid, noise, None)
+
+
+def state_draws(
+    program: Program, given: Any, keys: Any, y: Any, params: Any, grid: TimeGrid, noise: Any
+) -> Any:
+    """One path of states a trajectory."""
+    return answer(program, AskStates(given), operands_of(y, params, grid), grid, noise, keys)
 
 
 def likelihood_function(
@@ -33,9 +85,9 @@ def likelihood_function(
     """Compiled log-likelihood of each trajectory; `shapes` of params are one trajectory's."""
     y = np.asarray(y, float)
     complete = not np.isnan(y).any() if complete is None else complete
-    program = Program(bind_system(system, shapes), likelihood, complete)
-    grid = program.prepare(times, t0)
-    return jax.jit(lambda params: log_likelihood(program, jnp.asarray(y), params, grid))
+    program = program_of(bind_system(system, shapes), likelihood, complete)
+    grid = prepare(program, times, t0)
+    return jax.jit(lambda params: log_likelihood(program, y, params, grid))
 
 
 def total_and_gradient(function: Callable[[Any], jax.Array]) -> Callable[[Any], Any]:
@@ -61,18 +113,22 @@ def run_filter(
     *,
     extended: Discretization | None = None,
     t0: Any = np.nan,
-) -> Visit:
+) -> forward.Visit:
     """Visits of one trajectory through the Kalman filter, or the EKF with a discretization."""
     params = as_arrays(params)
     bound = bind_system(system, {name: value.shape for name, value in params.items()})
     y = np.asarray(y, float)
-    y = y[:, None] if bound.n_observed is None else y
+    y = y[:, None] if bound.observation.scalar else y
     seen = ~np.isnan(y)
     data = Data(jnp.where(seen, y, 0.0), None if seen.all() else jnp.asarray(seen))
-    scheme = Exact() if extended is None else extended
-    grid = build_grid(times, t0, scheme)
-    run = filter_linear if extended is None else filter_extended
-    return jax.jit(lambda params: run(bound, scheme, params, data, grid))(params)
+    likelihood = pds.Kalman(pds.Exact()) if extended is None else pds.EKF(extended)
+    grid = build_grid(times, t0, likelihood.discretization)
+
+    def run(params: Any) -> forward.Visit:
+        problem = Problem(params, data, grid)
+        return forward.run_filter(likelihood.linear_model(bound, problem), bound, problem)
+
+    return jax.jit(run)(params)
 
 
 def finite_differences(

@@ -93,7 +93,7 @@ class OperandDraws:
         batch = value.shape[varies : value.ndim - n_own]
         missing = (1,) * (self.study.frame.rank - len(batch))
         own = value.shape[value.ndim - n_own :]
-        return value.reshape(n_draws if varies else 1, *missing, *batch, *own)
+        return value.reshape((n_draws if varies else 1, *missing, *batch, *own))
 
 
 def _depends_on_data(variable: Variable, model: pm.Model) -> bool:

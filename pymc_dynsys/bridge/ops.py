@@ -1,8 +1,8 @@
 """PyTensor Ops around the compiled likelihood.
 
 Their inputs are the arrays of a design, in the order of its slots. Times become a grid of gaps
-outside the compiled code, where they are known; the rest is one jitted JAX function. A gradient is a
-:class:`Pullback`, which also returns the value: a rewrite lets a function that asks for both
+outside the compiled code, where they are known; the rest is one jitted JAX function. A gradient
+is a :class:`Pullback`, which also returns the value: a rewrite lets a function that asks for both
 run the filter once.
 """
 

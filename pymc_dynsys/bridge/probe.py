@@ -140,8 +140,8 @@ def _require_semidefinite(study: Study, found: dict[str, Any]) -> None:
             singular = np.argwhere(finite & (lowest <= 1e-13 * scale) & (lowest > -1e-10 * scale))
             if len(singular):
                 raise ValueError(
-                    f"{study.name}: the noise covariance of observation() is singular at the model's "
-                    f"initial point{_at(study, tuple(singular[0]))}; write the distribution as "
+                    f"{study.name}: the noise covariance of observation() is singular at the "
+                    f"model's initial point{_at(study, tuple(singular[0]))}; write the distribution as "
                     "pds.Gaussian(mean, cov), or give linear_gaussian an R of numbers"
                 )
         bad = np.argwhere((lowest < -1e-10 * np.maximum(scale, 1e-300)) | ~finite)
@@ -153,8 +153,8 @@ def _require_semidefinite(study: Study, found: dict[str, Any]) -> None:
                 else "not finite; a negative scale or an indefinite matrix gives this"
             )
             raise ValueError(
-                f"{study.name}: {role}() has a {what} that is not positive semi-definite at the model's "
-                f"initial point{_at(study, here)} ({detail})"
+                f"{study.name}: {role}() has a {what} that is not positive semi-definite at the "
+                f"model's initial point{_at(study, here)} ({detail})"
             )
 
 
@@ -170,8 +170,8 @@ def _require_symmetric(
     bad = np.argwhere(off > 1e-8 * scale)
     if len(bad):
         raise ValueError(
-            f"{study.name}: {role}() has a {what} that is not symmetric at the model's initial point"
-            f"{_at(study, tuple(bad[0]))}"
+            f"{study.name}: {role}() has a {what} that is not symmetric at the model's initial "
+            f"point{_at(study, tuple(bad[0]))}"
         )
 
 
@@ -201,8 +201,8 @@ def _warn_not_finite(study: Study, found: dict[str, Any], params: dict[str, np.n
         bad = _first_bad(np.asarray(part), rank)
         if bad is not None:
             warnings.warn(
-                f"{study.name}: {role}() is finite, but its gradient with respect to {parameter} is not, "
-                f"at the model's initial point{_at(study, bad)}; sqrt(0), 0**0.5 and norm(0) do "
+                f"{study.name}: {role}() is finite, but its gradient with respect to {parameter} is "
+                f"not, at the model's initial point{_at(study, bad)}; sqrt(0), 0**0.5 and norm(0) do "
                 "this. Guard the argument with jnp.where inside and outside the function",
                 UserWarning,
                 stacklevel=4,
@@ -232,8 +232,8 @@ def _warn_unstable(study: Study, jacobian: np.ndarray) -> None:
             allowed = np.broadcast_to(limit, np.broadcast_shapes(limit.shape, step.shape))[here]
             taken = np.broadcast_to(step, np.broadcast_shapes(limit.shape, step.shape))[here]
             warnings.warn(
-                f"{study.name}: Euler steps of {taken:.3g} in the {role} are unstable{_at(study, here)} "
-                f"at the model's initial point, where steps must be below {allowed:.3g}; use "
+                f"{study.name}: Euler steps of {taken:.3g} in the {role} are unstable"
+                f"{_at(study, here)} at the model's initial point, where steps must be below {allowed:.3g}; use "
                 f"EulerMaruyama(dt={allowed / 4:.2g}) or LocalLinearization()",
                 UserWarning,
                 stacklevel=4,

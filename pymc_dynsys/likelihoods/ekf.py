@@ -7,7 +7,7 @@ Filtering and Smoothing*, algorithm 5.4 (first order); Jazwinski (1970), theorem
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,7 @@ MANY = 1000
 """Members of the ensemble that other approximations are compared with."""
 
 
+@runtime_checkable
 class Advance(Protocol):
     """Carries a belief over one step of length `h` from time `t`."""
 

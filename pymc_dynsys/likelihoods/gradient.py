@@ -148,8 +148,3 @@ def _sum_to(array: Array, shape: tuple[int, ...]) -> Array:
 
 _guarded.defvjp(_forward, _backward, symbolic_zeros=True)
 
-
-@partial(jax.jit, static_argnums=0)
-def compiled_log_likelihood(program: Program, operands: Operands, grid: TimeGrid) -> Array:
-    """:func:`log_likelihood`, compiled once per program and shapes."""
-    return log_likelihood(program, operands, grid)

@@ -8,7 +8,7 @@ whole covariance recursions) is computed once.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -73,6 +73,7 @@ class Program:
         return 1 if self.system.observation.scalar else 2
 
 
+@runtime_checkable
 class Ask(Protocol[Tree]):
     """A question to the run of one trajectory.
 

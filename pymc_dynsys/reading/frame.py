@@ -76,7 +76,7 @@ class Frame:
         ordered = array.transpose(*there, *rest).values
         shape = iter(ordered.shape)
         lead = [next(shape) if dim in there else 1 for dim in self.batch_dims]
-        return ordered.reshape(*lead, *shape)
+        return ordered.reshape((*lead, *shape))
 
     def require_lengths(self, role: str, sizes: Mapping[Any, int]) -> None:
         """Raise for an array whose length along a batch dim is not that of the trajectories."""

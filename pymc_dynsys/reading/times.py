@@ -64,7 +64,7 @@ def as_times(
     numbers = numbers.transpose([dims.index(dim) for dim in frame_order])
     lead = [numbers.shape[frame_order.index(dim)] if dim in dims else 1 for dim in batch_dims]
     tail = numbers.shape[len(numbers.shape) - core :] if core else ()
-    return numbers.reshape(*lead, *tail), time_dim or "", origin
+    return numbers.reshape((*lead, *tail)), time_dim or "", origin
 
 
 def _dims_of(role: str, ndim: int, full: tuple[str, ...], core: int) -> tuple[str, ...]:

@@ -11,9 +11,10 @@ import numpy as np
 import pymc as pm
 import pytensor
 
-from pymc_dynsys.filters.base import Likelihood
-from pymc_dynsys.filters.batch import Program, visit_log_likelihoods
+from pymc_dynsys.likelihoods.base import Likelihood
+from pymc_dynsys.likelihoods.program import Program
 from pymc_dynsys.systems import bind_system
+from tests.helpers import prepare, program_of, visit_log_likelihoods
 
 
 @dataclass(frozen=True)
@@ -92,12 +93,11 @@ def loop(
     lengths = tuple(batch.values())
     origin = dict.fromkeys(batch, 0)
     shapes = {name: param.of(origin).shape for name, param in params.items()}
-    program = Program(bind_system(system, shapes), likelihood, not np.isnan(y).any())
+    program = program_of(bind_system(system, shapes), likelihood, not np.isnan(y).any())
     times = np.broadcast_to(times, (*lengths, np.shape(times)[-1]))
     starts = np.broadcast_to(np.asarray(t0, float), lengths)
-    whole = program.prepare(times, starts)
-    ones = {name: jnp.zeros(shape) for name, shape in shapes.items()}
-    constants = likelihood.constants(program.system, ones, lengths, whole)
+    whole = prepare(program, times, starts)
+    constants = likelihood.draw_noise(program.system, lengths, whole)
     values = np.empty(lengths)
     gradient = {name: np.zeros(param.values.shape) for name, param in params.items()}
     for index in np.ndindex(lengths):
@@ -106,7 +106,7 @@ def loop(
         # A trajectory alone has no padding. With as many steps as the whole panel has, an
         # ensemble finds its own noise again.
         n = max(np.flatnonzero(np.isfinite(times[index])).max(initial=0) + 1, 1)
-        alone = program.prepare(times[index][:n], starts[index])
+        alone = prepare(program, times[index][:n], starts[index])
         grid = replace(alone, max_steps=whole.max_steps, uneven=whole.uneven)
         noise = jax.tree.map(lambda leaf, i=(slice(n), *index): leaf[i], constants)
         values[index], slopes = _single(program, own, y[index][:n], grid, noise)

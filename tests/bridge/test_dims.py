@@ -18,7 +18,7 @@ import xarray as xr
 from numpyro import distributions as dist
 
 import pymc_dynsys as pds
-from pymc_dynsys.filters.ensemble_noise import draw_noise
+from pymc_dynsys.likelihoods.ensemble.noise import draw_noise
 from tests import dense
 from tests.bridge.evaluate import Param, assert_same, evaluate, loop
 

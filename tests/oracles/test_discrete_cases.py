@@ -11,10 +11,17 @@ import xarray as xr
 from numpyro import distributions as dist
 
 import pymc_dynsys as pds
-from pymc_dynsys.filters.batch import Program, visit_log_likelihoods
-from pymc_dynsys.smoothers import state_draws, state_moments
 from pymc_dynsys.systems import bind_system
-from tests.helpers import as_arrays, likelihood_function, total_and_gradient
+from tests.helpers import (
+    as_arrays,
+    likelihood_function,
+    prepare,
+    program_of,
+    state_draws,
+    state_moments,
+    total_and_gradient,
+    visit_log_likelihoods,
+)
 from tests.oracles.cases import load
 
 MOMENTS = {"rtol": 1e-7, "atol": 1e-9}
@@ -91,9 +98,9 @@ APPROXIMATE = {
 def program(oracle: SimpleNamespace) -> tuple[Program, object, object]:
     params = as_arrays(oracle.params)
     bound = bind_system(oracle.system, {name: value.shape for name, value in params.items()})
-    built = Program(bound, oracle.likelihood, complete=True)
+    built = program_of(bound, oracle.likelihood, complete=True)
     step = bound.step or 1.0
-    return built, params, built.prepare(step * np.arange(len(oracle.case.y)), np.nan)
+    return built, params, prepare(built, step * np.arange(len(oracle.case.y)), np.nan)
 
 
 @pytest.fixture(scope="module", params=EXACT)

@@ -10,10 +10,17 @@ import pytest
 from numpyro import distributions as dist
 
 import pymc_dynsys as pds
-from pymc_dynsys.filters.batch import Program
-from pymc_dynsys.smoothers import state_draws, state_moments
 from pymc_dynsys.systems import bind_system
-from tests.helpers import as_arrays, likelihood_function, run_filter, total_and_gradient
+from tests.helpers import (
+    as_arrays,
+    likelihood_function,
+    prepare,
+    program_of,
+    run_filter,
+    state_draws,
+    state_moments,
+    total_and_gradient,
+)
 from tests.oracles.cases import load
 
 
@@ -153,8 +160,8 @@ def test_likelihood_and_gradient_in_a_model():
 def smoother_inputs(oracle, likelihood, times, y):
     """What the smoothers take: program, data, parameters, grid, constants."""
     system = bind_system(oracle.system, dict.fromkeys(oracle.params, ()))
-    program = Program(system, likelihood, not np.isnan(y).any())
-    return program, y, as_arrays(oracle.params), program.prepare(times, np.nan), None
+    program = program_of(system, likelihood, not np.isnan(y).any())
+    return program, y, as_arrays(oracle.params), prepare(program, times, np.nan), None
 
 
 EXACT = {"Kalman": pds.Kalman(), "EKF": pds.EKF(pds.LocalLinearization())}

@@ -9,7 +9,7 @@ decorrelated first (``reduce.py``). The covariance update is Joseph's product fo
 Joseph 1968), which stays semi-definite with tiny R and singular P.
 """
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -59,6 +59,7 @@ class Datum(NamedTuple):
     log_density: Float[Array, ""]
 
 
+@runtime_checkable
 class Cross(Protocol):
     """Carries a belief over the gap whose entry it is given."""
 

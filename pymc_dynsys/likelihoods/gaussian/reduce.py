@@ -20,7 +20,7 @@ stands in for it, and for missing components, so that no mask is left. At column
 each other exactly, the value is right and the derivative only along changes that keep them so.
 """
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -53,6 +53,7 @@ class Sensor(NamedTuple):
     R: Array
 
 
+@runtime_checkable
 class Sense(Protocol):
     """Gives the sensor at a row, linearized about a mean and covariance where it must be."""
 

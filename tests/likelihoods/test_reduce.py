@@ -9,10 +9,10 @@ import pytest
 from numpyro import distributions as dist
 
 import pymc_dynsys as pds
-from pymc_dynsys.filters import reduce
-from pymc_dynsys.filters.batch import Program, log_likelihood
+from pymc_dynsys.likelihoods.gaussian import reduce
 from pymc_dynsys.systems import bind_system
 from pymc_dynsys.systems.gaussian import LOG_2PI
+from tests.helpers import log_likelihood, prepare, program_of
 
 projected = jax.jit(reduce.projected)
 
@@ -116,8 +116,8 @@ def test_value_and_gradient_are_those_of_the_data_as_they_are(law, missing):
     for observation, is_definite in zip(LAWS[law], (True, False), strict=True):
         bound = bind_system(system(observation), {"phi": (), "s": ()})
         assert bound.structure.definite_noise == is_definite
-        built = Program(bound, pds.Kalman(), complete=not missing)
-        grid = built.prepare(times, np.nan)
+        built = program_of(bound, pds.Kalman(), complete=not missing)
+        grid = prepare(built, times, np.nan)
         function = jax.jit(
             jax.value_and_grad(lambda p, b=built, g=grid: log_likelihood(b, y, p, g))
         )
@@ -131,8 +131,8 @@ def test_value_and_gradient_are_those_of_the_data_as_they_are(law, missing):
 def test_a_nonlinear_observation_is_left_alone():
     observation = lambda x, s: dist.Normal(jnp.sin(H @ x), s).to_event(1)  # noqa: E731
     bound = bind_system(system(observation), {"phi": (), "s": ()})
-    built = Program(bound, pds.EKF(), complete=True)
-    grid = built.prepare(np.arange(4.0), np.nan)
+    built = program_of(bound, pds.EKF(), complete=True)
+    grid = prepare(built, np.arange(4.0), np.nan)
     y = np.random.default_rng(5).normal(size=(4, 5))
     point = {"phi": jnp.asarray(0.7), "s": jnp.asarray(0.9)}
     plain = jax.jit(lambda p: log_likelihood(built, y, p, grid))(point)

@@ -8,7 +8,7 @@ import pytest
 from numpyro import distributions as dist
 
 import pymc_dynsys as pds
-from pymc_dynsys.filters.ukf import regress
+from pymc_dynsys.likelihoods.ukf import regress
 from tests.helpers import as_arrays, likelihood_function
 
 TIMES = np.array([0.0, 0.5, 0.7, 1.5, 3.0])

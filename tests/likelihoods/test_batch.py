@@ -7,10 +7,15 @@ import pytest
 from numpyro import distributions as dist
 
 import pymc_dynsys as pds
-from pymc_dynsys.filters.batch import Program, compiled_log_likelihood
-from pymc_dynsys.filters.mapping import map_batch
+from pymc_dynsys.batching.mapping import map_batch
 from pymc_dynsys.systems import bind_system
-from tests.helpers import as_arrays, likelihood_function
+from tests.helpers import (
+    as_arrays,
+    compiled_log_likelihood,
+    likelihood_function,
+    prepare,
+    program_of,
+)
 
 N = 3
 RNG = np.random.default_rng(0)
@@ -124,10 +129,10 @@ def test_complete_data_are_the_same_with_and_without_a_mask():
 
 def test_integers_and_single_precision_are_read_as_numbers():
     bound = bind_system(SYSTEM, {"rate": (), "target": (N,)})
-    program = Program(bound, pds.Kalman(), True)
+    program = program_of(bound, pds.Kalman(), True)
     y = np.round(np.where(np.isnan(Y), 0.0, 3 * Y))
     params = as_arrays({"rate": RATES, "target": TARGETS})
-    grid = program.prepare(TIMES, np.nan)
+    grid = prepare(program, TIMES, np.nan)
     expected = compiled_log_likelihood(program, y, params, grid)
     for kind in (int, np.float32):
         values = compiled_log_likelihood(program, y.astype(kind), params, grid)

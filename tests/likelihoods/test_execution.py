@@ -12,11 +12,11 @@ from jax.sharding import Mesh
 from numpyro import distributions as dist
 
 import pymc_dynsys as pds
-from pymc_dynsys.filters import batch, mapping
-from pymc_dynsys.filters.batch import Program, log_likelihood
-from pymc_dynsys.filters.execution import Execution
+from pymc_dynsys.batching import mapping
+from pymc_dynsys.batching.execution import Execution
+from pymc_dynsys.likelihoods import gradient as batch
 from pymc_dynsys.systems import bind_system
-from tests.helpers import as_arrays, values_and_gradient
+from tests.helpers import as_arrays, log_likelihood, prepare, program_of, values_and_gradient
 
 N, T = 7, 6
 RNG = np.random.default_rng(4)
@@ -68,7 +68,7 @@ def evaluate(case, missing=False, execution=None, shape=(N,), scalars=tuple(SHAP
     """Values and gradients with respect to some of the parameters."""
     system, likelihood = CASES[case]
     y, times = make_data(missing)
-    program = Program(
+    program = program_of(
         bind_system(system, SHAPES), likelihood, not missing, execution=execution or Execution()
     )
     y, params = y.reshape(*shape, T, 2), dict(PARAMS)
@@ -79,7 +79,7 @@ def evaluate(case, missing=False, execution=None, shape=(N,), scalars=tuple(SHAP
             name: value.reshape(shape if value.size > 1 else (1, 1))
             for name, value in params.items()
         }
-    grid = program.prepare(times, np.nan)
+    grid = prepare(program, times, np.nan)
     fixed = as_arrays(params)
 
     def function(params):
@@ -179,14 +179,14 @@ def test_devices_work_in_blocks_too(plain, monkeypatch):
 
 
 def test_work_is_really_on_several_devices():
-    program = Program(
+    program = program_of(
         bind_system(SPRING, SHAPES),
         pds.Kalman(),
         True,
         execution=Execution((("cpu", 0), ("cpu", 1))),
     )
     y, times = make_data(False)
-    grid = program.prepare(times, np.nan)
+    grid = prepare(program, times, np.nan)
     function = jax.jit(lambda params: log_likelihood(program, jnp.asarray(y), params, grid))
     found = function(as_arrays(PARAMS))
     assert found.sharding.device_set == set(jax.devices()[:2])
@@ -222,13 +222,13 @@ def test_single_precision_takes_singular_and_correlated_covariances(seed):
     found = []
     for likelihood in (pds.Kalman(), pds.EnKF(12, pds.EulerMaruyama())):
         for dtype in ("float64", "float32"):
-            program = Program(
+            program = program_of(
                 bind_system(system, {"pull": ()}),
                 likelihood,
                 False,
                 execution=Execution(None, dtype),
             )
-            grid = program.prepare(np.arange(5.0), np.nan)
+            grid = prepare(program, np.arange(5.0), np.nan)
             found.append(log_likelihood(program, jnp.asarray(y), {"pull": jnp.ones(())}, grid))
     exact, single, ensemble, single_ensemble = map(float, found)
     # Whitening by a dense noise covariance multiplies the rounding by its condition number.
@@ -238,9 +238,9 @@ def test_single_precision_takes_singular_and_correlated_covariances(seed):
 def test_a_trajectory_without_a_likelihood_spoils_no_other_in_its_block(monkeypatch):
     """One whose noise is negative lies where two blocks, and two devices, overlap."""
     y, times = make_data(False)
-    program = Program(bind_system(PENDULUM, SHAPES), pds.EKF(EULER), True)
+    program = program_of(bind_system(PENDULUM, SHAPES), pds.EKF(EULER), True)
     shared = replace(program, execution=Execution(2))
-    grid = program.prepare(times, np.nan)
+    grid = prepare(program, times, np.nan)
     params = as_arrays({**PARAMS, "sd": np.where(np.arange(N) == 4, -1.0, 0.3)})
 
     def both(program):
@@ -262,10 +262,10 @@ def test_single_precision_survives_tiny_observation_noise():
     params = {"pull": 1.0, "drag": 0.2, "noise": 0.5, "sd": 1e-3}
 
     def value(dtype):
-        program = Program(
+        program = program_of(
             bind_system(SPRING, SHAPES), pds.Kalman(), True, execution=Execution(dtype=dtype)
         )
-        grid = program.prepare(times, np.nan)
+        grid = prepare(program, times, np.nan)
         return float(log_likelihood(program, jnp.asarray(y), as_arrays(params), grid))
 
     exact = value("float64")
@@ -292,8 +292,8 @@ def test_the_program_does_not_grow(monkeypatch, case):
         system, likelihood = CASES[case]
         if case != "kalman":
             likelihood = replace(likelihood, discretization=pds.EulerMaruyama(dt=dt))
-        program = Program(bind_system(system, SHAPES), likelihood, True)
-        grid = program.prepare(np.linspace(0.0, visits * 0.5, visits), np.nan)
+        program = program_of(bind_system(system, SHAPES), likelihood, True)
+        grid = prepare(program, np.linspace(0.0, visits * 0.5, visits), np.nan)
         y = jnp.zeros((n, visits, 2))
         params = {name: jnp.ones(n) for name in SHAPES}
         total = jax.value_and_grad(lambda p: log_likelihood(program, y, p, grid).sum())

@@ -6,14 +6,14 @@ import pytest
 from numpyro import distributions as dist
 
 import pymc_dynsys as pds
-from pymc_dynsys.filters.batch import Program
-from pymc_dynsys.filters.ensemble_noise import draw_noise, whiten
+from pymc_dynsys.likelihoods.ensemble.noise import draw_noise, whiten
 from pymc_dynsys.systems import bind_system
 from tests.helpers import (
     as_arrays,
     assert_gradients_agree,
     finite_differences,
     likelihood_function,
+    program_of,
     values_and_gradient,
 )
 
@@ -90,7 +90,7 @@ def ensemble(variant=VARIANTS[0], **options):
 def test_values_and_gradients_agree_with_a_plain_filter(variant):
     likelihood = ensemble(variant)
     bound = bind_system(VAN_DER_POL, SHAPES)
-    grid = Program(bound, likelihood, False).prepare(TIMES, np.nan)
+    grid = program_of(bound, likelihood, False).prepare(TIMES, np.nan)
     noise = likelihood.constants(bound, as_arrays(PARAMS), (), grid)
     # Five steps are too many to be written out, so their normals are kept together.
     noise = noise._replace(process=np.moveaxis(noise.process, 1, 0))

@@ -13,9 +13,14 @@ from statsmodels.tsa.statespace.structural import UnobservedComponents
 from statsmodels.tsa.statespace.varmax import VARMAX
 
 import pymc_dynsys as pds
-from pymc_dynsys.filters.batch import Program, log_likelihood
 from pymc_dynsys.systems import bind_system
-from tests.helpers import finite_differences, likelihood_function
+from tests.helpers import (
+    finite_differences,
+    likelihood_function,
+    log_likelihood,
+    prepare,
+    program_of,
+)
 
 CHANGING = pds.DiscreteTime(
     transition=lambda x, t, a: dist.MultivariateNormal(
@@ -104,13 +109,13 @@ def test_rows_in_a_panel_are_those_of_single_series():
         initial=dist.Normal(jnp.zeros(2), 1.0).to_event(1),
     )
     bound = bind_system(system, {"phi": (2,), "sd": ()})
-    built = Program(bound, pds.Kalman(), complete=False)
+    built = program_of(bound, pds.Kalman(), complete=False)
     phi, sd = rng.uniform(0.3, 0.9, size=(n, 2)), np.exp(rng.normal(size=n))
-    grid = built.prepare(times, np.full(n, np.nan))
+    grid = prepare(built, times, np.full(n, np.nan))
     whole = log_likelihood(built, y, {"phi": phi, "sd": sd}, grid)
     for i in range(n):
         there = np.isfinite(times[i])
-        alone = built.prepare(times[i, there], np.nan)
+        alone = prepare(built, times[i, there], np.nan)
         value = log_likelihood(built, y[i, there], {"phi": phi[i], "sd": sd[i]}, alone)
         np.testing.assert_allclose(whole[i], value, rtol=1e-12)
 

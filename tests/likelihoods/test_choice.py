@@ -6,7 +6,7 @@ import pytest
 from numpyro import distributions as dist
 
 import pymc_dynsys as pds
-from pymc_dynsys.filters import choose_likelihood
+from pymc_dynsys.likelihoods import choose_likelihood
 from pymc_dynsys.systems import bind_system
 
 LINEAR = {
