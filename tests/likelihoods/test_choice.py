@@ -96,7 +96,7 @@ def test_schemes_that_do_not_suit_the_dynamics_are_refused():
 )
 def test_all_ways_to_know_a_start(initial):
     system = ode(initial=initial)
-    assert system.structure.known_initial
+    assert system.proof.start.known
     assert choose_likelihood(system)[0] == pds.ODESolve()
 
 

@@ -13,6 +13,7 @@ from tests.helpers import (
     assert_gradients_agree,
     finite_differences,
     likelihood_function,
+    prepare,
     program_of,
     values_and_gradient,
 )
@@ -90,8 +91,8 @@ def ensemble(variant=VARIANTS[0], **options):
 def test_values_and_gradients_agree_with_a_plain_filter(variant):
     likelihood = ensemble(variant)
     bound = bind_system(VAN_DER_POL, SHAPES)
-    grid = program_of(bound, likelihood, False).prepare(TIMES, np.nan)
-    noise = likelihood.constants(bound, as_arrays(PARAMS), (), grid)
+    grid = prepare(program_of(bound, likelihood, False), TIMES, np.nan)
+    noise = likelihood.draw_noise(bound, (), grid)
     # Five steps are too many to be written out, so their normals are kept together.
     noise = noise._replace(process=np.moveaxis(noise.process, 1, 0))
     function = likelihood_function(VAN_DER_POL, likelihood, Y, TIMES, SHAPES)
@@ -214,10 +215,10 @@ def test_an_unstated_discretization_is_chosen_and_announced():
         {},
     )
     gaps = np.array([0.0, 1.0, 2.0, 3.0])
-    settled, message = pds.EnKF().settle(linear, gaps)
+    settled, message = pds.EnKF().resolve_defaults(linear, gaps)
     assert settled.discretization == pds.Exact() and "linear" in message
-    settled, message = pds.EnKF(seed=4).settle(bind_system(VAN_DER_POL, SHAPES), gaps)
+    settled, message = pds.EnKF(seed=4).resolve_defaults(bind_system(VAN_DER_POL, SHAPES), gaps)
     assert settled == pds.EnKF(seed=4, discretization=pds.EulerMaruyama(dt=0.5))
     assert "EulerMaruyama(dt=0.5)" in message and "median gap is 2" in message
     stated = ensemble()
-    assert stated.settle(bind_system(VAN_DER_POL, SHAPES), gaps) == (stated, "")
+    assert stated.resolve_defaults(bind_system(VAN_DER_POL, SHAPES), gaps) == (stated, "")

@@ -115,7 +115,7 @@ def test_value_and_gradient_are_those_of_the_data_as_they_are(law, missing):
     found = []
     for observation, is_definite in zip(LAWS[law], (True, False), strict=True):
         bound = bind_system(system(observation), {"phi": (), "s": ()})
-        assert bound.structure.definite_noise == is_definite
+        assert bound.proof.observation.definite == is_definite
         built = program_of(bound, pds.Kalman(), complete=not missing)
         grid = prepare(built, times, np.nan)
         function = jax.jit(

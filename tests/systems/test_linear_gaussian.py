@@ -148,7 +148,7 @@ def test_diffuse_states_have_no_prior_to_draw_from():
     with pm.Model(coords=TIME) as model:
         system = pds.local_level(pm.HalfNormal("s")) + pds.white_noise(1.0)
         pds.Trajectory("y", system, observed=Y[:, 0], dims="time")
-    with pytest.raises(Exception, match="no law to draw first states from"):
+    with pytest.raises(Exception, match="no distribution to draw initial states from"):
         pm.sample_prior_predictive(2, model=model, random_seed=1)
     with pm.Model(coords=TIME) as model:
         system = pds.local_level(pm.HalfNormal("s"), initial=pds.Diffuse(1e6))
@@ -226,7 +226,7 @@ def test_a_transition_that_is_not_gaussian_can_be_simulated_only():
     assert abs(late.mean() - 2.0) < 0.1
     with (
         pm.Model(coords=TIME),
-        pytest.raises(ValueError, match=r"transition\(\) returns another law"),
+        pytest.raises(ValueError, match=r"transition\(\) returns another distribution"),
     ):
         pds.Trajectory("y", counts, observed=Y[:, 0], dims="time")
 
