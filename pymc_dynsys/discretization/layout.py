@@ -213,7 +213,8 @@ def _plan(xp: ModuleType, parts: dict[str, Any], knots: frozenset[str]) -> Plan:
 
 def _require_start(plan: Plan) -> None:
     """Raise where a trajectory begins after one of its rows."""
-    late = np.flatnonzero(plan.times[:, 0] < plan.start) if plan.times.shape[1] else []
+    first = plan.times[:, 0] if plan.times.shape[1] else plan.start
+    late = np.flatnonzero(first < plan.start)
     if len(late):
         i = late[0]
         raise ValueError(

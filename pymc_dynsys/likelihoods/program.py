@@ -29,7 +29,7 @@ from pymc_dynsys.discretization.grid import grid_cores, with_rows
 from pymc_dynsys.likelihoods.base import Data, Likelihood, Problem, Run
 from pymc_dynsys.systems.bound import BoundSystem
 
-Tree = TypeVar("Tree")
+Tree = TypeVar("Tree", covariant=True)
 
 
 @dataclass(frozen=True)
