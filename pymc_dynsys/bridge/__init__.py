@@ -1,5 +1,6 @@
 """From PyMC and PyTensor to arrays and back: what touches their internals lives here."""
 
+from pymc_dynsys.bridge import rewrites as rewrites
 from pymc_dynsys.bridge import variables as variables
 from pymc_dynsys.bridge.data import data
 from pymc_dynsys.bridge.trajectory import Trajectory

@@ -16,13 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytensor.tensor as pt
-from pytensor.compile.mode import optdb
 from pytensor.gradient import DisconnectedType, disconnected_type
 from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.op import Op
 from pytensor.graph.replace import _vectorize_node
-from pytensor.graph.rewriting.basic import GraphRewriter
-from pytensor.graph.traversal import apply_depends_on
 from pytensor.link.jax.dispatch import jax_funcify
 from pytensor.tensor.extra_ops import broadcast_shape_iter
 
@@ -283,30 +280,3 @@ def _register_with_numba(dispatch: ModuleType) -> None:
 
 # Numba is slow to import, and a model that runs in JAX never needs it.
 when_imported("pytensor.link.numba.dispatch.basic", _register_with_numba)
-
-
-class ReuseValueOfPullback(GraphRewriter):
-    """Take a value from the Pullback that computes it anyway."""
-
-    def apply(self, fgraph: Any) -> None:
-        """Replace an Op's outputs by those of a Pullback of it with the same inputs."""
-        for node in fgraph.toposort():
-            if not isinstance(node.op, Pullback):
-                continue
-            n = len(node.op.op.cores())
-            for client, _ in tuple(fgraph.clients[node.inputs[Y]]):
-                if client.op == node.op.op and list(client.inputs) == list(node.inputs[:n]):
-                    if apply_depends_on(node, client):
-                        # A cotangent made from the value: the replacement would be a cycle.
-                        continue
-                    pairs = list(zip(client.outputs, node.outputs, strict=False))
-                    fgraph.replace_all(pairs, reason="reuse_value_of_pullback")
-
-
-optdb.register(
-    "pymc_dynsys_reuse_value_of_pullback",
-    ReuseValueOfPullback(),
-    "fast_run",
-    "fast_compile",
-    position=49.5,
-)

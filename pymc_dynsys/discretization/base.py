@@ -52,6 +52,20 @@ class Discretization:
     def check(self, system: BoundSystem) -> None:
         """Raise ValueError if the scheme does not apply to the system."""
 
+    def check_simulates(self, system: BoundSystem) -> None:
+        """Raise ValueError or TypeError if paths of the system cannot be drawn with the scheme."""
+        if system.step is not None:
+            raise ValueError(
+                f"simulator: {self!r} has no meaning for a DiscreteTime system, which moves in "
+                "its own steps; leave it out"
+            )
+        if self.adaptive:
+            raise TypeError(
+                "simulator: expected EulerMaruyama(dt=...), LocalLinearization(dt=...) or "
+                f"Exact(), got {self!r}"
+            )
+        self.check(system)
+
     def substeps(self, gaps: Any) -> Any:
         """Number of equal steps each gap is cut into, shape of `gaps`, at least one."""
         xp = np if isinstance(gaps, np.ndarray) else jnp

@@ -147,4 +147,3 @@ def _sum_to(array: Array, shape: tuple[int, ...]) -> Array:
 
 
 _guarded.defvjp(_forward, _backward, symbolic_zeros=True)
-

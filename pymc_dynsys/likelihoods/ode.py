@@ -101,6 +101,22 @@ class ODESolve(Likelihood):
                 "a PyMC variable in params, or use Kalman() or EKF()"
             )
 
+    def check_simulates(self, system: BoundSystem) -> None:
+        """Raise ValueError if paths of the system are not solutions of an ODE."""
+        if system.step is not None:
+            raise ValueError(
+                f"simulator: {self!r} has no meaning for a DiscreteTime system, which moves in "
+                "its own steps; leave it out"
+            )
+        if not system.is_deterministic:
+            raise ValueError(
+                "simulator: ODESolve() solves ODEs; an SDE needs EulerMaruyama(dt=...)"
+            )
+
+    def substeps(self, gaps: np.ndarray) -> np.ndarray:
+        """One solve for each gap."""
+        return np.ones(gaps.shape, int)
+
     def largest_reduction(self, system: BoundSystem) -> int:
         """No sums: the solver steps through states."""
         return 1

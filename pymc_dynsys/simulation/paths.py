@@ -51,25 +51,12 @@ def default_simulator(system: BoundSystem, gaps: np.ndarray) -> tuple[Simulator,
 
 def check_simulator(simulator: Any, system: BoundSystem) -> None:
     """Refuse simulators that do not apply to the system."""
-    if system.step is not None:
-        if not isinstance(simulator, Stepping):
-            raise ValueError(
-                f"simulator: {simulator!r} has no meaning for a DiscreteTime system, which moves "
-                "in its own steps; leave it out"
-            )
-        return
-    if isinstance(simulator, ODESolve):
-        if not system.is_deterministic:
-            raise ValueError(
-                "simulator: ODESolve() solves ODEs; an SDE needs EulerMaruyama(dt=...)"
-            )
-        return
-    if not isinstance(simulator, Discretization) or simulator.adaptive:
+    if not isinstance(simulator, Simulator):
         raise TypeError(
-            "simulator: expected EulerMaruyama(dt=...), LocalLinearization(dt=...) or Exact(), "
-            f"got {simulator!r}"
+            "simulator: expected EulerMaruyama(dt=...), LocalLinearization(dt=...), Exact() or, "
+            f"for an ODE, ODESolve(), got {simulator!r}"
         )
-    simulator.check(system)
+    simulator.check_simulates(system)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -113,8 +100,7 @@ def simulate_paths(
 def path_grid(design: Design, operands: Operands, simulator: Simulator) -> TimeGrid:
     """Grid for paths: the number of steps is data, bounded by nothing."""
     whole = prepare_grid(design, operands)
-    steps = simulator.substeps(whole.gaps) if isinstance(simulator, Discretization) else whole.steps
-    return replace(whole, steps=steps)
+    return replace(whole, steps=simulator.substeps(whole.gaps))
 
 
 def simulate_one(
@@ -129,10 +115,10 @@ def simulate_one(
     of_initial, of_path, of_data = jax.random.split(key, 3)
     if start is None:
         start = system.start.sample(of_initial, params)
-    if isinstance(simulator, ODESolve):
-        states = simulator.solve(system, params, start, grid)
-    else:
+    if isinstance(simulator, Discretization):
         states = _path(system, simulator, of_path, params, grid, start)
+    else:
+        states = simulator.solve(system, params, start, grid)
 
     def datum(x: Array, t: Array, row: Rows | None, key: Array) -> Array:
         return system.observation.sample(key, x, t, at_row(row, params))

@@ -167,7 +167,9 @@ def test_propagate_of_the_gaussian_schemes_adds_noise_of_the_right_covariance(li
     scheme = pds.LocalLinearization()
     assert scheme.noise_size(linear) == 2
     step = scheme.step(linear, jnp.asarray(X), T, 0.5, Held({}))
-    moved = jax.vmap(lambda z: scheme.propagate(linear, jnp.asarray(X), T, 0.5, Held({}), z))(jnp.eye(2))
+    moved = jax.vmap(lambda z: scheme.propagate(linear, jnp.asarray(X), T, 0.5, Held({}), z))(
+        jnp.eye(2)
+    )
     factor = (moved - step.mean[None, :]).T
     np.testing.assert_allclose(factor @ factor.T, step.Q, rtol=1e-10)
 

@@ -73,9 +73,7 @@ def test_no_modules_import_each_other_in_a_circle():
         for path in FILES
         if path.name != "__init__.py"
     }
-    reach = {
-        name: {m for m in imports(TREES[path]) if m in names} for name, path in names.items()
-    }
+    reach = {name: {m for m in imports(TREES[path]) if m in names} for name, path in names.items()}
 
     def visit(name: str, above: tuple[str, ...]) -> None:
         assert name not in above, " -> ".join((*above[above.index(name) :], name))

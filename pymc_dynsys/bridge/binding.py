@@ -1,0 +1,160 @@
+"""A system bound to the parameters of a model: which dims are batch dims, and which are its own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from pytensor.graph.basic import Variable
+
+from pymc_dynsys.bridge.dims import (
+    Placed,
+    array_hint,
+    dim_length,
+    input_shape,
+    named_dims,
+    place,
+)
+from pymc_dynsys.systems.bind import bind_system
+from pymc_dynsys.systems.bound import BoundSystem
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The data as the user gave them, their current numbers, and the names of their axes."""
+
+    given: Any = None
+    numbers: np.ndarray | None = None
+    dims: tuple[str, ...] = ()
+
+
+def _bind(
+    source: Any,
+    params: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    observed: Observed,
+    model: Any,
+) -> tuple[BoundSystem, dict[str, Placed], int]:
+    """Bind the system; also returns how many of the dims are batch dims.
+
+    Whether the last dim is time or component is the observation's to say. What parameters have
+    for dims tells before: one with the last dim sees components, one with the last but one is
+    of a trajectory. Where neither is there the shapes that functions see are the same.
+    """
+    dims, numbers = observed.dims, observed.numbers
+    if not dims:
+        if numbers is not None and numbers.ndim > 2:
+            raise ValueError(
+                f"dims: data of shape {numbers.shape} need names, such as dims=('subject', 'time')"
+            )
+        system, placed = _bound(source, params, inputs, (), (), model)
+        _check_ndim(system, numbers, dims)
+        return system, placed, 0
+    n_own = _own_axes(dims, params, inputs, model)
+    n_batch = len(dims) - n_own
+    system, placed = _bound(
+        source, params, inputs, dims[:n_batch], dims[n_batch : n_batch + 1], model
+    )
+    scalar = system.observation.scalar
+    if scalar == (n_own == 1):
+        return system, placed, n_batch
+    if scalar or len(dims) < 2 or _is_certain(dims, params, model):
+        raise _wrong_rank(system, dims)
+    n_batch = len(dims) - 2
+    system, placed = _bound(
+        source, params, inputs, dims[:n_batch], dims[n_batch : n_batch + 1], model
+    )
+    return system, placed, n_batch
+
+
+def _is_certain(dims: tuple[str, ...], params: Mapping[str, Any], model: Any) -> bool:
+    """Whether a parameter varies along the last dim but one, which is then no time dim."""
+    return any(dims[-2] in _dims_of(name, v, model) for name, v in params.items())
+
+
+def _own_axes(
+    dims: tuple[str, ...], params: Mapping[str, Any], inputs: Mapping[str, Any], model: Any
+) -> int:
+    """How many of the last dims belong to one trajectory, as far as names tell: 1 or 2."""
+    if "time" in dims[-2:] and len(dims) > 1:
+        return len(dims) - dims.index("time")
+    if len(dims) > 1 and any(dims[-1] in _dims_of(n, v, model) for n, v in params.items()):
+        return 2
+    return 1
+
+
+def _dims_of(name: str, value: Any, model: Any) -> tuple[str | None, ...]:
+    """Names of the axes of a parameter; none for an expression without names, refused later."""
+    if isinstance(value, xr.DataArray):
+        return tuple(map(str, value.dims))
+    if isinstance(value, Variable) and not hasattr(value.type, "dims"):
+        known = {} if model is None else model.root.named_vars_to_dims
+        return tuple(known.get(value.name) or ())
+    return tuple(getattr(getattr(value, "type", None), "dims", ()))
+
+
+def _wrong_rank(system: BoundSystem, dims: tuple[str, ...]) -> ValueError:
+    observation = system.observation
+    if observation.scalar:
+        return ValueError(
+            "dims: observation() gives a scalar distribution, so the last dim must be time; got "
+            f"{dims}"
+        )
+    n = observation.n_components
+    first = system.states[0]
+    scalar = "x[0]" if system.source.states is None else first
+    return ValueError(
+        f"dims: observation() gives a vector distribution of shape ({n},), so dims must be "
+        f"(*batch, time, component); got {dims}. For a scalar datum let the distribution be "
+        f"scalar: dist.Normal({scalar}, ...) with {scalar} instead of x"
+    )
+
+
+def _check_ndim(system: BoundSystem, numbers: np.ndarray | None, dims: tuple[str, ...]) -> None:
+    if numbers is None:
+        return
+    expected = 1 if system.observation.scalar else 2
+    if numbers.ndim == 1 and expected == 2:
+        raise _wrong_rank(system, dims or ("time",))
+    if numbers.ndim != expected:
+        raise ValueError(
+            f"dims: data of shape {numbers.shape} have more axes than one trajectory; name them, "
+            "such as dims=('subject', 'time')"
+        )
+
+
+def _bound(
+    source: Any,
+    params: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    batch: Sequence[str],
+    time: Sequence[str],
+    model: Any,
+) -> tuple[BoundSystem, dict[str, Placed]]:
+    """The system bound to parameters whose batch dims are `batch`; an error suggests dims."""
+    placed = {name: place(name, value, batch, time, model) for name, value in params.items()}
+    time_dim = time[0] if time else "time"
+    of_inputs = {
+        name: input_shape(name, value, batch, time_dim, model) for name, value in inputs.items()
+    }
+    try:
+        shapes = {name: value.core_shape for name, value in placed.items()}
+        system = bind_system(source, shapes, of_inputs)
+    except ValueError as error:
+        lengths = {dim: dim_length(model, dim) for dim in batch} if model is not None else {}
+        hint = array_hint(params, placed, lengths)
+        raise ValueError(f"{error}{hint}") from error.__cause__
+    return system, placed
+
+
+def require_component_first(params: Mapping[str, Any], dims: tuple[str, ...], model: Any) -> None:
+    """Raise for an observation matrix whose dims say that it is transposed."""
+    if "H" not in params or len(dims) < 2:
+        return
+    own = [dim for dim in named_dims("H", params["H"], model)[1] if dim not in dims[:-1]]
+    if dims[-1] in own[1:]:
+        raise ValueError(
+            f"linear_gaussian: H has dims {tuple(own)}; those of the data come first, "
+            f"({dims[-1]!r}, ...), so transpose it"
+        )

@@ -1,0 +1,212 @@
+"""The proof that parts of a system are linear and Gaussian, or why they are not.
+
+Each part is proved by itself, from abstract values of its arguments ``(x, t, held)``: state
+``(state,)``, time ``()``, and parameters and inputs by name.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import ShapeDtypeStruct
+from jaxtyping import Array
+from numpyro import distributions as dist
+
+from pymc_dynsys.linalg import linearize
+from pymc_dynsys.systems import checks
+from pymc_dynsys.systems.dosing import Dosing
+from pymc_dynsys.systems.dynamics import Continuous, Dynamics
+from pymc_dynsys.systems.gaussian import gaussian_moments
+from pymc_dynsys.systems.held import Held
+from pymc_dynsys.systems.observation import Observation
+from pymc_dynsys.systems.proof import (
+    DynamicsProof,
+    ObservationProof,
+    Proof,
+    Reason,
+    StartProof,
+)
+from pymc_dynsys.systems.start import Start
+from pymc_dynsys.systems.structure import depends_on, is_affine
+
+
+class AbstractArguments(NamedTuple):
+    """Shapes and types of the arguments of the parts, and which of the values are inputs."""
+
+    x: ShapeDtypeStruct
+    t: ShapeDtypeStruct
+    held: Held
+    inputs: tuple[str, ...]
+
+    @property
+    def args(self) -> tuple[ShapeDtypeStruct, ShapeDtypeStruct, Held]:
+        """Arguments ``(x, t, held)``."""
+        return self.x, self.t, self.held
+
+
+def prove(
+    dynamics: Dynamics,
+    observation: Observation,
+    start: Start,
+    dosing: Dosing,
+    abstract: AbstractArguments,
+) -> Proof:
+    """Prove what can be proved of the parts of a system.
+
+    Raises ValueError if the initial distribution is to be stationary and the dynamics cannot be.
+    """
+    of_dynamics, reasons = _prove_dynamics(dynamics, abstract)
+    if start.stationary:
+        _require_stationary(of_dynamics, reasons)
+    of_observation, more = _prove_observation(observation, abstract)
+    of_start = _prove_start(start, abstract)
+    amount = ShapeDtypeStruct((), jnp.zeros(()).dtype)
+    affine_jump = not dosing.has_own_jump or is_affine(
+        lambda x, t, held, amount: dosing.jump(x, t, held, amount, 0), (*abstract.args, amount)
+    )
+    reasons += more
+    if not affine_jump:
+        reasons.append(Reason("events", "the jump of events is not affine in the state"))
+    if not of_start.gaussian:
+        reasons.append(Reason("initial", "initial is not Gaussian"))
+    return Proof(of_dynamics, of_observation, of_start, affine_jump, tuple(reasons))
+
+
+def _prove_dynamics(
+    dynamics: Dynamics, abstract: AbstractArguments
+) -> tuple[DynamicsProof, list[Reason]]:
+    """What is proved of drift and diffusion, or of the transition, and what hinders linearity.
+
+    Phases: take mean ``(state,)`` and noise, which is the loading in continuous time and the
+    covariance matrix in discrete time; look where state, time and inputs enter them; word what
+    was not proved. A transition that is not Gaussian has no moments to look at.
+    """
+    args = abstract.args
+    mean: Callable[..., Array]
+    noise: Callable[..., Array]
+    if isinstance(dynamics, Continuous):
+        mean, noise = dynamics.drift, dynamics.diffusion
+    else:
+        if not _is_gaussian(dynamics.law, args):
+            nothing = DynamicsProof(
+                gaussian=False, linear=False, autonomous=False, varying=False, driven=True
+            )
+            return nothing, [Reason("dynamics", "transition is not Gaussian")]
+        moments = dynamics.moments
+        mean = lambda *args: moments(*args)[0]  # noqa: E731
+        noise = lambda *args: moments(*args)[1]  # noqa: E731
+
+    def slope_and_noise(x: Array, t: Array, held: Held) -> tuple[Array, Array]:
+        return linearize(lambda x: mean(x, t, held), x)[1], noise(x, t, held)
+
+    affine, additive = is_affine(mean, args), not depends_on(noise, args, 0)
+    timeless, steady = not depends_on(mean, args, 1), not depends_on(noise, args, 1)
+    found = {
+        "drift is not affine in the state": not affine,
+        "drift depends on time": not timeless,
+        "diffusion depends on the state or on time": not (additive and steady),
+    }
+    if not isinstance(dynamics, Continuous):
+        found = {
+            "the mean of transition is not affine in the state": not affine,
+            "the noise of transition depends on the state": not additive,
+        }
+    reasons = [Reason("dynamics", text) for text, holds in found.items() if holds]
+    proof = DynamicsProof(
+        gaussian=True,
+        linear=not reasons,
+        autonomous=timeless and steady,
+        varying=_depends_on_inputs(slope_and_noise, abstract),
+        driven=_depends_on_inputs(lambda *args: (mean(*args), noise(*args)), abstract),
+    )
+    return proof, reasons
+
+
+def _prove_observation(
+    observation: Observation, abstract: AbstractArguments
+) -> tuple[ObservationProof, list[Reason]]:
+    """What is proved of the observation, and what hinders linearity.
+
+    The moments are a mean ``(component,)`` and variances or a covariance matrix; they exist only
+    if the distribution is Gaussian, so this is looked at first.
+    """
+    args, moments = abstract.args, observation.moments
+    if not _is_gaussian(observation.law, args):
+        nothing = ObservationProof(
+            gaussian=False, affine=False, constant_noise=False, timeless=False, definite=False
+        )
+        return nothing, [Reason("observation", "observation is not Gaussian")]
+    affine = is_affine(lambda *args: moments(*args)[0], args)
+    additive = not depends_on(lambda *args: moments(*args)[1], args, 0)
+    reasons = []
+    if not affine:
+        text = "the mean of observation is not affine in the state"
+        reasons.append(Reason("observation", text))
+    elif not additive:
+        reasons.append(Reason("observation", "the noise of observation depends on the state"))
+    proof = ObservationProof(
+        gaussian=True,
+        affine=affine,
+        constant_noise=additive,
+        timeless=not depends_on(moments, args, 1) and not _depends_on_inputs(moments, abstract),
+        definite=_holds_of(observation.law, args, checks.is_definite),
+    )
+    return proof, reasons
+
+
+def _prove_start(start: Start, abstract: AbstractArguments) -> StartProof:
+    """What is proved of the initial distribution."""
+    known: list[bool] = []
+
+    def is_gaussian(law: dist.Distribution) -> bool:
+        known.append(checks.is_known(law) and not start.n_diffuse)
+        return gaussian_moments(law) is not None
+
+    gaussian = _holds_of(start.law, (abstract.held.values,), is_gaussian)
+    return StartProof(gaussian=gaussian, known=known[0])
+
+
+def _is_gaussian(law: Callable[..., dist.Distribution], args: tuple[Any, ...]) -> bool:
+    """Whether the distribution that a function returns is Gaussian."""
+    return _holds_of(law, args, lambda found: gaussian_moments(found) is not None)
+
+
+def _holds_of(
+    law: Callable[..., dist.Distribution],
+    args: tuple[Any, ...],
+    holds: Callable[[dist.Distribution], bool],
+) -> bool:
+    """Whether something holds of the kind of distribution that a function returns."""
+    found: list[bool] = []
+
+    def read(*args: Any) -> Array:
+        found.append(holds(law(*args)))
+        return jnp.zeros(())
+
+    jax.eval_shape(read, *args)
+    return found[0]
+
+
+def _depends_on_inputs(function: Callable[..., Any], abstract: AbstractArguments) -> bool:
+    """Whether a function of ``(x, t, held)`` depends on any input."""
+    x, t, held = abstract.args
+    inputs = {name: held.values[name] for name in abstract.inputs}
+    fixed = {name: value for name, value in held.values.items() if name not in inputs}
+    if not inputs:
+        return False
+    return depends_on(lambda u, x, t, p: function(x, t, Held({**p, **u})), (inputs, x, t, fixed), 0)
+
+
+def _require_stationary(dynamics: DynamicsProof, reasons: list[Reason]) -> None:
+    """Require dynamics that can have a stationary distribution."""
+    texts = [reason.text for reason in reasons]
+    if not dynamics.autonomous:
+        texts.append("the dynamics depend on time")
+    if dynamics.driven and dynamics.gaussian:
+        texts.append("inputs drive the dynamics")
+    if texts:
+        raise ValueError(
+            "initial=Stationary() needs linear dynamics that do not change in time, but "
+            f"{'; '.join(texts)}. Give a distribution, or Diffuse()"
+        )
