@@ -29,7 +29,7 @@ class Observed:
     dims: tuple[str, ...] = ()
 
 
-def _bind(
+def bind_dims(
     source: Any,
     params: Mapping[str, Any],
     inputs: Mapping[str, Any],

@@ -1,4 +1,4 @@
-"""Rules of the code base that a reader relies on: who imports whom, how long files are, and so on."""
+"""Rules that a reader of the code relies on: who imports whom, how long files are."""
 
 import ast
 import re

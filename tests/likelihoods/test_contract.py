@@ -1,4 +1,4 @@
-"""What every likelihood of the registry keeps to, with missing data, inputs, doses and infusions."""
+"""What every likelihood of the registry keeps to, with missing data, inputs and doses."""
 
 import cloudpickle
 import numpy as np
