@@ -142,7 +142,8 @@ def _require_semidefinite(study: Study, found: dict[str, Any]) -> None:
                 raise ValueError(
                     f"{study.name}: the noise covariance of observation() is singular at the "
                     f"model's initial point{_at(study, tuple(singular[0]))}; write the "
-                    "distribution as pds.Gaussian(mean, cov), or give linear_gaussian an R of numbers"
+                    "distribution as pds.Gaussian(mean, cov), or give linear_gaussian an R of "
+                    "numbers"
                 )
         bad = np.argwhere((lowest < -1e-10 * np.maximum(scale, 1e-300)) | ~finite)
         if len(bad):
@@ -203,7 +204,8 @@ def _warn_not_finite(study: Study, found: dict[str, Any], params: dict[str, np.n
             warnings.warn(
                 f"{study.name}: {role}() is finite, but its gradient with respect to {parameter} "
                 f"is not, at the model's initial point{_at(study, bad)}; sqrt(0), 0**0.5 and "
-                "norm(0) do this. Guard the argument with jnp.where inside and outside the function",
+                "norm(0) do this. Guard the argument with jnp.where inside and outside the "
+                "function",
                 UserWarning,
                 stacklevel=4,
             )
@@ -234,7 +236,8 @@ def _warn_unstable(study: Study, jacobian: np.ndarray) -> None:
             warnings.warn(
                 f"{study.name}: Euler steps of {taken:.3g} in the {role} are unstable"
                 f"{_at(study, here)} at the model's initial point, where steps must be "
-                f"below {allowed:.3g}; use EulerMaruyama(dt={allowed / 4:.2g}) or LocalLinearization()",
+                f"below {allowed:.3g}; use EulerMaruyama(dt={allowed / 4:.2g}) or "
+                "LocalLinearization()",
                 UserWarning,
                 stacklevel=4,
             )
