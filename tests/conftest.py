@@ -1,4 +1,4 @@
-"""Test configuration: types are checked and shapes are strict while the numerical rooms run."""
+"""Test configuration: types are checked and shapes are strict while numerical code runs."""
 
 from collections.abc import Iterator
 

@@ -224,13 +224,14 @@ def _require_start(plan: Plan) -> None:
 
 def _placed(xp: ModuleType, at: Any, n: int) -> Any:
     """Row of each of `n` visits, from the visit of each row (`n`: none); -1 where it has none."""
-    rows = xp.arange(at.shape[1])
-    here = at[:, None, :] == xp.arange(n)[None, :, None]
+    out = xp.full((at.shape[0], n + 1), -1)
+    rows = xp.broadcast_to(xp.arange(at.shape[1]), at.shape)
     if xp is np:
-        out = np.full((at.shape[0], n + 1), -1)
-        np.put_along_axis(out, at, np.broadcast_to(rows, at.shape), axis=1)
-        return out[:, :n]
-    return xp.where(here.any(-1), (here * rows).sum(-1), -1)
+        np.put_along_axis(out, at, rows, axis=1)
+    else:
+        out = jnp.put_along_axis(out, at, rows, axis=1, inplace=False)
+    return out[:, :n]
+
 
 
 def _running(xp: ModuleType, plan: Plan, times: Any, durations: Any) -> Any:

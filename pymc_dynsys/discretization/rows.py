@@ -130,7 +130,9 @@ def _infused(xp: ModuleType, marks: Marks, doses: Doses, n_states: int) -> Any:
     lasts = durations > 0
     rate = xp.where(lasts, xp.asarray(doses.amounts, float) / xp.where(lasts, durations, 1.0), 0.0)
     rates = xp.where(marks.running, rate[..., None, :], 0.0)
-    into = (xp.asarray(doses.targets)[..., None] == xp.arange(n_states)).astype(float)
+    targets = xp.asarray(doses.targets)[..., None]
+    states = xp.arange(n_states).reshape((1,) * (targets.ndim - 1) + (-1,))
+    into = (targets == states).astype(float)
     return xp.einsum("...re,...es->...rs", rates, into)
 
 

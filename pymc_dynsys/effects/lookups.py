@@ -86,6 +86,11 @@ def _dim_of(name: str, labels: Any, dims: tuple[str, ...], model: pm.Model) -> s
 
 
 def _lookup(name: str, dim: str, labels: Any, dims: tuple[str, ...], model: pm.Model) -> Lookup:
+    """Positions in the model's `dim` of the labels given for each member of `dims`.
+
+    Labels are aligned with the members first, then each is found among the model's labels; the
+    index has an axis for each of `dims` along which the labels vary.
+    """
     labels = _labelled(name, dim, labels, dims, model)
     strangers = [str(d) for d in labels.dims if d not in dims]
     if strangers:

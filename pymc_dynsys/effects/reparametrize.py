@@ -139,7 +139,11 @@ def reparametrize(
 def _learn(
     model: pm.Model, names: list[str], tune: int, draws: int, random_seed: Any, progressbar: bool
 ) -> dict[str, np.ndarray]:
-    """The share of what is known of each member that its data say, over draws of a short run."""
+    """The share of what is known of each member that its data say, by name, like the variables.
+
+    In order: all variables are centred half way, NUTS makes a short run of that model, and the
+    shares are averages over its draws.
+    """
     if tune < 0 or draws < 2:
         raise ValueError(f"reparametrize: expected draws >= 2 and tune >= 0, got {draws}, {tune}")
     if model.discrete_value_vars:

@@ -172,7 +172,7 @@ class Likelihood(ABC):
     def floats_per_row(self, system: BoundSystem) -> float:
         """Numbers that filter and smoother hold for a row of a trajectory: a few matrices."""
         d = system.n_states
-        return 12 + 6 * d + 8 * d * d
+        return 12.0 + 6 * d + 8 * d * d
 
     def _replaced(self, **changes: Any) -> "Likelihood":
         options: Any = self

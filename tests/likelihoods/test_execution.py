@@ -14,7 +14,7 @@ from numpyro import distributions as dist
 import pymc_dynsys as pds
 from pymc_dynsys.batching import mapping
 from pymc_dynsys.batching.execution import Execution
-from pymc_dynsys.likelihoods import gradient as batch
+from pymc_dynsys.likelihoods import program as batch
 from pymc_dynsys.systems import bind_system
 from tests.helpers import as_arrays, log_likelihood, prepare, program_of, values_and_gradient
 

@@ -36,7 +36,7 @@ class Keyed(Likelihood):
     def draw_noise(self, system, batch, grid):
         n = int(np.prod(batch, dtype=int))
         keys = jax.random.split(jax.random.PRNGKey(self.seed), n)
-        return np.asarray(keys).reshape(1, *batch, 2)
+        return keys.reshape(1, *batch, 2)
 
     def run(self, system, problem):
         return KeyedRun(self, system, problem)
@@ -62,7 +62,7 @@ def test_blocks_change_nothing(model, monkeypatch):
 
 
 def test_a_gradient_raises_in_pytensor(model):
-    with pytest.raises(TypeError, match=r"Keyed\(seed=0\) has no gradient; sample with steps"):
+    with pytest.raises(TypeError, match=r"Keyed\(.*\) has no gradient; sample with steps"):
         model.compile_dlogp()
 
 
@@ -70,7 +70,7 @@ def test_a_gradient_raises_in_jax(model):
     logp = get_jaxified_logp(model, negative_logp=False)
     point = [np.zeros(3)]
     assert np.isfinite(logp(point))
-    with pytest.raises(TypeError, match=r"Keyed\(seed=0\) has no gradient; sample with steps"):
+    with pytest.raises(TypeError, match=r"Keyed\(.*\) has no gradient; sample with steps"):
         jax.grad(logp)(point)
 
 
