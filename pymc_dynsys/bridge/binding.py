@@ -69,8 +69,8 @@ def bind_dims(
 
 
 def _is_certain(dims: tuple[str, ...], params: Mapping[str, Any], model: Any) -> bool:
-    """Whether a parameter varies along the last dim but one, which is then no time dim."""
-    return any(dims[-2] in _dims_of(name, v, model) for name, v in params.items())
+    """Whether the last dim is time: by its name, or as parameters vary along the one before it."""
+    return dims[-1] == "time" or any(dims[-2] in _dims_of(n, v, model) for n, v in params.items())
 
 
 def _own_axes(

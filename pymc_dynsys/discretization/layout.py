@@ -233,7 +233,6 @@ def _placed(xp: ModuleType, at: Any, n: int) -> Any:
     return out[:, :n]
 
 
-
 def _running(xp: ModuleType, plan: Plan, times: Any, durations: Any) -> Any:
     """Which infusions run over the gap into each row, ``(trajectory, row, event)``."""
     leaves = xp.concatenate([plan.start[:, None], plan.times[:, :-1]], axis=1)

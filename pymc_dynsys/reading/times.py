@@ -73,10 +73,10 @@ def _dims_of(role: str, ndim: int, full: tuple[str, ...], core: int) -> tuple[st
         return full[len(full) - core :]
     if ndim == len(full):
         return full
+    or_all = f" for all trajectories or {_axes(full)}" if len(full) > core else ""
     raise ValueError(
-        f"{role}: expected {_axes(full[len(full) - core :])} for all trajectories or "
-        f"{_axes(full)}, got {ndim} axes; times that differ by trajectory may be an xr.DataArray "
-        "with named dims"
+        f"{role}: expected {_axes(full[len(full) - core :])}{or_all}, got {ndim} axes; what "
+        "differs by trajectory may be an xr.DataArray with named dims"
     )
 
 

@@ -15,7 +15,11 @@ from tests.bad_inputs.models import COORDS, TIMES, Y, cases, ou, refused
             ("dims", "'id'", "'subject', 'time'", "coords={'id': ...}"),
             {"dims": ("id", "time")},
         ),
-        "twice": (ValueError, ("dims", "('time', 'time')", "twice"), {"dims": ("time", "time")}),
+        "twice": (
+            ValueError,
+            ("dims", "('time', 'time')", "more than once"),
+            {"dims": ("time", "time")},
+        ),
         "time first": (
             ValueError,
             ("dims", "last dim must be time", "('time', 'subject')"),
@@ -32,7 +36,7 @@ from tests.bad_inputs.models import COORDS, TIMES, Y, cases, ou, refused
         "one too few": (ValueError, ("observed", "(3, 4)", "(4,)"), {"dims": ("time",)}),
         "one too many": (
             ValueError,
-            ("dims", "scalar law", "last dim must be time"),
+            ("dims", "scalar distribution", "last dim must be time"),
             {
                 "dims": ("subject", "time", "component"),
                 "observed": Y[..., None],

@@ -296,7 +296,7 @@ def test_bad_systems(case):
 @cases(
     {
         "empty": (ValueError, ("states", "empty"), ()),
-        "twice": (ValueError, ("states", "('a', 'a')", "twice"), ("a", "a")),
+        "twice": (ValueError, ("states", "('a', 'a')", "more than once"), ("a", "a")),
         "several in one text": (ValueError, ("states", "'depot central'"), "depot central"),
         "reserved": (ValueError, ("states", "'t'", "reserved"), ("level", "t")),
         "numbers": (ValueError, ("states", "1"), (1, 2)),

@@ -219,9 +219,9 @@ def test_times_of_a_forecast_are_checked():
         trajectory(pm.Normal("mu"), "a")
     idata = posterior({"mu": 1.0}, 1)
     for times, message in (
-        ([10.0, 3.5], "not ascending"),
-        ([2.0, np.inf], "infinite"),
-        ([], "there are none"),
+        ([10.0, 3.5], "sort the rows by time"),
+        ([2.0, np.inf], "must be finite"),
+        ([], "times is empty"),
     ):
         with pytest.raises(ValueError, match=message):
             pds.forecast(idata, model=model, times=times)

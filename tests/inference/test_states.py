@@ -188,12 +188,12 @@ def test_two_states_with_doses_and_a_vector_observation():
 BAD = {
     "given": ({"given": "future"}, "given: expected one of"),
     "early": ({"times": [-1.0, 2.0]}, "lies before the start of subject='a' at -0.5"),
-    "unsorted": ({"times": [2.0, 1.0]}, "not ascending"),
-    "infinite": ({"times": [0.0, np.inf]}, "infinite"),
-    "empty": ({"times": []}, "there are none"),
+    "unsorted": ({"times": [2.0, 1.0]}, "sort the rows by time"),
+    "infinite": ({"times": [0.0, np.inf]}, "must be finite"),
+    "empty": ({"times": []}, "times is empty"),
     "group": ({"group": "prior"}, "no group 'prior'; it has posterior"),
     "name": ({"var_name": "z"}, "no trajectory 'z'; there is y"),
-    "matrix": ({"times": np.zeros((2, 2))}, "expected one axis"),
+    "matrix": ({"times": np.zeros((2, 2))}, "2 along 'subject', which has length 3"),
 }
 
 

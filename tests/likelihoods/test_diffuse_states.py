@@ -45,7 +45,7 @@ def test_smoothed_moments_are_those_of_statsmodels(trend):
 
 def test_filtered_moments_once_two_data_are_there(trend):
     model, y, other = trend
-    with pytest.warns(UserWarning, match="at time 0, and 1 other times, the data do not tell"):
+    with pytest.warns(UserWarning, match="at time 0, and 1 other times, the data do not identify"):
         found = pds.sample_states(posterior(), model=model, given="past", moments=True).posterior
     mean = found["mean"].values[0, 0]
     assert np.isnan(mean[:2]).all() and np.isnan(y[0])

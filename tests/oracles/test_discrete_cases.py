@@ -11,6 +11,7 @@ import xarray as xr
 from numpyro import distributions as dist
 
 import pymc_dynsys as pds
+from pymc_dynsys.likelihoods.program import Program
 from pymc_dynsys.systems import bind_system
 from tests.helpers import (
     as_arrays,

@@ -8,6 +8,7 @@ from numpyro import distributions as dist
 
 import pymc_dynsys as pds
 from pymc_dynsys.systems import bind_system
+from pymc_dynsys.systems.held import Held
 from tests.helpers import as_arrays
 from tests.oracles.cases import load
 
@@ -87,7 +88,7 @@ def test_gbm_is_ito_not_stratonovich():
 def test_strong_order_of_euler():
     """Errors of paths on shared Brownian increments against the solution in closed form."""
     system = bind_system(GBM_SYSTEM, {"m": (), "s": ()})
-    params = as_arrays(GBM_PARAMS)
+    held = Held(as_arrays(GBM_PARAMS))
     finest, paths = 256, 4000
     increments = np.random.default_rng(0).normal(size=(finest, paths)) / np.sqrt(finest)
     exact = GBM.x0 * np.exp(GBM.m - GBM.s**2 / 2 + GBM.s * increments.sum(0))
@@ -97,7 +98,7 @@ def test_strong_order_of_euler():
         h = 1.0 / normals.shape[0]
 
         def step(x, z):
-            move = lambda x, z: pds.EulerMaruyama().propagate(system, x, 0.0, h, params, z)  # noqa: E731
+            move = lambda x, z: pds.EulerMaruyama().propagate(system, x, 0.0, h, held, z)  # noqa: E731
             return jax.vmap(move)(x, z[:, None]), None
 
         return jax.lax.scan(step, jnp.full((paths, 1), float(GBM.x0)), normals)[0][:, 0]
