@@ -51,8 +51,9 @@ def read_times(
     else:
         named = _model_dims(value, model) or ()
     known: dict[str, Any] = {"coords": frame.labels, "lengths": frame.lengths}
-    if isinstance(value, xr.DataArray) and model is not None and time_dim in model.coords:
-        value = aligned(role, value, {time_dim: model.coords[time_dim]})
+    known_labels = {} if model is None or time_dim is None else model.coords
+    if isinstance(value, xr.DataArray) and time_dim in known_labels:
+        value = aligned(role, value, {str(time_dim): known_labels[time_dim]})
     if not isinstance(value, Variable):
         numbers, dim, origin = as_times(
             role, value, frame.batch_dims, time_dim, unit=frame.unit, origin=frame.origin, **known
