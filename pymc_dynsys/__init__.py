@@ -4,8 +4,10 @@
 # there may be chains, both of which must happen before JAX starts.
 import pymc.sampling.jax  # noqa: F401  isort: skip
 
+import importlib.metadata
 import logging
 import warnings
+from typing import TYPE_CHECKING, Any
 
 from pymc_dynsys import effects
 from pymc_dynsys.bridge import Input, Trajectory, data
@@ -13,7 +15,6 @@ from pymc_dynsys.discretization import EulerMaruyama, Exact, LocalLinearization,
 from pymc_dynsys.effects import reparametrize
 from pymc_dynsys.filters import EKF, UKF, EnKF, Kalman, ODESolve
 from pymc_dynsys.inference import (
-    LeaveFutureOut,
     check_likelihood,
     forecast,
     innovations,
@@ -22,7 +23,6 @@ from pymc_dynsys.inference import (
     simulate,
 )
 from pymc_dynsys.panels import coords, panel
-from pymc_dynsys.plots import plot_forecast, plot_innovations, plot_trajectories
 from pymc_dynsys.sampling import sample_blackjax
 from pymc_dynsys.systems import (
     ODE,
@@ -41,6 +41,12 @@ from pymc_dynsys.systems import (
     vector_autoregression,
     white_noise,
 )
+
+if TYPE_CHECKING:
+    from pymc_dynsys.inference.leave_future_out import LeaveFutureOut
+    from pymc_dynsys.plots import plot_forecast, plot_innovations, plot_trajectories
+
+    __version__: str
 
 __all__ = [
     "EKF",
@@ -86,6 +92,30 @@ __all__ = [
     "vector_autoregression",
     "white_noise",
 ]
+
+# ArviZ's plots and statistics are slow to import: what needs them is imported when it is asked for.
+_LAZY = {
+    "LeaveFutureOut": "pymc_dynsys.inference.leave_future_out",
+    "plot_forecast": "pymc_dynsys.plots",
+    "plot_innovations": "pymc_dynsys.plots",
+    "plot_trajectories": "pymc_dynsys.plots",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        value: Any = importlib.metadata.version("pymc-dynsys")
+    elif name in _LAZY:
+        value = getattr(importlib.import_module(_LAZY[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY, "__version__"})
+
 
 # PyTensor warns when an Op runs outside numba; for a compiled JAX function that is the intent.
 warnings.filterwarnings("ignore", message="Numba will use object mode to run trajectory_rv")

@@ -9,6 +9,7 @@ run the filter once.
 import warnings
 from collections.abc import Sequence
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -23,10 +24,10 @@ from pytensor.graph.replace import _vectorize_node
 from pytensor.graph.rewriting.basic import GraphRewriter
 from pytensor.graph.traversal import apply_depends_on
 from pytensor.link.jax.dispatch import jax_funcify
-from pytensor.link.numba.dispatch.basic import generate_fallback_impl, numba_funcify
 from pytensor.tensor.extra_ops import broadcast_shape_iter
 
 from pymc_dynsys.bridge.data import check_times, is_variable
+from pymc_dynsys.bridge.when_imported import when_imported
 from pymc_dynsys.filters.batch import Program, log_likelihood
 
 Y, TIMES, T0 = 0, 1, 2
@@ -247,12 +248,19 @@ def _jaxify(op: TrajectoryOp, node: Apply | None = None, **kwargs: Any) -> Any:
     return trajectory_op
 
 
-@numba_funcify.register(TrajectoryOp)
-def _numbafy(op: TrajectoryOp, node: Apply, **kwargs: Any) -> Any:
-    with warnings.catch_warnings():
-        # The compiled JAX function called from object mode is what is wanted.
-        warnings.filterwarnings("ignore", message="Numba will use object mode")
-        return generate_fallback_impl(op, node, **kwargs)
+def _register_with_numba(dispatch: ModuleType) -> None:
+    """Let numba call the compiled JAX function from object mode without a warning."""
+
+    def numbafy(op: TrajectoryOp, node: Apply, **kwargs: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Numba will use object mode")
+            return dispatch.generate_fallback_impl(op, node, **kwargs)
+
+    dispatch.numba_funcify.register(TrajectoryOp, numbafy)
+
+
+# Numba is slow to import, and a model that runs in JAX never needs it.
+when_imported("pytensor.link.numba.dispatch.basic", _register_with_numba)
 
 
 class ReuseValueOfPullback(GraphRewriter):

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-import diffrax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -62,6 +61,8 @@ class MomentODE(Discretization):
 
     def step(self, system: BoundSystem, x: Any, t: Any, h: Any, params: Params) -> Transition:
         """Transition over a whole gap; time runs from 0 to 1 so that a gap of zero is one too."""
+        import diffrax
+
         d = x.shape[0]
 
         def rates(s: Any, moments: Any, args: Any) -> Any:

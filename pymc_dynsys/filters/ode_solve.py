@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -127,6 +126,8 @@ class ODESolve(Likelihood):
         self, system: BoundSystem, params: Params, state: Array, start: Array, times: Array
     ) -> Float[Array, "time state"]:
         """States at ascending times from a state at `start`."""
+        import diffrax
+
         solver: Any = diffrax.Kvaerno5() if self.stiff else diffrax.Tsit5()
         controller: Any = diffrax.PIDController(rtol=self.rtol, atol=self.atol)
         drift: Any = system.drift

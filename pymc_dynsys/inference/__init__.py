@@ -3,12 +3,11 @@
 from pymc_dynsys.inference.check import check_likelihood
 from pymc_dynsys.inference.forecast import forecast
 from pymc_dynsys.inference.innovations import innovations
-from pymc_dynsys.inference.log_likelihood import LeaveFutureOut, log_likelihood
+from pymc_dynsys.inference.log_likelihood import log_likelihood
 from pymc_dynsys.inference.simulate import simulate
 from pymc_dynsys.inference.states import sample_states
 
 __all__ = [
-    "LeaveFutureOut",
     "check_likelihood",
     "forecast",
     "innovations",

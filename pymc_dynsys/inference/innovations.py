@@ -5,7 +5,7 @@ from typing import Any, Literal
 import numpy as np
 import pymc as pm
 import xarray as xr
-from scipy import stats
+from scipy import special
 
 from pymc_dynsys.bridge.draws import ParameterDraws
 from pymc_dynsys.bridge.fitted import find_trajectory
@@ -121,14 +121,14 @@ def innovations(
         fitted,
         asked,
         draws,
-        {"z": (shown, tail), "pit": (stats.norm.cdf(shown), tail), "nis": (nis, ())},
+        {"z": (shown, tail), "pit": (special.ndtr(shown), tail), "nis": (nis, ())},
     )
     axis = fitted.rank + 1
     longest = int(seen.sum(axis).max(initial=0))
     n_lags = max(1, min(10, longest // 5)) if lags is None else lags
     of_series = ljung_box(np.moveaxis(z, axis, -1), n_lags)
     total, count = np.nansum(z * z, axis=(axis, axis + 1)), seen.sum((axis, axis + 1))
-    below = stats.chi2.cdf(total, np.maximum(count, 1))
+    below = special.chdtr(np.maximum(count, 1), total)
     of_size = np.where(count > 0, 2 * np.minimum(below, 1 - below), np.nan)
     sample = (draws.sizes["chain"], draws.sizes["draw"])
     front = ("chain", "draw", *fitted.batch_dims)
@@ -163,4 +163,4 @@ def ljung_box(z: np.ndarray, lags: int) -> np.ndarray:
         share = np.maximum(pairs, 1) / np.maximum(n, 1)
         rho = product / np.where(power > 0, power, 1.0) / share
         total += np.where(pairs > 0, pairs * rho**2 * (n + 2) / np.maximum(n, 1), 0.0)
-    return np.where(n > lags + 2, stats.chi2.sf(total, lags), np.nan)
+    return np.where(n > lags + 2, special.chdtrc(lags, total), np.nan)

@@ -1,16 +1,14 @@
-"""Pointwise log-likelihoods for ArviZ, and refits for leave-future-out cross-validation."""
+"""Pointwise log-likelihoods for ArviZ."""
 
-from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
-import arviz_stats
 import jax
 import numpy as np
 import pymc as pm
 import xarray as xr
 
 from pymc_dynsys.bridge.draws import ParameterDraws
-from pymc_dynsys.bridge.fitted import Fitted, find_trajectory, with_data
+from pymc_dynsys.bridge.fitted import Fitted, find_trajectory
 from pymc_dynsys.filters.batch import visit_log_likelihoods
 from pymc_dynsys.inference import blocks
 from pymc_dynsys.inference.states import draws_of, labelled
@@ -156,74 +154,3 @@ def require_shared_times(fitted: Fitted) -> None:
             f"{fitted.name}: trajectories have times of their own, so there is no common future "
             "to leave out; use by='trajectory' or by='datum'"
         )
-
-
-class LeaveFutureOut(arviz_stats.SamplingWrapper):
-    """Refits for ``az.lfo_cv``: the model without the data from some time onwards.
-
-    Parameters
-    ----------
-    model : pm.Model
-        The model with all data. All trajectories share their times.
-    var_name : str, optional
-        Name of the trajectory, if the model has several.
-    **sample_kwargs
-        For ``pm.sample``, which fits each shortened panel.
-
-    Examples
-    --------
-    >>> import arviz as az, numpy as np, pymc as pm
-    >>> import pymc_dynsys as pds
-    >>> from numpyro import distributions as dist
-    >>> walk = pds.SDE(
-    ...     states=("level",),
-    ...     drift=lambda level, mu: mu - level,
-    ...     diffusion=0.3,
-    ...     initial=dist.Normal(0.0, 1.0),
-    ...     observation=lambda level: dist.Normal(level, 0.1),
-    ... )
-    >>> options = dict(draws=200, tune=100, chains=1, nuts_sampler="numpyro", progressbar=False,
-    ...                random_seed=1, compute_convergence_checks=False)
-    >>> with pm.Model(coords={"time": np.arange(6.0)}) as model:
-    ...     y = [0.1, 0.3, 0.2, -0.1, 0.4, 0.2]
-    ...     rv = pds.Trajectory("y", walk, params={"mu": pm.Normal("mu")}, observed=y, dims="time")
-    ...     idata = pm.sample(**options)
-    >>> idata = pds.log_likelihood(idata, model=model, by="time")
-    >>> future = pds.LeaveFutureOut(model, **options)
-    >>> az.lfo_cv(idata, future, min_observations=4, forecast_horizon=1).n_data_points
-    2
-    """
-
-    def __init__(self, model: pm.Model, *, var_name: str | None = None, **sample_kwargs: Any):
-        self.fitted = find_trajectory(model, var_name)
-        require_shared_times(self.fitted)
-        super().__init__(model, sample_kwargs=sample_kwargs)
-        seen = ~np.isnan(self.fitted.y)
-        if self.fitted.spec.system.n_observed is not None:
-            seen = seen.any(-1)
-        # Times at which nothing was observed are no points to leave out.
-        self._visits = np.flatnonzero(seen.any(tuple(range(self.fitted.rank))))
-
-    def sel_observations(self, idx: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Data without those at the times with the positions `idx`; and these positions."""
-        which = np.asarray(idx)
-        y = self.fitted.y.copy()
-        y[(slice(None),) * self.fitted.rank + (self._visits[which],)] = np.nan
-        return y, which
-
-    def sample(self, modified_observed_data: np.ndarray) -> Any:
-        """Fit the model to other data."""
-        shortened = with_data(self.model, self.fitted.name, modified_observed_data)
-        return pm.sample(model=shortened, **self.sample_kwargs)
-
-    def get_inference_data(self, fitted_model: Any) -> Any:
-        """What ``pm.sample`` returned."""
-        return fitted_model
-
-    def log_likelihood__i(self, excluded_obs: np.ndarray, idata__i: Any) -> xr.DataArray:
-        """Log-likelihood of each excluded time given all before it, at the draws of a refit."""
-        draws = draws_of(idata__i, "posterior")
-        each = of_visits(self.fitted, self.model, draws)
-        total = each.sum(tuple(range(1, each.ndim - 1)))[:, self._visits[excluded_obs]]
-        shape = (draws.sizes["chain"], draws.sizes["draw"], -1)
-        return xr.DataArray(total.reshape(shape), dims=("chain", "draw", self.fitted.time_dim))
