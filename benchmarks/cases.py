@@ -11,7 +11,7 @@ OURS = "pymc_dynsys"
 
 @dataclass(frozen=True)
 class Competitor:
-    """Module under `competitors/` that runs a package, and the package that it needs besides jax."""
+    """Module under `competitors/` that runs a package, which it needs besides jax."""
 
     module: str
     package: str

@@ -33,8 +33,8 @@ SETTINGS = (("cpu", "float64"), ("gpu", "float64"), ("gpu", "float32"))
 HEAD = ("case", "on", "precision", "a call", "times faster", "first call", "off by", "gradient")
 LEGEND = """\
 A call: value and gradient of the joint log-density, one after another within a compiled program; a
-median. For vectorized chains, one such call moves all of them. Off by: compared with the CPU in double
-precision, relative; the gradient in the norm of all parameters. The CPU is one JAX device."""
+median. For vectorized chains, one such call moves all of them. Off by: relative difference from the
+CPU in double precision; the gradient in the norm of all parameters. The CPU is one JAX device."""
 
 
 def main() -> None:
