@@ -1,4 +1,4 @@
-"""How the time of a call grows with the size of the work, one picture an axis."""
+"""Plots of how the time of a call grows with the size of a case, one figure per axis."""
 
 from pathlib import Path
 
@@ -7,10 +7,10 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+from cases import COMPETITORS, Case
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator
 from race import Result
-from works import CONTENDERS, Work
 
 AXES = {
     "subjects": "subjects N",
@@ -20,36 +20,36 @@ AXES = {
 }
 # Where the other axes stay while one varies; filters without an ensemble have no members.
 USUAL = {"subjects": (10,), "times": (100,), "members": (0, 30)}
-COLOURS = dict(zip(CONTENDERS, ("black", "C0", "C9", "C1", "C2", "C3"), strict=True))
+COLOURS = dict(zip(COMPETITORS, ("black", "C0", "C9", "C1", "C2", "C3"), strict=True))
 
 Points = dict[str, list[tuple[int, float]]]
 
 
-def draw_curves(folder: Path, works: list[Work], results: list[Result]) -> None:
+def draw_curves(folder: Path, cases: list[Case], results: list[Result]) -> None:
     """Write one PNG for each axis along which more than one size was measured."""
     folder.mkdir(parents=True, exist_ok=True)
-    by_name = {work.name: work for work in works}
-    measured = [(by_name[r.work], r) for r in results if "call_s" in r.figures and not r.trouble]
+    by_name = {case.name: case for case in cases}
+    measured = [(by_name[r.case], r) for r in results if "call_s" in r.figures and not r.trouble]
     for axis, label in AXES.items():
         panels = {title: points for title, points in along(axis, measured).items() if long(points)}
         if panels:
             draw(folder / f"{axis}.png", label, panels)
 
 
-def along(axis: str, measured: list[tuple[Work, Result]]) -> dict[str, Points]:
-    """Points by panel and contender; a panel is all that differs in this axis only."""
+def along(axis: str, measured: list[tuple[Case, Result]]) -> dict[str, Points]:
+    """Points by panel and competitor; the cases of a panel differ only along this axis."""
     panels: dict[str, Points] = {}
-    for work, result in measured:
-        fixed = (getattr(work, other) in usual for other, usual in USUAL.items() if other != axis)
-        if work.family not in ("ou", "nonlinear") or not all(fixed):
+    for case, result in measured:
+        fixed = (getattr(case, other) in usual for other, usual in USUAL.items() if other != axis)
+        if case.family not in ("ou", "nonlinear") or not all(fixed):
             continue
-        members = f", M = {work.members}" if work.members and axis != "members" else ""
-        known = " (means only)" if work.variant == "mu" else " (all parameters)"
-        system = "OU" if work.family == "ou" else "oscillators"
-        title = f"{system}, {work.likelihood}{members}{known}"
+        members = f", M = {case.members}" if case.members and axis != "members" else ""
+        known = " (means only)" if case.variant == "mu" else " (all parameters)"
+        system = "OU" if case.family == "ou" else "oscillators"
+        title = f"{system}, {case.likelihood}{members}{known}"
         curves = panels.setdefault(title, {})
-        point = (getattr(work, axis), result.figures["call_s"])
-        curves.setdefault(result.contender, []).append(point)
+        point = (getattr(case, axis), result.figures["call_s"])
+        curves.setdefault(result.competitor, []).append(point)
     return panels
 
 
@@ -81,16 +81,16 @@ def draw(path: Path, label: str, panels: dict[str, Points]) -> None:
 
 
 def draw_panel(panel: Axes, title: str, curves: Points) -> None:
-    """One curve a contender."""
-    for contender, points in curves.items():
+    """One curve for each competitor."""
+    for competitor, points in curves.items():
         sizes, seconds = zip(*sorted(points), strict=True)
         panel.loglog(
             sizes,
             [1e3 * s for s in seconds],
             marker="o",
-            color=COLOURS[contender],
-            linewidth=2.2 if contender == next(iter(CONTENDERS)) else 1.2,
-            label=contender,
+            color=COLOURS[competitor],
+            linewidth=2.2 if competitor == next(iter(COMPETITORS)) else 1.2,
+            label=competitor,
         )
     ticks = sorted({size for curve in curves.values() for size, _ in curve})
     panel.set_xticks(ticks, [f"{tick:,}" for tick in ticks])

@@ -1,10 +1,10 @@
-"""Draws the data of a work, and the point at which its log-density is evaluated.
+"""Draws the data of a case, and the point at which its log-density is evaluated.
 
-Both are the same for all contenders. Points lie near the truth, where samplers spend their time.
+Both are the same for all competitors. Points lie near the truth, where samplers spend their time.
 """
 
 import numpy as np
-from works import Work
+from cases import Case
 
 RATE, SIGMA, NOISE, INITIAL_VARIANCE = 0.5, 0.1, 0.1, 0.5
 COUPLING, KICK = 0.2, 0.2  # of the oscillators; their noise is NOISE too
@@ -12,21 +12,21 @@ COUPLING, KICK = 0.2, 0.2  # of the oscillators; their noise is NOISE too
 Arrays = dict[str, np.ndarray]
 
 
-def make(work: Work) -> tuple[Arrays, Arrays]:
+def make(case: Case) -> tuple[Arrays, Arrays]:
     """Data and parameters by name."""
     rng = np.random.default_rng(0)
     draw = {"ou": ou, "two-layer": two_layer, "ragged": ragged}
     draw |= {"nonlinear": oscillators, "lgssm": lgssm}
-    return draw[work.family](work, rng)
+    return draw[case.family](case, rng)
 
 
-def ou(work: Work, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
-    times = grid(work.times)
+def ou(case: Case, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
+    times = grid(case.times)
     mu_global = rng.normal(0.0, 0.5)
-    mu = rng.normal(mu_global, 1.0, work.subjects)
-    gaps = np.broadcast_to(np.diff(times), (work.subjects, work.times - 1))
+    mu = rng.normal(mu_global, 1.0, case.subjects)
+    gaps = np.broadcast_to(np.diff(times), (case.subjects, case.times - 1))
     point = {"mu_global": np.array(mu_global), "mu": mu + 0.1}
-    if work.variant == "all":
+    if case.variant == "all":
         point |= {
             "log_rate": np.log(RATE) + 0.1,
             "log_sigma": np.log(SIGMA) - 0.1,
@@ -35,38 +35,38 @@ def ou(work: Work, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
     return {"times": times, "y": ou_paths(mu, gaps, rng)}, point
 
 
-def two_layer(work: Work, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
-    times = grid(work.times)
+def two_layer(case: Case, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
+    times = grid(case.times)
     mu_global = rng.normal(0.0, 0.5)
     mu_group = rng.normal(mu_global, 2.0, 3)
     mu = rng.normal(mu_group[:, None], 0.2, (3, 3))
-    gaps = np.broadcast_to(np.diff(times), (9, work.times - 1))
-    y = ou_paths(mu.ravel(), gaps, rng).reshape(3, 3, work.times)
+    gaps = np.broadcast_to(np.diff(times), (9, case.times - 1))
+    y = ou_paths(mu.ravel(), gaps, rng).reshape(3, 3, case.times)
     point = {"mu_global": np.array(mu_global), "mu_group": mu_group, "mu": mu + 0.1}
     return {"times": times, "y": y}, point
 
 
-def ragged(work: Work, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
+def ragged(case: Case, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
     """A tidy table, one row a subject and visit."""
-    n = np.linspace(2, work.times, work.subjects).round().astype(int)
-    if work.variant == "rectangle":
-        n = np.full(work.subjects, n.sum() // work.subjects)
-    mu = rng.normal(0.0, 1.0, work.subjects)
-    gaps = rng.exponential(0.1, (work.subjects, n.max() - 1))
-    times = np.concatenate([np.zeros((work.subjects, 1)), gaps.cumsum(axis=1)], axis=1)
+    n = np.linspace(2, case.times, case.subjects).round().astype(int)
+    if case.variant == "rectangle":
+        n = np.full(case.subjects, n.sum() // case.subjects)
+    mu = rng.normal(0.0, 1.0, case.subjects)
+    gaps = rng.exponential(0.1, (case.subjects, n.max() - 1))
+    times = np.concatenate([np.zeros((case.subjects, 1)), gaps.cumsum(axis=1)], axis=1)
     y = ou_paths(mu, gaps, rng)
     visited = np.arange(n.max()) < n[:, None]
-    subject = np.broadcast_to(np.arange(work.subjects)[:, None], visited.shape)
+    subject = np.broadcast_to(np.arange(case.subjects)[:, None], visited.shape)
     table = {"subject": subject[visited], "time": times[visited], "y": y[visited]}
     return table, {"mu_global": np.array(0.1), "mu": mu + 0.1}
 
 
-def oscillators(work: Work, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
+def oscillators(case: Case, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
     """Euler-Maruyama with steps much shorter than the gaps."""
-    N, n, times, fine = work.subjects, work.states // 2, grid(work.times), 20
+    N, n, times, fine = case.subjects, case.states // 2, grid(case.times), 20
     stiffness, pull = rng.normal(1.0, 0.3, N), 1.0
-    x = rng.normal(size=(N, work.states))
-    y = np.empty((N, work.times, n))
+    x = rng.normal(size=(N, case.states))
+    y = np.empty((N, case.times, n))
     for k, gap in enumerate(np.diff(times, prepend=times[0])):
         h = gap / fine
         for _ in range(fine):
@@ -86,14 +86,14 @@ def oscillator_drift(x: np.ndarray, stiffness: np.ndarray, pull: float) -> np.nd
     return np.stack([speed, force], axis=-1).reshape(x.shape)
 
 
-def lgssm(work: Work, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
+def lgssm(case: Case, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
     """A turning pair of states behind ten sensors."""
-    n, m, T = 2, 10, work.times
+    n, m, T = 2, 10, case.times
     turn = np.array([[np.cos(np.pi / 10), -np.sin(np.pi / 10)], [np.sin(np.pi / 10), 0.0]])
     turn[1, 1] = turn[0, 0]
     F, H = 0.99 * turn, rng.normal(size=(m, n))
     correlated = np.eye(m) + 0.1 * np.tril(rng.normal(size=(m, m)))
-    R_root = 0.3 * (correlated if work.variant == "full" else np.eye(m))
+    R_root = 0.3 * (correlated if case.variant == "full" else np.eye(m))
     x, y = rng.normal(size=n), np.empty((T, m))
     for k in range(T):
         y[k] = H @ x + R_root @ rng.normal(size=m)
@@ -107,7 +107,7 @@ def lgssm(work: Work, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
         "m0": np.zeros(n),
         "P0_root": packed(np.eye(n)),
     }
-    if work.variant == "full":
+    if case.variant == "full":
         point["R_root"] = packed(R_root)
     else:
         point["log_noise"] = np.log(np.diag(R_root))
@@ -121,7 +121,7 @@ def packed(root: np.ndarray) -> np.ndarray:
 
 
 def grid(n: int) -> np.ndarray:
-    """The times of the reference work, or longer and shorter ones with the same gap."""
+    """The times of the reference case, or longer and shorter ones with the same gap."""
     return np.arange(n) * (10 / 99)
 
 

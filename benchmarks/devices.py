@@ -21,27 +21,27 @@ from time import perf_counter
 import data
 import jax
 import numpy as np
-from contenders import ours
+from cases import Case, device_cases
+from competitors import ours
 from race import BATCH_S
 from report import aligned, duration, machine
 from run import wanted
 from worker import chained, seconds_of
-from works import Work, device_works
 
 ROUNDS = 5
 SETTINGS = (("cpu", "float64"), ("gpu", "float64"), ("gpu", "float32"))
-HEAD = ("work", "on", "precision", "a call", "times faster", "first call", "off by", "gradient")
+HEAD = ("case", "on", "precision", "a call", "times faster", "first call", "off by", "gradient")
 LEGEND = """\
 A call: value and gradient of the joint log-density, one after another within a compiled program; a
-median. For many chains in step, one such call moves all of them. Off by: beside the CPU in double
-precision, relative; the gradient in the norm of all parameters. The CPU is one JAX device."""
+median. For vectorized chains, one such call moves all of them. Off by: relative difference from the
+CPU in double precision; the gradient in the norm of all parameters. The CPU is one JAX device."""
 
 
 def main() -> None:
     options = parse()
     if options.here:
-        for work in chosen(options.only):
-            print(json.dumps(measure(replace(work, dtype=options.here))), flush=True)
+        for case in chosen(options.only):
+            print(json.dumps(measure(replace(case, dtype=options.here))), flush=True)
         return
     jax.config.update("jax_platforms", "cpu")  # a process that sees a GPU keeps most of its memory
     results: dict[str, dict[tuple[str, str], dict]] = {}
@@ -50,13 +50,13 @@ def main() -> None:
             print(f"JAX has no {platform} here", file=sys.stderr)
             continue
         for answer in in_process(platform, dtype, options.only):
-            results.setdefault(answer["work"], {})[platform, dtype] = answer
-            print(f"{platform} {dtype} {answer['work']}", file=sys.stderr, flush=True)
+            results.setdefault(answer["case"], {})[platform, dtype] = answer
+            print(f"{platform} {dtype} {answer['case']}", file=sys.stderr, flush=True)
             if options.json:
-                content = [list(of_work.values()) for of_work in results.values()]
+                content = [list(of_case.values()) for of_case in results.values()]
                 options.json.write_text(json.dumps({"machine": machine(), "results": content}))
     print(f"{machine()['cpu']}, {machine()['cores']} cores; jax {jax.__version__}\n")
-    print(aligned([HEAD, *(row for of_work in results.values() for row in rows(of_work))]))
+    print(aligned([HEAD, *(row for of_case in results.values() for row in rows(of_case))]))
     print(f"\n{LEGEND}")
 
 
@@ -68,8 +68,8 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def chosen(patterns: list[str]) -> list[Work]:
-    return [work for work in device_works() if wanted(work, patterns)]
+def chosen(patterns: list[str]) -> list[Case]:
+    return [case for case in device_cases() if wanted(case, patterns)]
 
 
 def available(platform: str) -> bool:
@@ -79,7 +79,7 @@ def available(platform: str) -> bool:
 
 
 def in_process(platform: str, dtype: str, patterns: list[str]) -> Iterator[dict]:
-    """What a process that computes on a platform says of each work."""
+    """Results that a process on one platform reports for each case."""
     command = [sys.executable, __file__, "--here", dtype]
     if patterns:
         command += ["--only", *patterns]
@@ -92,11 +92,11 @@ def in_process(platform: str, dtype: str, patterns: list[str]) -> Iterator[dict]
         raise SystemExit(f"{platform}, {dtype}: ended with status {process.returncode}")
 
 
-def measure(work: Work) -> dict:
-    """Value, gradient and times of one work on JAX's default device."""
-    arrays, point = data.make(work)
-    function = jax.jit(in_step(ours.build(work, arrays), work.chains))
-    point = jax.tree.map(partial(spread, work.chains), point)
+def measure(case: Case) -> dict:
+    """Value, gradient and times of one case on JAX's default device."""
+    arrays, point = data.make(case)
+    function = jax.jit(in_step(ours.build(case, arrays), case.chains))
+    point = jax.tree.map(partial(spread, case.chains), point)
     begun = perf_counter()
     value, gradient = jax.block_until_ready(function(point))
     first = perf_counter() - begun
@@ -105,8 +105,8 @@ def measure(work: Work) -> dict:
     calls = max(1, round(BATCH_S / seconds_of(chain, point, 1)))
     times = [seconds_of(chain, point, calls) / calls for _ in range(ROUNDS)]
     return {
-        "work": work.name,
-        "dtype": work.dtype,
+        "case": case.name,
+        "dtype": case.dtype,
         "device": str(jax.devices()[0].device_kind),
         "value": float(value),
         "gradient": np.concatenate([np.ravel(gradient[key]) for key in sorted(gradient)]).tolist(),
@@ -128,24 +128,24 @@ def in_step(function: Callable, chains: int) -> Callable:
 
 
 def spread(chains: int, value: np.ndarray) -> jax.Array:
-    """A point for each chain, no two the same."""
+    """A distinct point for each chain."""
     if chains == 1:
         return jax.numpy.asarray(value)
     steps = 1e-3 * np.arange(chains).reshape(-1, *[1] * np.ndim(value))
     return jax.numpy.asarray(value + steps)
 
 
-def rows(of_work: dict[tuple[str, str], dict]) -> list[list[str]]:
+def rows(of_case: dict[tuple[str, str], dict]) -> list[list[str]]:
     """A line for each platform and precision."""
-    base = of_work["cpu", "float64"]
+    base = of_case["cpu", "float64"]
     exact = np.array(base["gradient"])
     lines = []
-    for (platform, dtype), got in of_work.items():
+    for (platform, dtype), got in of_case.items():
         off = abs(got["value"] / base["value"] - 1)
         gradient = np.linalg.norm(got["gradient"] - exact) / np.linalg.norm(exact)
         faster = base["call_s"] / got["call_s"]
         times = [duration(got["call_s"]), f"{faster:.2g}", f"{got['first_call_s']:.2f} s"]
-        lines.append([got["work"], platform, dtype, *times, f"{off:.0e}", f"{gradient:.0e}"])
+        lines.append([got["case"], platform, dtype, *times, f"{off:.0e}", f"{gradient:.0e}"])
     return lines
 
 

@@ -1,11 +1,11 @@
-"""Whether a contender computed the right thing, before anybody asks how fast."""
+"""Checks that a competitor computed the right numbers, before it is timed."""
 
 from math import sqrt
 
 import numpy as np
+from cases import Case
 from data import Arrays
 from reference import directions
-from works import Work
 
 EXACT = 1e-6
 """Relative error allowed to filters without Monte Carlo error; some peers add jitter of 1e-9."""
@@ -17,19 +17,19 @@ DEVIATIONS = 4.0
 
 
 def fault(
-    work: Work, point: Arrays, value: float, gradient: Arrays, expected: tuple[float, dict]
+    case: Case, point: Arrays, value: float, gradient: Arrays, expected: tuple[float, dict]
 ) -> str:
-    """What is wrong with a value and gradient beside those of the reference; empty if nothing."""
+    """Disagreement of a value and gradient with the reference; an empty string if there is none."""
     right, slopes = expected
     size = sqrt(sum(np.sum(np.square(part)) for part in gradient.values()))
     allowed, slope_allowed = EXACT * abs(right), EXACT * size
     centre = 0.0
-    if work.members:
-        shrink, length = 30 / work.members, work.times / 100
-        centre = work.subjects * length * BIAS * shrink
-        spread = sqrt(work.subjects * length * shrink)
+    if case.members:
+        shrink, length = 30 / case.members, case.times / 100
+        centre = case.subjects * length * BIAS * shrink
+        spread = sqrt(case.subjects * length * shrink)
         allowed = abs(centre) + DEVIATIONS * SD * spread
-        slope_allowed = work.subjects * length * SLOPE_BIAS * shrink
+        slope_allowed = case.subjects * length * SLOPE_BIAS * shrink
         slope_allowed += DEVIATIONS * SLOPE_SD * spread
     faults = []
     # Written so that NaN is a fault.

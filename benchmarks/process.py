@@ -1,4 +1,4 @@
-"""A contender's process: how it is started, asked and ended."""
+"""A competitor's process: how it is started, asked and ended."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from threading import Timer
 
-from works import CONTENDERS, OURS, Work
+from cases import COMPETITORS, OURS, Case
 
 HERE = Path(__file__).parent
 PATIENCE_S = 1800
@@ -21,17 +21,17 @@ PATIENCE_S = 1800
 
 
 class Failed(RuntimeError):
-    """A contender's process ended without an answer."""
+    """A competitor's process ended without an answer."""
 
 
 class Process:
-    """One contender on one work."""
+    """One competitor on one case."""
 
-    def __init__(self, contender: str, work: Work, data: Path, seed: int = 0) -> None:
-        arguments = [HERE / "worker.py", contender, json.dumps(asdict(work)), data, seed]
+    def __init__(self, competitor: str, case: Case, data: Path, seed: int = 0) -> None:
+        arguments = [HERE / "worker.py", competitor, json.dumps(asdict(case)), data, seed]
         self.errors = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
-            [*interpreter(contender), *map(str, arguments)],
+            [*interpreter(competitor), *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,
@@ -64,7 +64,7 @@ class Process:
         return json.loads(line)
 
     def close(self) -> None:
-        """End it, whatever state it is in."""
+        """End the process regardless of its state."""
         self.kill()
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout, self.errors):
@@ -76,11 +76,11 @@ class Process:
             os.killpg(self.process.pid, signal.SIGKILL)
 
 
-def interpreter(contender: str) -> list[str]:
-    """Python with the contender: the project's own, or one that uv makes and keeps for a peer."""
-    if contender == OURS:
+def interpreter(competitor: str) -> list[str]:
+    """Python with the competitor: the project's own, or one that uv makes and keeps for a peer."""
+    if competitor == OURS:
         return [sys.executable]
-    peer = CONTENDERS[contender]
+    peer = COMPETITORS[competitor]
     # The same jax for all, so that only the packages differ.
     needs = [f"{peer.package}=={peer.version}", f"jax=={version('jax')}"]
     packages = [part for need in needs for part in ("--with", need)]

@@ -1,4 +1,4 @@
-"""One work: all contenders checked against the reference, then timed in turns."""
+"""One case: all competitors checked against the reference, then timed in turns."""
 
 import statistics
 import tempfile
@@ -10,9 +10,9 @@ from typing import Any
 import data
 import numpy as np
 import reference
+from cases import OURS, Case
 from judge import fault
 from process import Failed, Process
-from works import OURS, Work
 
 BATCH_S = 0.05
 ROUNDS, FEWER_ROUNDS, LONG_CALL_S = 9, 3, 1.0
@@ -22,44 +22,44 @@ Say = Callable[[str], None]
 
 @dataclass
 class Result:
-    """What came out for a contender; `trouble` says why there are no times."""
+    """Result of a competitor; `trouble` says why there are no times."""
 
-    work: str
-    contender: str
+    case: str
+    competitor: str
     trouble: str = ""
     figures: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
 
-def race(work: Work, contenders: list[str], say: Say) -> list[Result]:
-    """Results of all contenders on a work, ours first."""
+def race(case: Case, competitors: list[str], say: Say) -> list[Result]:
+    """Results of all competitors on a case, ours first."""
     free = free_memory_gb()
-    if work.memory_gb > free:
-        why = f"not run: needs about {work.memory_gb:.0f} GB, {free:.0f} GB are free"
-        return [Result(work.name, name, why) for name in contenders]
-    arrays, point = data.make(work)
+    if case.memory_gb > free:
+        why = f"not run: needs about {case.memory_gb:.0f} GB, {free:.0f} GB are free"
+        return [Result(case.name, name, why) for name in competitors]
+    arrays, point = data.make(case)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "work.npz"
+        path = Path(folder) / "case.npz"
         named = {f"data:{name}": value for name, value in arrays.items()}
         np.savez(path, **named, **{f"point:{name}": value for name, value in point.items()})
-        if work.draws:
-            return sampled(work, contenders, path, say)
-        return timed(work, contenders, path, (arrays, point), say)
+        if case.draws:
+            return sampled(case, competitors, path, say)
+        return timed(case, competitors, path, (arrays, point), say)
 
 
 def timed(
-    work: Work, contenders: list[str], path: Path, arrays: tuple[dict, dict], say: Say
+    case: Case, competitors: list[str], path: Path, arrays: tuple[dict, dict], say: Say
 ) -> list[Result]:
     """First calls, checks, and the time of a call."""
     say("reference")
-    expected = reference.check_points(work, *arrays)
+    expected = reference.check_points(case, *arrays)
     results, live = [], {}
     try:
-        for name in contenders:
+        for name in competitors:
             say(f"{name}: first call")
-            result = Result(work.name, name)
+            result = Result(case.name, name)
             results.append(result)
-            process = Process(name, work, path)
+            process = Process(name, case, path)
             try:
                 report = process.answer()
             except Failed as failure:
@@ -69,7 +69,7 @@ def timed(
             gradient = {key: np.asarray(part) for key, part in report.pop("gradient").items()}
             result.versions = report.pop("versions")
             result.figures = report | {"value_difference": report["value"] - expected[0]}
-            wrong = fault(work, arrays[1], report["value"], gradient, expected)
+            wrong = fault(case, arrays[1], report["value"], gradient, expected)
             if wrong:
                 result.trouble = f"WRONG: {wrong}"
                 process.close()
@@ -104,16 +104,16 @@ def in_turns(live: dict[str, tuple[Process, Result]]) -> None:
             result.figures["lone_call_s"] = statistics.median(turn["lone"] for turn in turns)
 
 
-def sampled(work: Work, contenders: list[str], path: Path, say: Say) -> list[Result]:
-    """Medians over fresh processes, one contender after the other in every repetition."""
-    results = {name: Result(work.name, name) for name in contenders}
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
-    for seed in range(work.repetitions):
+def sampled(case: Case, competitors: list[str], path: Path, say: Say) -> list[Result]:
+    """Medians over fresh processes, one competitor after the other in every repetition."""
+    results = {name: Result(case.name, name) for name in competitors}
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in competitors}
+    for seed in range(case.repetitions):
         for name, result in results.items():
             if result.trouble:
                 continue
-            say(f"{name}: run {seed + 1} of {work.repetitions}")
-            process = Process(name, work, path, seed)
+            say(f"{name}: run {seed + 1} of {case.repetitions}")
+            process = Process(name, case, path, seed)
             try:
                 report = process.answer()
                 result.versions = report.pop("versions")

@@ -1,4 +1,4 @@
-"""The log-densities once more, from the textbook: plain numpy, to check every contender with.
+"""Textbook log-densities in plain numpy, with which every competitor is compared.
 
 Legend: m, P mean and covariance of the state; S innovation covariance, K gain. Särkkä (2013),
 algorithms 4.3 and 5.4. Nothing here conjugates, so a derivative along a direction v is
@@ -8,20 +8,20 @@ Im f(x + i h v) / h, exact to rounding (Squire and Trapp 1998).
 from collections.abc import Callable
 
 import numpy as np
+from cases import Case
 from data import COUPLING, INITIAL_VARIANCE, KICK, NOISE, RATE, SIGMA, Arrays
-from works import Work
 
 Moments = tuple[np.ndarray, np.ndarray]
 TINY = 1e-30
 
 
-def check_points(work: Work, data: Arrays, point: Arrays) -> tuple[float, dict[str, float]]:
+def check_points(case: Case, data: Arrays, point: Arrays) -> tuple[float, dict[str, float]]:
     """Log-density, and for each parameter its derivative along a random direction."""
     slopes = {}
     for name, direction in directions(point).items():
         moved = point | {name: point[name] + 1j * TINY * direction}
-        slopes[name] = float(log_density(work, data, moved).imag / TINY)
-    return float(log_density(work, data, point).real), slopes
+        slopes[name] = float(log_density(case, data, moved).imag / TINY)
+    return float(log_density(case, data, point).real), slopes
 
 
 def directions(point: Arrays) -> Arrays:
@@ -30,15 +30,15 @@ def directions(point: Arrays) -> Arrays:
     return {name: rng.normal(size=np.shape(point[name])) for name in sorted(point)}
 
 
-def log_density(work: Work, data: Arrays, point: Arrays) -> complex:
+def log_density(case: Case, data: Arrays, point: Arrays) -> complex:
     """Joint log-density of parameters and data; for an ensemble filter that of the exact one."""
-    if work.family == "lgssm":
+    if case.family == "lgssm":
         return sum(normal(value, 0.0, 1.0) for value in point.values()) + lgssm(data, point)
-    if work.family == "nonlinear":
+    if case.family == "nonlinear":
         prior = normal(point["stiffness"], 1.0, 0.5) + normal(point["pull"], 1.0, 0.2)
         return prior + oscillators(data, point)
     prior = normal(point["mu_global"], 0.0, 0.5)
-    if work.family == "two-layer":
+    if case.family == "two-layer":
         group = point["mu_group"]
         prior += normal(group, point["mu_global"], 2.0) + normal(point["mu"], group[:, None], 0.2)
     else:
@@ -46,8 +46,8 @@ def log_density(work: Work, data: Arrays, point: Arrays) -> complex:
     for name, truth in (("rate", RATE), ("sigma", SIGMA), ("noise", NOISE)):
         if f"log_{name}" in point:
             prior += normal(point[f"log_{name}"], np.log(truth), 1.0)
-    times, y = padded(data) if work.family == "ragged" else (data["times"], data["y"])
-    return prior + ou(work.likelihood == "ekf", times, y, point)
+    times, y = padded(data) if case.family == "ragged" else (data["times"], data["y"])
+    return prior + ou(case.likelihood == "ekf", times, y, point)
 
 
 def normal(x: np.ndarray, mean: np.ndarray | float, sd: float) -> complex:

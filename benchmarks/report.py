@@ -7,31 +7,31 @@ from datetime import UTC, datetime
 from math import nan
 from pathlib import Path
 
+from cases import OURS, Case
 from race import Result
-from works import OURS, Work
 
 TIMED = (
-    *("work", "contender", "a call", "to ours", "lone call", "to ours"),
+    *("case", "competitor", "a call", "to ours", "lone call", "to ours"),
     *("first call", "build", "memory", "value off by"),
 )
-SAMPLED = ("work", "contender", "wall", "to ours", "ESS", "ESS/s", "memory", "E mu_global")
+SAMPLED = ("case", "competitor", "wall", "to ours", "ESS", "ESS/s", "memory", "E mu_global")
 LEGEND = """\
 A call: value and gradient of the joint log-density, one after another within a compiled program
 as a sampler makes them; lone call: the same, called from Python; medians over rounds. First call:
 traced, compiled and run; build: the model and its graph, before that. Wall: a whole run of NUTS
 with building and compiling. Memory: peak above that after the imports (and the whole peak). ESS:
-smallest bulk effective sample size. Off by: beside an exact reference, in nats."""
+smallest bulk effective sample size. Off by: compared with an exact reference, in nats."""
 
 
-def tables(works: list[Work], results: list[Result]) -> str:
-    """One table for each family of works."""
+def tables(cases: list[Case], results: list[Result]) -> str:
+    """One table for each family of cases."""
     titles: dict[str, list[list[str]]] = {}
-    for work in works:
-        of_work = [result for result in results if result.work == work.name]
-        ours = next((r.figures for r in of_work if r.contender == OURS), {})
-        title = work.name.split("/")[0]
+    for case in cases:
+        of_case = [result for result in results if result.case == case.name]
+        ours = next((r.figures for r in of_case if r.competitor == OURS), {})
+        title = case.name.split("/")[0]
         titles.setdefault(title, [])
-        titles[title] += [row(work, result, ours) for result in of_work]
+        titles[title] += [row(case, result, ours) for result in of_case]
     parts = [
         f"{title}\n{aligned([SAMPLED if title == 'sample' else TIMED, *rows])}"
         for title, rows in titles.items()
@@ -39,27 +39,27 @@ def tables(works: list[Work], results: list[Result]) -> str:
     return "\n\n".join([*parts, LEGEND])
 
 
-def row(work: Work, result: Result, ours: dict[str, float]) -> list[str]:
-    """Cells of one line; a contender in trouble has its name, its work and the reason."""
+def row(case: Case, result: Result, ours: dict[str, float]) -> list[str]:
+    """Cells of one line; for a competitor that failed, the case, its name and the reason."""
     f = result.figures
     if result.trouble:
-        return [work.name, result.contender, result.trouble]
-    took = "seconds" if work.draws else "call_s"
+        return [case.name, result.competitor, result.trouble]
+    took = "seconds" if case.draws else "call_s"
     ratio = f"{f[took] / ours[took]:.3g}" if took in ours else "-"
     memory = f"{f['growth_mb']:.0f} ({f['peak_mb']:.0f}) MB"
-    if work.draws:
+    if case.draws:
         mean = f"{f['mean']:.3f}"
         speed = [f"{f['ess']:.0f}", f"{f['ess_per_s']:.3g}"]
-        return [work.name, result.contender, duration(f[took]), ratio, *speed, memory, mean]
+        return [case.name, result.competitor, duration(f[took]), ratio, *speed, memory, mean]
     first, build = f"{f['first_call_s']:.2f} s", f"{f['build_s']:.2f} s"
     off = f"{f['value_difference']:.1e}"
     lone = [duration(f["lone_call_s"]), f"{f['lone_call_s'] / ours.get('lone_call_s', nan):.3g}"]
     called = [duration(f[took]), ratio, *lone]
-    return [work.name, result.contender, *called, first, build, memory, off]
+    return [case.name, result.competitor, *called, first, build, memory, off]
 
 
 def aligned(rows: list) -> str:
-    """Columns side by side; the last cell of a row may be as long as it likes."""
+    """Align columns; the last cell of a row may have any length."""
     full = [row for row in rows if len(row) == len(rows[0])]
     widths = [max(len(row[i]) for row in full) for i in range(len(rows[0]))]
     for i in (0, 1):
@@ -83,7 +83,7 @@ def duration(seconds: float) -> str:
 
 
 def machine() -> dict[str, str | int]:
-    """What ran all this."""
+    """The machine that ran the benchmark."""
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -95,21 +95,21 @@ def machine() -> dict[str, str | int]:
 
 
 def versions(results: list[Result]) -> dict[str, dict[str, str]]:
-    """Versions of every contender that started."""
-    return {result.contender: result.versions for result in results if result.versions}
+    """Versions of every competitor that started."""
+    return {result.competitor: result.versions for result in results if result.versions}
 
 
-def write(path: Path, works: list[Work], results: list[Result]) -> None:
+def write(path: Path, cases: list[Case], results: list[Result]) -> None:
     """Everything that was measured."""
-    ran = {work.name: vars(work) for work in works}
+    ran = {case.name: vars(case) for case in cases}
     content = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
         "versions": versions(results),
         "results": [
             {
-                "contender": result.contender,
-                "work": ran[result.work],
+                "competitor": result.competitor,
+                "case": ran[result.case],
                 "trouble": result.trouble,
                 "figures": result.figures,
             }

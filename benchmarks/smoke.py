@@ -1,6 +1,6 @@
-"""Small forms of all works: our values and gradients, against those kept and a reference.
+"""Compare our values and gradients of small cases with stored numbers and with a reference.
 
-A kernel that computes something else fails here, whatever it costs.
+A kernel whose numbers changed fails here, regardless of its speed.
 """
 
 import json
@@ -11,46 +11,46 @@ import data
 import jax
 import numpy as np
 import reference
+from cases import small_cases
 from judge import fault
-from works import small_works
 
 jax.config.update("jax_enable_x64", True)
 
-from contenders import ours  # noqa: E402
+from competitors import ours  # noqa: E402
 
 EXPECTED = Path(__file__).parent / "expected.json"
 RTOL = 1e-9
 
 
 def smoke(write: bool) -> list[str]:
-    """What changed or is wrong; with `write`, what is computed now becomes what is expected."""
+    """List changed or wrong numbers; with `write`, today's numbers become the expected ones."""
     begun = time.perf_counter()
     kept = json.loads(EXPECTED.read_text()) if EXPECTED.exists() else {}
     found, faults = {}, []
-    for work in small_works():
-        arrays, point = data.make(work)
-        value, gradient = jax.jit(ours.build(work, arrays))(point)
+    for case in small_cases():
+        arrays, point = data.make(case)
+        value, gradient = jax.jit(ours.build(case, arrays))(point)
         now = {"value": np.asarray(value)} | {k: np.asarray(gradient[k]) for k in sorted(gradient)}
-        name = f"{work.name} (N = {work.subjects}, T = {work.times})"
+        name = f"{case.name} (N = {case.subjects}, T = {case.times})"
         found[name] = {key: part.tolist() for key, part in now.items()}
-        if not work.members:
-            expected = reference.check_points(work, arrays, point)
-            wrong = fault(work, point, float(value), gradient, expected)
-            faults += [f"{name}: beside the reference, {wrong}"] if wrong else []
+        if not case.members:
+            expected = reference.check_points(case, arrays, point)
+            wrong = fault(case, point, float(value), gradient, expected)
+            faults += [f"{name}: compared with the reference, {wrong}"] if wrong else []
         if not write:
             faults += changes(name, now, kept.get(name))
     gone = [] if write else sorted(set(kept) - set(found))
-    faults += [f"{name}: expected, but there is no such work" for name in gone]
+    faults += [f"{name}: expected, but there is no such case" for name in gone]
     if write and not faults:
         EXPECTED.write_text(json.dumps(found, indent=1) + "\n")
-    print(f"{len(found)} small works in {time.perf_counter() - begun:.0f} s")
+    print(f"{len(found)} small cases in {time.perf_counter() - begun:.0f} s")
     return faults
 
 
 def changes(name: str, now: dict[str, np.ndarray], kept: dict | None) -> list[str]:
-    """Numbers that are not those kept, beyond rounding."""
+    """Numbers that differ from the stored ones by more than rounding."""
     if kept is None or set(kept) != set(now):
-        return [f"{name}: nothing kept to compare with; run --smoke --write"]
+        return [f"{name}: no stored numbers to compare with; run --smoke --write"]
     faults = []
     size = max(np.abs(part).max() for key, part in now.items() if key != "value")
     for key, part in now.items():

@@ -1,11 +1,11 @@
-"""One contender on one work, in a process of its own; JSON lines in and out.
+"""One competitor on one case, in a process of its own; JSON lines in and out.
 
-    worker.py CONTENDER WORK DATA [SEED]
+    worker.py COMPETITOR CASE DATA [SEED]
 
 It reads the arrays of DATA (.npz), builds, makes the first call and reports. Then it answers each
 {"seconds": s} with two times of a call, each taken over about s seconds, until its input ends: one
-after another within a compiled program, as a sampler makes them, and alone from Python. For a work
-that samples it draws with SEED instead, leaves the draws beside DATA, and reports.
+after another within a compiled program, as a sampler makes them, and alone from Python. For a case
+that samples it draws with SEED instead, writes the draws next to DATA, and reports.
 """
 
 import json
@@ -25,28 +25,28 @@ import numpy as np
 
 jax.config.update("jax_enable_x64", True)
 
-from works import CONTENDERS, Work  # noqa: E402
+from cases import COMPETITORS, Case  # noqa: E402
 
 
 def main() -> None:
     out = protocol_only()
-    name, work, path = sys.argv[1], Work(**json.loads(sys.argv[2])), Path(sys.argv[3])
-    contender = CONTENDERS[name]
-    module = import_module(f"contenders.{contender.module}")
+    name, case, path = sys.argv[1], Case(**json.loads(sys.argv[2])), Path(sys.argv[3])
+    competitor = COMPETITORS[name]
+    module = import_module(f"competitors.{competitor.module}")
     arrays = dict(np.load(path))
     data = {key[5:]: arrays[key] for key in arrays if key.startswith("data:")}
     point = {key[6:]: arrays[key] for key in arrays if key.startswith("point:")}
-    versions = {package: version(package) for package in (contender.package, "jax", "numpy")}
+    versions = {package: version(package) for package in (competitor.package, "jax", "numpy")}
     start = peak_mb()
-    if work.draws:
+    if case.draws:
         begun = time.perf_counter()
-        draws = module.sample(work, data, int(sys.argv[4]))
+        draws = module.sample(case, data, int(sys.argv[4]))
         report = {"seconds": time.perf_counter() - begun}
         np.savez(path.with_name(f"draws-{name}.npz"), **draws)
         send(out, report | {"versions": versions, **memory(start)})
         return
     begun = time.perf_counter()
-    function = jax.jit(module.build(work, data))
+    function = jax.jit(module.build(case, data))
     point = jax.tree.map(jax.numpy.asarray, point)
     built = time.perf_counter()
     value, gradient = jax.block_until_ready(function(point))
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def chained(function: Callable, point: dict, calls: int) -> tuple[dict, Any]:
-    """The end of so many small steps along the gradient, each from where the last one ended.
+    """Take so many small steps along the gradient, each from the end of the previous one.
 
     The values are added up, for they are as needed as the gradients.
     """

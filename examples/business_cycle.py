@@ -6,24 +6,25 @@ mean and divided by its standard deviation, are loadings times a common factor, 
     y[k]        = loading factor[k] + N(0, diag(sd_noise^2))
     factor[k+1] = phi_1 factor[k] + phi_2 factor[k-1] + N(0, 1)
 
-The state holds the factor and its value a quarter earlier, and starts from its stationary law. The
-data have four components, more than there are states, so the filter first reduces them to two.
+The state holds the factor and its value one quarter earlier, and its initial distribution is the
+stationary one. The data have four components, more than there are states, so the filter first
+reduces them to two.
 
-Identification. The noise that drives the factor has variance 1, which fixes its scale. Turning the
-signs of the factor and of all loadings changes nothing in likelihood and prior, so the posterior
-has two modes that are mirror images, and a chain stays in one of them. The draws are turned
-afterwards so that output loads positively: up is a boom. A prior that keeps output's loading
-positive is no way out: chains that start with the wrong sign are then caught at zero.
+Identification. The noise that drives the factor has variance 1, which fixes its scale. Changing
+the signs of the factor and of all loadings leaves likelihood and prior the same, so the posterior
+has two modes that are mirror images, and a chain stays in one of them. The signs of the draws are
+aligned afterwards so that output loads positively: positive values are booms. A prior that keeps
+output's loading positive is not a solution: it traps chains that start with the wrong sign at zero.
 
 Investment is left out: with it, maximum likelihood puts the noise of output at zero, and the
 factor is then the growth of output itself, of which consumption and investment are parts.
 
-The last eight quarters, from 2007Q4 to 2009Q3, are held out of the fit and forecast. The
-forecast is of ordinary growth; then came the recession of 2007-2009, whose worst quarters lie
-outside the bands. Nor is the model the last word: the prediction errors of all series but output
-are correlated, so that their noise is not white, as it is taken to be here.
+The last eight quarters, from 2007Q4 to 2009Q3, are held out of the fit and forecast. The model
+forecasts ordinary growth; in fact the recession of 2007-2009 followed, whose worst quarters lie
+outside the bands. The model can also be improved: the prediction errors of all series but output
+are autocorrelated, so their noise is not white, as this model assumes.
 
-Run it with `uv run python examples/business_cycle.py`; pictures go to `examples/output`.
+Run it with `uv run python examples/business_cycle.py`; the figures go to `examples/output`.
 """
 
 import argparse
@@ -54,8 +55,8 @@ TITLES = {
 }
 
 # Maximum likelihood by DynamicFactor(k_factors=1, factor_order=2) of statsmodels 0.15 on the same
-# standardised data, rounded to four digits and with the signs turned so that output loads
-# positively; the log-likelihood is statsmodels' at these digits.
+# standardised data, rounded to four digits and with the signs aligned so that output loads
+# positively; the log-likelihood is that of statsmodels at these rounded values.
 STATSMODELS = {
     "loading[output]": 0.6848,
     "loading[consumption]": 0.5801,
@@ -98,7 +99,7 @@ SMOKE = Effort(draws=20, tune=20, chains=2)
 
 
 def read_growth() -> xr.DataArray:
-    """Growth in % a quarter, and the change of unemployment in points, over (time, series)."""
+    """Growth in % per quarter, and the change of unemployment in points, over (time, series)."""
     table = pd.read_csv(HERE / "data" / "macro.csv")
     levels = table[["realgdp", "realcons", "realdpi"]]
     changes = pd.concat([100 * np.log(levels).diff(), table["unemp"].diff()], axis=1)
@@ -135,7 +136,7 @@ def build_model(y: xr.DataArray) -> pm.Model:
     with pm.Model(coords=coords) as model:
         loading = pm.Normal("loading", 0.0, 1.0, dims="series")
         sd_noise = pm.HalfNormal("sd_noise", 1.0, dims="series")
-        # Partial autocorrelations within (-1, 1): every such AR(2) is stationary.
+        # With partial autocorrelations within (-1, 1), every such AR(2) is stationary.
         partial = pm.Uniform("partial", -1.0, 1.0, dims="lag")
         phi = pm.Deterministic(
             "phi", pt.stack([partial[0] * (1 - partial[1]), partial[1]]), dims="lag"
@@ -163,7 +164,7 @@ def log_likelihood_of_statsmodels(y: xr.DataArray) -> float:
 
 
 def fit(model: pm.Model, effort: Effort, seed: int) -> xr.DataTree:
-    """Sample the posterior, and turn the draws in which output loads negatively."""
+    """Sample the posterior, and change the signs of draws in which output loads negatively."""
     idata = pm.sample(
         draws=effort.draws,
         tune=effort.tune,
@@ -176,23 +177,23 @@ def fit(model: pm.Model, effort: Effort, seed: int) -> xr.DataTree:
     )
     posterior = idata.posterior.dataset
     sign = xr.ufuncs.sign(posterior["loading"].sel(series="output", drop=True))
-    print(f"\nShare of draws to be turned, by chain\n{(sign < 0).mean('draw').values}")
-    turned = {name: posterior[name] * sign for name in ("loading", "H")}
-    return idata.assign(posterior=xr.DataTree(posterior.assign(turned)))
+    print(f"\nShare of draws with changed signs, by chain\n{(sign < 0).mean('draw').values}")
+    aligned = {name: posterior[name] * sign for name in ("loading", "H")}
+    return idata.assign(posterior=xr.DataTree(posterior.assign(aligned)))
 
 
-# What it says
+# Results
 
 
 def compare_with_statsmodels(idata: xr.DataTree) -> pd.DataFrame:
-    """Posterior summary beside maximum likelihood."""
+    """Posterior summary next to maximum likelihood."""
     table = az.summary(idata, var_names=["loading", "sd_noise", "phi"])
     table.insert(0, "statsmodels", pd.Series(STATSMODELS).round(3))
     return table
 
 
 def explained(idata: xr.DataTree) -> pd.DataFrame:
-    """Share of the variance of each series that is the factor's."""
+    """Share of the variance of each series that the factor explains."""
     draws = idata.posterior.dataset
     of_factor = draws["loading"] ** 2 / (1 - draws["partial"] ** 2).prod("lag")
     shares = of_factor / (of_factor + draws["sd_noise"] ** 2)
@@ -214,7 +215,7 @@ def in_recession(times: xr.DataArray) -> xr.DataArray:
 
 
 def count_recessions(factor: xr.DataArray) -> str:
-    """Where the median of the factor is below its mean of zero."""
+    """Count quarters in which the median of the factor is below its mean of zero."""
     low, recession = factor.median(["chain", "draw"]) < 0, in_recession(factor["time"])
     return (
         f"below zero in {int((low & recession).sum())} of {int(recession.sum())} quarters of "
@@ -229,7 +230,7 @@ def count_covered(growth: xr.DataArray, predicted: xr.DataArray) -> pd.Series:
     return ((truth > low) & (truth < high)).sum("time").to_pandas()
 
 
-# The pictures
+# The figures
 
 
 def band(ax: Axes, draws: xr.DataArray, **style) -> None:
@@ -239,7 +240,7 @@ def band(ax: Axes, draws: xr.DataArray, **style) -> None:
 
 
 def shade_recessions(ax: Axes, begin: float, end: float) -> None:
-    """Grey from the end of the quarter of a peak to that of its trough."""
+    """Shade from the end of the quarter of a peak to the end of that of its trough."""
     for peak, trough in RECESSIONS:
         left, right = quarter(peak) + QUARTER, quarter(trough) + QUARTER
         if right > begin:
@@ -248,7 +249,7 @@ def shade_recessions(ax: Axes, begin: float, end: float) -> None:
 
 
 def plot_cycle(ax: Axes, factor: xr.DataArray) -> None:
-    """The common cycle over all the years."""
+    """Plot the common cycle over all years."""
     shade_recessions(ax, 1959.0, 2010.0)
     band(ax, factor, color="C0", alpha=0.4, label="factor given all data, 90%")
     middle = factor.median(["chain", "draw"])
@@ -261,7 +262,7 @@ def plot_cycle(ax: Axes, factor: xr.DataArray) -> None:
 
 
 def plot_forecast(ax: Axes, name: str, growth: xr.DataArray, predicted: xr.DataArray) -> None:
-    """One series: data, the forecast from 2007Q3, and what happened."""
+    """Plot one series: the data, the forecast from 2007Q3, and the held-out data."""
     begin, held_out = 2003.0, predicted["time"]
     shade_recessions(ax, begin, 2010.0)
     band(ax, predicted, color="C1", alpha=0.35, label="forecast, 90%")
@@ -275,7 +276,7 @@ def plot_forecast(ax: Axes, name: str, growth: xr.DataArray, predicted: xr.DataA
 
 
 def plot_estimates(ax: Axes, idata: xr.DataTree) -> None:
-    """Posteriors of all parameters beside maximum likelihood."""
+    """Plot the posteriors of all parameters next to maximum likelihood."""
     draws = idata.posterior
     for row, (name, theirs) in enumerate(STATSMODELS.items()):
         kind, label = name.rstrip("]").split("[")
@@ -295,8 +296,8 @@ def plot_estimates(ax: Axes, idata: xr.DataTree) -> None:
     ax.legend(frameon=False, fontsize=8.5, loc="upper left")
 
 
-def plot_news(ax: Axes, ahead, filtered, smoothed) -> None:
-    """What was thought of the factor before, at and after each quarter of the recession."""
+def plot_recession(ax: Axes, ahead, filtered, smoothed) -> None:
+    """Plot the forecast, the filtered and the smoothed factor in the recession."""
     shade_recessions(ax, 2006.0, 2010.0)
     band(ax, ahead, color="C1", alpha=0.35, label="forecast from 2007Q3, 90%")
     band(ax, smoothed, color="C0", alpha=0.4, label="given all data, 90%")
@@ -306,7 +307,7 @@ def plot_news(ax: Axes, ahead, filtered, smoothed) -> None:
     ax.plot(x, middle, "C3o", ms=4, label="given data up to then, 90%")
     ax.axhline(0.0, color="gray", lw=0.8)
     ax.set(xticks=range(2006, 2011), ylabel="factor (sd of its noise)")
-    ax.set_title("The factor of 2008: foreseen, seen, looked back at")
+    ax.set_title("The factor in 2008: forecast, filtered and smoothed")
     ax.legend(frameon=False, fontsize=8.5, loc="lower left")
 
 
@@ -320,7 +321,7 @@ def draw(idata, growth, predicted, factors) -> Figure:
     ax.legend(frameon=False, fontsize=8.5, loc="upper left")
     left, right = lower.subplots(1, 2)
     plot_estimates(left, idata)
-    plot_news(right, factors["ahead"], factors["filtered"], factors["late"])
+    plot_recession(right, factors["ahead"], factors["filtered"], factors["late"])
     for ax in figure.axes:
         ax.spines[["top", "right"]].set_visible(False)
         ax.title.set_fontsize(11)
@@ -328,7 +329,7 @@ def draw(idata, growth, predicted, factors) -> Figure:
 
 
 def main() -> None:
-    """Read the command line, fit the model, show what it says."""
+    """Read the command line, fit the model, and report the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="a few draws, to see that it runs")
     parser.add_argument("--output", type=Path, default=HERE / "output")
@@ -371,7 +372,7 @@ def main() -> None:
     figure = draw(idata, growth, predicted, factors)
     figure.savefig(arguments.output / "business_cycle.png", dpi=120)
     plt.close(figure)
-    print(f"\nThe picture is in {arguments.output}")
+    print(f"\nThe figure is in {arguments.output}")
 
 
 if __name__ == "__main__":

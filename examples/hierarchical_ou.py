@@ -4,17 +4,17 @@ Every subject i follows
 
     dx = -0.5 (x - mu_i) dt + 0.1 dB,    x(0) ~ N(0, 0.5),    y_k = x(t_k) + N(0, 0.1^2),
 
-and the means mu_i are what we want to learn. The unit of time is the reader's to choose: half of
-the way to mu_i takes log(2) / 0.5 = 1.4 of them, and x strays from it with an sd of
+and the aim is to estimate the means mu_i. The unit of time is arbitrary: a deviation from mu_i is
+halved in log(2) / 0.5 = 1.4 units, and x fluctuates around mu_i with a stationary SD of
 0.1 / sqrt(2 * 0.5) = 0.1.
 
-The first model draws the means from one population. The system is linear, so that the Kalman filter
-gives the exact likelihood; two approximate ones, such as a nonlinear system would need, are held
-against it: by what `check_likelihood` says they cost, and by what they do to the posterior. The
-paths come out of it smoothed and go on into the future, and the last data are predicted from those
+The first model draws the means from one population. The system is linear, so the Kalman filter
+gives the exact likelihood. Two approximate likelihoods, which a nonlinear system would need, are
+compared with it: by the error that `check_likelihood` reports, and by the change of the posterior.
+The example then smooths and forecasts the paths, and predicts the last observations from those
 before them. The second model puts a layer of groups between the population and the subjects.
 
-Run it with `uv run python examples/hierarchical_ou.py`; pictures go to `examples/output`.
+Run it with `uv run python examples/hierarchical_ou.py`; the figures go to `examples/output`.
 """
 
 import argparse
@@ -54,7 +54,7 @@ class Effort:
     ensemble_size: int
 
 
-PICTURE = {"backend": "matplotlib"}
+PLOT = {"backend": "matplotlib"}
 
 FULL = Effort(draws=1000, tune=300, chains=4, ensemble_size=100)
 SMOKE = Effort(draws=30, tune=30, chains=2, ensemble_size=10)
@@ -83,7 +83,7 @@ def nested_population(rng: np.random.Generator) -> xr.Dataset:
 
 
 def measure(truth: xr.Dataset, rng: np.random.Generator) -> xr.DataArray:
-    """Follow every subject of `truth` over `TIMES`."""
+    """Simulate measurements of every subject of `truth` at `TIMES`."""
     paths = pds.simulate(OU, {"mu": truth["mu"]}, TIMES, random_seed=rng)
     return paths["observations"].isel(sample=0)
 
@@ -108,7 +108,7 @@ def one_layer(y: xr.DataArray, likelihood) -> pm.Model:
 
 
 def two_layers(y: xr.DataArray, likelihood) -> pm.Model:
-    """Subjects of groups of one population: one more line, one more dim."""
+    """Subjects of groups of one population: the model has one more line and one more dim."""
     coords = {"group": y["group"].values, "subject": y["subject"].values, "time": TIMES}
     with pm.Model(coords=coords) as model:
         mu_global = pm.Normal("mu_global", 0.0, 0.5)
@@ -126,12 +126,12 @@ def two_layers(y: xr.DataArray, likelihood) -> pm.Model:
 
 
 def likelihoods(effort: Effort) -> dict:
-    """Three ways to integrate the path out; only the first is exact for this system."""
+    """Three ways to integrate out the path; only the first is exact for this system."""
     fine = pds.EulerMaruyama(dt=0.05)  # three equal steps in each gap, as they are just over 0.1
     return {
         "Kalman": pds.Kalman(),
         f"EnKF, {effort.ensemble_size} members": pds.EnKF(effort.ensemble_size, fine),
-        "EKF, one Euler step a gap": pds.EKF(pds.EulerMaruyama()),
+        "EKF, one Euler step per gap": pds.EKF(pds.EulerMaruyama()),
     }
 
 
@@ -152,7 +152,7 @@ def fit(model: pm.Model, effort: Effort, seed: int) -> xr.DataTree:
 
 
 def shift_from_kalman(fits: dict[str, xr.DataTree]) -> pd.DataFrame:
-    """Distance of the other posterior means from Kalman's, in its posterior sds."""
+    """Distance of the other posterior means from Kalman's, in posterior SDs of the latter."""
     tables = {name: az.summary(idata, round_to="none") for name, idata in fits.items()}
     exact = tables.pop("Kalman")
     shifts = {name: (table["mean"] - exact["mean"]) / exact["sd"] for name, table in tables.items()}
@@ -160,43 +160,43 @@ def shift_from_kalman(fits: dict[str, xr.DataTree]) -> pd.DataFrame:
     return pd.DataFrame(shifts | {"Monte Carlo error": monte_carlo_error}).round(2)
 
 
-# The pictures
+# The figures
 
 
 def by_subject(array: xr.DataArray) -> xr.DataArray:
-    """Put all subjects along one axis, the last, whether or not they are in groups."""
+    """Stack all subjects along one last axis, with or without groups."""
     return array.stack(each=[dim for dim in ("group", "subject") if dim in array.dims])
 
 
 def name_subjects(ax: Axes, subjects: xr.DataArray) -> None:
-    """Write the names of the subjects below the picture."""
+    """Write the names of the subjects on the axis."""
     names = ["".join(map(str, each)) for each in subjects["each"].values]
     ax.set_xticks(range(len(names)), names)
     ax.set_xlabel("subject")
 
 
 def colors_of(truth: xr.Dataset) -> np.ndarray:
-    """One colour a group, or a subject where there are none, ordered by their true means."""
+    """One colour per group, or per subject without groups, ordered by their true means."""
     means = truth["mu_group"] if "mu_group" in truth else truth["mu"]
     rank = means.to_series().rank(pct=True).to_xarray()
     return plt.get_cmap("viridis")(0.85 * by_subject(rank.broadcast_like(truth["mu"])))
 
 
 def plot_paths(ax: Axes, y: xr.DataArray, colors: np.ndarray) -> None:
-    """Draw what was measured."""
+    """Plot the measurements."""
     for path, color in zip(by_subject(y).transpose("each", "time").values, colors, strict=True):
         ax.plot(TIMES, path, color=color, lw=0.8)
     ax.set(xlabel="time", ylabel="level", title="Measurements")
 
 
 def band(ax: Axes, ends: tuple[float, float], draws: xr.DataArray, true: xr.DataArray, **style):
-    """Central 90% of the mean of a population or group, across those who belong to it."""
+    """Shade the central 90% of the mean of a population or group, across its subjects."""
     ax.fill_between(ends, *draws.quantile([0.05, 0.95]), alpha=0.25, lw=0, **style)
     ax.hlines(true, *ends, color="black", lw=1, ls="--")
 
 
 def violins(ax: Axes, draws: xr.DataArray, true: xr.DataArray, colors: np.ndarray) -> None:
-    """Draw the whole posterior of each subject's mean."""
+    """Plot the posterior density of each subject's mean."""
     at = np.arange(true.size)
     parts = ax.violinplot(draws, at, widths=0.7, showextrema=False)
     for body, color in zip(parts["bodies"], colors, strict=True):
@@ -205,7 +205,7 @@ def violins(ax: Axes, draws: xr.DataArray, true: xr.DataArray, colors: np.ndarra
 
 
 def plot_means(ax: Axes, idata: xr.DataTree, truth: xr.Dataset, colors: np.ndarray) -> None:
-    """Posteriors of all means: of the subjects, upon those of their group and population."""
+    """Plot the posteriors of the subjects' means over those of their group and population."""
     draws, true = az.extract(idata), by_subject(truth["mu"])
     everyone = (-0.5, true.size - 0.5)
     label = "mean of the population, 90%"
@@ -221,7 +221,7 @@ def plot_means(ax: Axes, idata: xr.DataTree, truth: xr.Dataset, colors: np.ndarr
 
 
 def plot_study(y: xr.DataArray, truth: xr.Dataset, idata: xr.DataTree) -> Figure:
-    """Data, and beside them what they say of the means."""
+    """Plot the data, and next to them the posteriors of the means."""
     figure, axes = plt.subplots(1, 2, sharey=True, figsize=(10, 4.5), layout="constrained")
     colors = colors_of(truth)
     plot_paths(axes[0], y, colors)
@@ -241,7 +241,7 @@ def intervals(ax: Axes, at: np.ndarray, draws: xr.DataArray, color: str, label: 
 
 
 def plot_likelihoods(fits: dict[str, xr.DataTree], truth: xr.Dataset) -> Figure:
-    """Posteriors of the subjects' means under each likelihood, on the scale of Kalman's."""
+    """Plot the posteriors under each likelihood, standardised by the Kalman posterior."""
     figure, ax = plt.subplots(figsize=(10, 4.5), layout="constrained")
     draws = {name: by_subject(az.extract(idata)["mu"]) for name, idata in fits.items()}
     mean, sd = draws["Kalman"].mean("sample"), draws["Kalman"].std("sample")
@@ -252,23 +252,23 @@ def plot_likelihoods(fits: dict[str, xr.DataTree], truth: xr.Dataset) -> Figure:
         intervals(ax, at + 0.18 * (i - 1.5), (mu - mean) / sd, f"C{i}", name)
     ax.plot(at + 0.27, (true - mean) / sd, "kx", label="truth")
     name_subjects(ax, true)
-    ax.set_ylabel("distance from Kalman's mean\n(in its posterior sds)")
+    ax.set_ylabel("distance from Kalman's mean\n(in its posterior SDs)")
     ax.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=4, frameon=False)
     return figure
 
 
 def save(figure: Figure | PlotCollection, path: Path) -> None:
-    """Write the picture."""
+    """Write the figure."""
     figure.savefig(path, dpi=120)
     plt.close("all")
 
 
-# The story
+# The analysis
 
 
 def study_one_layer(rng: np.random.Generator, effort: Effort, seed: int, output: Path) -> None:
-    """Fit subjects of one population with each likelihood, and compare the answers."""
+    """Fit subjects of one population with each likelihood, and compare the posteriors."""
     truth = population(rng)
     y = measure(truth, rng)
     models = {name: one_layer(y, likelihood) for name, likelihood in likelihoods(effort).items()}
@@ -277,7 +277,7 @@ def study_one_layer(rng: np.random.Generator, effort: Effort, seed: int, output:
     for name, model in models.items():
         advice = pds.check_likelihood(model, fits[name])["check"].attrs["advice"]
         print(f"\n{name}:", *advice, sep="\n  ")
-    print("\nDistance of the other posterior means from Kalman's, in its posterior sds")
+    print("\nDistance of the other posterior means from Kalman's, in its posterior SDs")
     print(shift_from_kalman(fits))
     save(plot_study(y, truth, fits["Kalman"]), output / "ou_one_layer.png")
     save(plot_likelihoods(fits, truth), output / "ou_likelihoods.png")
@@ -287,13 +287,13 @@ def study_one_layer(rng: np.random.Generator, effort: Effort, seed: int, output:
 def look_ahead(
     model: pm.Model, idata: xr.DataTree, effort: Effort, seed: int, output: Path
 ) -> None:
-    """Smooth the paths, carry them on, and score predictions of the last data."""
+    """Smooth and forecast the paths, and score predictions of the last observations."""
     quiet = {"model": model, "random_seed": seed, "progressbar": False}
     some = idata.isel(draw=slice(None, None, 5))
     states = pds.sample_states(some, times=np.linspace(0.0, 10.0, 201), **quiet)
-    save(pds.plot_trajectories(states, col_wrap=5, **PICTURE), output / "ou_states.png")
+    save(pds.plot_trajectories(states, col_wrap=5, **PLOT), output / "ou_states.png")
     future = pds.forecast(some, times=np.linspace(10.0, 14.0, 41), **quiet)
-    save(pds.plot_forecast(future, col_wrap=5, **PICTURE), output / "ou_forecast.png")
+    save(pds.plot_forecast(future, col_wrap=5, **PLOT), output / "ou_forecast.png")
 
     by_time = pds.log_likelihood(idata, model=model, by="time", progressbar=False)
     refits = pds.LeaveFutureOut(
@@ -319,7 +319,7 @@ def study_two_layers(rng: np.random.Generator, effort: Effort, seed: int, output
 
 
 def main() -> None:
-    """Read the command line and tell the story."""
+    """Read the command line and run both studies."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="a few draws, to see that it runs")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "output")
@@ -331,7 +331,7 @@ def main() -> None:
     rng = np.random.default_rng(arguments.seed)
     study_one_layer(rng, effort, arguments.seed, arguments.output)
     study_two_layers(rng, effort, arguments.seed, arguments.output)
-    print(f"\nPictures are in {arguments.output}")
+    print(f"\nThe figures are in {arguments.output}")
 
 
 if __name__ == "__main__":

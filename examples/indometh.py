@@ -1,7 +1,7 @@
-"""Indomethacin in six subjects: two compartments, and random effects that go together.
+"""Indomethacin in six subjects: two compartments, and correlated random effects.
 
-A dose is injected into the blood at time 0. Part of it goes over into tissue and comes back, so
-that the concentration falls fast at first and slowly later, as a sum of two exponentials does:
+A dose is injected into the blood at time 0. Part of it passes into tissue and returns, so that the
+concentration falls fast at first and slowly later, like a sum of two exponentials:
 
     d central    = (-(cl + q) / v1 central + q / v2 peripheral) dt + sigma central o dB
     d peripheral = (        q / v1 central - q / v2 peripheral) dt + sigma peripheral o dB
@@ -16,19 +16,18 @@ that the concentration falls fast at first and slowly later, as a sum of two exp
 The logarithms of cl, v1, q and v2 come from one population with a full covariance matrix, whose
 prior is that of Lewandowski, Kurowicka and Joe (LKJ).
 
-The noise of measurement is in proportion to the concentration, which falls from 2.7 to 0.05 mg/L:
-with noise of one size nlme reaches a log-likelihood of 58, in proportion one of 95. So is the
-process noise: the rate at which the drug leaves the body fluctuates (in the sense of
-Stratonovich, the o above). Both amounts are then those without noise times exp(sigma B), and that
-is how the states are written below: a linear system, and an observation with the logarithm of a
-state. The extended Kalman filter linearizes the logarithm, and is exact, as that state has no
+The measurement noise is proportional to the concentration, which falls from 2.7 to 0.05 mg/L: with
+noise of constant size nlme reaches a log-likelihood of 58, with proportional noise one of 95. The
+process noise is proportional as well: the rate at which the drug leaves the body fluctuates (in the
+sense of Stratonovich, the o above). Both amounts are then the noiseless ones times exp(sigma B),
+and the states below are written accordingly: a linear system, and an observation with the logarithm
+of a state. The extended Kalman filter linearizes the logarithm, and is exact, as that state has no
 noise.
 
-The data do not say how much was injected. Those who analyse them mostly take 25 mg; with another
-dose all clearances and volumes would be multiplied by dose / 25 mg, and nothing else would
-change.
+The data set does not state the dose. Most analyses assume 25 mg; with another dose all clearances
+and volumes would be multiplied by dose / 25 mg, and nothing else would change.
 
-Run it with `uv run python examples/indometh.py`; pictures go to `examples/output`.
+Run it with `uv run python examples/indometh.py`; the figures go to `examples/output`.
 """
 
 import argparse
@@ -58,7 +57,7 @@ PAIRS = [f"{one}, {other}" for one, other in combinations(PARAMETERS, 2)]
 ETA = 2.0  # of the LKJ prior: 1 is flat over correlation matrices, more prefers small correlations
 
 # Maximum likelihood, as printed by examples/nlme/indometh.R with nlme 3.1.162 in R 4.2.2: the same
-# compartments, noise of measurement and random effects, without process noise.
+# compartments, measurement noise and random effects, without process noise.
 NLME = {
     "mean[log_cl]": 2.065,
     "mean[log_v1]": 2.172,
@@ -80,7 +79,7 @@ NLME = {
 
 @dataclass(frozen=True)
 class Effort:
-    """How much to compute; `thin` keeps every so manieth draw for the predictions."""
+    """How much to compute; the predictions use every `thin`-th draw."""
 
     draws: int
     tune: int
@@ -103,14 +102,14 @@ def read_panel() -> xr.Dataset:
 
 
 def exchange(central, peripheral, log_parameters):
-    """Rates of change an hour, of the amounts without noise and of the log factor."""
+    """Rates of change per hour, of the noiseless amounts and of the log factor."""
     cl, v1, q, v2 = jnp.exp(log_parameters)
     to_tissue = q / v1 * central - q / v2 * peripheral
     return -cl / v1 * central - to_tissue, to_tissue, 0.0
 
 
 def measure(central, log_factor, log_parameters, sd_measurement):
-    """Law of a measured log concentration."""
+    """Distribution of a measured log concentration."""
     log_v1 = log_parameters[1]
     return dist.Normal(jnp.log(central) + log_factor - log_v1, sd_measurement)
 
@@ -128,7 +127,7 @@ TWO_COMPARTMENTS = pds.SDE(
 
 
 def build_model(panel: xr.Dataset, process_noise: bool) -> pm.Model:
-    """Six subjects whose four log parameters come from one population, and go together."""
+    """Six subjects whose four correlated log parameters come from one population."""
     coords = {**pds.coords(panel), "parameter": PARAMETERS, "pair": PAIRS}
     with pm.Model(coords=coords) as model:
         mean = pm.Normal("mean", [2.0, 2.0, 2.0, 3.0], 1.0, dims="parameter")
@@ -138,12 +137,12 @@ def build_model(panel: xr.Dataset, process_noise: bool) -> pm.Model:
         pm.Deterministic("sd", sd, dims="parameter")
         pm.Deterministic("correlation", correlation[np.triu_indices(4, 1)], dims="pair")
         z = pm.Normal("z", dims=("subject", "parameter"))
-        # Trajectories have the dim `subject`; the other one reaches their functions.
+        # `subject` is the batch dim of the trajectories; their functions see the other dim.
         log_parameters = pm.Deterministic(
             "log_parameters", mean + z @ chol.T, dims=("subject", "parameter")
         )
         sd_measurement = pm.HalfNormal("sd_measurement", 0.5)
-        # Density is highest at zero, where the model is nlme's.
+        # The density is highest at zero, where the model equals nlme's.
         sigma = pm.HalfNormal("sigma", 0.2) if process_noise else 0.0
         pds.Trajectory(
             "log_conc",
@@ -166,7 +165,7 @@ def fit(model: pm.Model, effort: Effort, seed: int) -> xr.DataTree:
         draws=effort.draws,
         tune=effort.tune,
         chains=effort.chains,
-        # What six subjects say of ten variances and correlations leaves narrow corners.
+        # With six subjects the posterior of ten variances and correlations has narrow corners.
         target_accept=0.95,
         nuts_sampler="numpyro",
         random_seed=seed,
@@ -175,11 +174,11 @@ def fit(model: pm.Model, effort: Effort, seed: int) -> xr.DataTree:
     )
 
 
-# What it says
+# Results
 
 
 def compare(without: xr.DataTree, with_noise: xr.DataTree) -> pd.DataFrame:
-    """Posterior summary of the population beside nlme's estimates."""
+    """Posterior summary of the population next to nlme's estimates."""
     names = ["mean", "sd", "correlation", "sd_measurement"]
     table = az.summary(with_noise, var_names=[*names, "sigma"])
     plain = az.summary(without, var_names=names)
@@ -190,7 +189,7 @@ def compare(without: xr.DataTree, with_noise: xr.DataTree) -> pd.DataFrame:
 
 
 def predict(idata: xr.DataTree, times: np.ndarray, thin: int, seed: int) -> xr.Dataset:
-    """Simulate the same subjects anew, once for each draw that is kept."""
+    """Simulate the same subjects again, once for every `thin`-th draw."""
     some = idata.posterior.dataset.isel(draw=slice(None, None, thin))
     params = {name: some[name] for name in ("log_parameters", "sigma", "sd_measurement")}
     paths = pds.simulate(
@@ -206,7 +205,7 @@ def predict(idata: xr.DataTree, times: np.ndarray, thin: int, seed: int) -> xr.D
     return xr.Dataset({"level": level, "measured": np.exp(paths["observations"])})
 
 
-# The pictures
+# The figures
 
 
 def band(ax: Axes, draws: xr.DataArray, **style) -> None:
@@ -216,7 +215,7 @@ def band(ax: Axes, draws: xr.DataArray, **style) -> None:
 
 
 def plot_fit(panel: xr.Dataset, predicted: xr.Dataset) -> Figure:
-    """Data and posterior predictive bands, one small picture a subject."""
+    """Data and posterior predictive bands, one panel per subject."""
     figure, axes = plt.subplots(
         2, 3, sharex=True, sharey=True, figsize=(10, 6), layout="constrained"
     )
@@ -240,7 +239,7 @@ def plot_fit(panel: xr.Dataset, predicted: xr.Dataset) -> Figure:
 
 
 def plot_correlations(idata: xr.DataTree) -> Figure:
-    """Correlations of the random effects: what is believed before and after the data."""
+    """Prior and posterior of the correlations of the random effects."""
     figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
     rows = np.arange(len(PAIRS))
     shape = ETA - 1 + len(PARAMETERS) / 2  # each correlation alone is Beta(shape, shape) on (-1, 1)
@@ -261,13 +260,13 @@ def plot_correlations(idata: xr.DataTree) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the picture."""
+    """Write the figure."""
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
 def main() -> None:
-    """Read the command line, fit the model both ways, show what it says."""
+    """Read the command line, fit both models, and report the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="a few draws, to see that it runs")
     parser.add_argument("--output", type=Path, default=HERE / "output")
@@ -286,7 +285,7 @@ def main() -> None:
     predicted = predict(idata, hours, effort.thin, arguments.seed)
     save(plot_fit(panel, predicted), arguments.output / "indometh_fit.png")
     save(plot_correlations(idata), arguments.output / "indometh_correlations.png")
-    print(f"\nPictures are in {arguments.output}")
+    print(f"\nThe figures are in {arguments.output}")
 
 
 if __name__ == "__main__":

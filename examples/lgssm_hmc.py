@@ -1,22 +1,23 @@
 """A linear-Gaussian state-space model whose matrices are all unknown, by HMC and by NUTS.
 
-Two latent states turn by 18 degrees a step and shrink by a hundredth, ten sensors see mixtures of
-them, and a hundred visits are all there is:
+Two latent states rotate by 18 degrees per step and shrink by a hundredth, ten sensors measure
+mixtures of them, and the data are a hundred visits:
 
     x[k+1] = F x[k] + b + N(0, Q),    y[k] = H x[k] + d + N(0, R),    x[0] ~ N(m0, P0).
 
 F, b, Q, H, d, R, m0 and P0 get priors, 99 numbers in all, and the path is integrated out exactly.
-HMC takes five steps a trajectory, NUTS as many as it likes; both see the same log-density.
+HMC takes five steps per trajectory, and NUTS chooses their number; both use the same log-density.
 
-What the data cannot tell: turn the states by any matrix S, and F, H, Q, m0 and P0 with them, and
-the law of the data is the same. Entries of these matrices are as good as their priors. So we look
-at what does not depend on S: the eigenvalues of F, the noise of the sensors, the noiseless signals
-H x + d behind the data, and the data to come, all beside those of the model that made the data.
+The data do not identify the basis of the states: transforming the states by any invertible matrix
+S, and F, H, Q, m0 and P0 with them, leaves the distribution of the data unchanged. Only the priors
+determine the entries of these matrices. So the example reports quantities that do not depend on S:
+the eigenvalues of F, the noise of the sensors, the noiseless signals H x + d, and future data, all
+compared with those of the true model.
 
-The second model holds F, b, H and d at their true values and learns the covariances only. To freeze
-a parameter is to pass a number.
+The second model fixes F, b, H and d at their true values and estimates only the covariances. To
+fix a parameter, pass a number.
 
-Run it with `uv run python examples/lgssm_hmc.py`; pictures go to `examples/output`.
+Run it with `uv run python examples/lgssm_hmc.py`; the figures go to `examples/output`.
 """
 
 import argparse
@@ -39,7 +40,7 @@ VISITS, AHEAD = (
     np.arange(N_VISITS, dtype=float),
     np.arange(N_VISITS, N_VISITS + N_AHEAD, dtype=float),
 )
-SPACING = 5.0  # between the curves of two sensors in the pictures
+SPACING = 5.0  # between the curves of two sensors in the figures
 MATRICES = ("F", "b", "Q", "H", "d", "R", "m0", "P0")
 
 
@@ -66,7 +67,7 @@ SMOKE = Effort(
 
 
 def true_matrices(rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """The settings of the published analysis; its sensors were drawn from a standard normal too."""
+    """Settings of the published analysis, which also drew H from a standard normal."""
     angle = np.pi / 10
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     return {
@@ -82,7 +83,7 @@ def true_matrices(rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 
 def simulate(truth: dict[str, np.ndarray], rng: np.random.Generator) -> xr.Dataset:
-    """States, noiseless signals and data of all visits, and of those to come."""
+    """States, noiseless signals and data of all visits, future visits included."""
     times = np.concatenate([VISITS, AHEAD])
     paths = pds.simulate(pds.linear_gaussian(**truth), {}, times, random_seed=rng).isel(sample=0)
     signal = paths["states"].values @ truth["H"].T + truth["d"]
@@ -122,7 +123,7 @@ def state_space(y: xr.DataArray, frozen: dict[str, np.ndarray]) -> pm.Model:
 
 
 def covariance(name: str, n: int, scale: float):
-    """A covariance matrix by its Cholesky factor, with correlations that lean towards zero."""
+    """A covariance matrix by its Cholesky factor, with a prior that favours small correlations."""
     root, _, _ = pm.LKJCholeskyCov(
         f"{name}_root", n=n, eta=2.0, sd_dist=pm.HalfNormal.dist(scale, shape=n)
     )
@@ -130,7 +131,7 @@ def covariance(name: str, n: int, scale: float):
 
 
 def by_hmc(model: pm.Model, effort: Effort, seed: int) -> xr.DataTree:
-    """Trajectories of five steps."""
+    """Sample with trajectories of five steps."""
     return pds.sample_blackjax(
         "hmc",
         num_integration_steps=5,
@@ -142,7 +143,7 @@ def by_hmc(model: pm.Model, effort: Effort, seed: int) -> xr.DataTree:
 
 
 def by_nuts(model: pm.Model, effort: Effort, seed: int) -> xr.DataTree:
-    """Trajectories until they turn."""
+    """Sample with trajectories that end at a U-turn."""
     return pm.sample(
         **effort.nuts,
         model=model,
@@ -152,7 +153,7 @@ def by_nuts(model: pm.Model, effort: Effort, seed: int) -> xr.DataTree:
     )
 
 
-# What does not depend on the choice of states
+# Quantities that do not depend on the basis of the states
 
 
 def thinned(idata: xr.DataTree, n: int) -> xr.DataTree:
@@ -165,7 +166,7 @@ def thinned(idata: xr.DataTree, n: int) -> xr.DataTree:
 def identified(
     idata: xr.DataTree, model: pm.Model, frozen: dict[str, np.ndarray], seed: int
 ) -> xr.Dataset:
-    """Signals at the visits, as mean and variance of each draw, data to come, modes and noises."""
+    """Signals at the visits (mean and variance per draw), future data, eigenvalues, noises."""
     posterior = idata.posterior.dataset
     states = pds.sample_states(idata, model=model, moments=True, progressbar=False).posterior
     H, d, R, F = (matrix(posterior, frozen, name) for name in ("H", "d", "R", "F"))
@@ -201,7 +202,7 @@ def matrix(posterior: xr.Dataset, frozen: dict[str, np.ndarray], name: str) -> n
 
 
 def log_density(truth: dict[str, np.ndarray], model: pm.Model) -> float:
-    """What the samplers see, the log posterior of the transformed parameters, at the truth."""
+    """Log posterior of the transformed parameters, as the samplers use it, at the truth."""
     values = {}
     for rv in model.free_RVs:
         value = truth[rv.name.removesuffix("_root")]
@@ -216,7 +217,7 @@ def log_density(truth: dict[str, np.ndarray], model: pm.Model) -> float:
 
 
 def summary(found: dict[str, xr.Dataset], truth: dict[str, np.ndarray]) -> pd.DataFrame:
-    """Identified parameters by both samplers, beside the truth."""
+    """Identified parameters by both samplers, next to the truth."""
     eigenvalues = np.linalg.eigvals(truth["F"])
     true = {"modulus": np.abs(eigenvalues).max(), "angle": np.abs(np.angle(eigenvalues)).max()}
     rows = {}
@@ -233,7 +234,7 @@ def summary(found: dict[str, xr.Dataset], truth: dict[str, np.ndarray]) -> pd.Da
 
 
 def band(data: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and sd of the signals by the law of total variance over the draws."""
+    """Mean and SD of the signals by the law of total variance over the draws."""
     sample = ("chain", "draw")
     mean = data["signal"].mean(sample).values
     spread = data["signal"].var(sample).values + data["signal_var"].mean(sample).values
@@ -248,7 +249,7 @@ def coverage(data: xr.Dataset, signal: np.ndarray) -> dict[str, float]:
 
 
 def disagreement(found: dict[str, xr.Dataset]) -> tuple[float, float]:
-    """Largest distance of the mean signals of two samplers: in sds, and in Monte Carlo errors."""
+    """Largest distance of the mean signals of two samplers: in SDs, and in Monte Carlo errors."""
     one, two = found.values()
     (m1, sd), (m2, _) = band(one), band(two)
     errors = [np.asarray(az.mcse(data[["signal"]], method="mean")["signal"]) for data in (one, two)]
@@ -256,13 +257,13 @@ def disagreement(found: dict[str, xr.Dataset]) -> tuple[float, float]:
     return float((gap / sd).max()), float((gap / np.hypot(*errors)).max())
 
 
-# Pictures
+# Figures
 
 
 def draw_signals(
     ax: Axes, data: xr.Dataset, truth: xr.Dataset, sensors: list[int], best: dict
 ) -> None:
-    """Data, smoothed signals and forecasts with 95% bands; the true model's own in grey lines."""
+    """Plot data, smoothed signals and forecasts with 95% bands; grey lines: the true model."""
     mean, sd = band(data)
     future = data["future"]
     ahead, spread = future.mean(("chain", "draw")).values, future.std(("chain", "draw")).values
@@ -271,7 +272,7 @@ def draw_signals(
         up, color = SPACING * row, f"C{row}"
         y = truth["observations"].values[:, j] + up
         ax.plot(VISITS, y[:N_VISITS], ".", ms=3, color="0.3", label=None if row else "data")
-        ax.plot(AHEAD, y[N_VISITS:], ".", ms=3, color="0.7", label=None if row else "data to come")
+        ax.plot(AHEAD, y[N_VISITS:], ".", ms=3, color="0.7", label=None if row else "future data")
         for x, m, s, style in ((VISITS, mean, sd, "-"), (AHEAD, ahead, spread, ":")):
             middle, off = m[:, j] + up, 1.96 * s[:, j]
             ax.fill_between(x, middle - off, middle + off, alpha=0.25, color=color, lw=0)
@@ -290,7 +291,7 @@ def draw_signals(
 
 
 def best_possible(y: np.ndarray, truth: dict[str, np.ndarray]) -> dict:
-    """Smoothed signals and, in closed form, the data to come under the true model."""
+    """Smoothed signals and, in closed form, the future data under the true model."""
     with pm.Model(coords={"time": VISITS, "sensor": np.arange(N_SENSORS)}) as model:
         pm.Flat("nothing")
         pds.Trajectory("y", pds.linear_gaussian(**truth), observed=y, dims=("time", "sensor"))
@@ -309,7 +310,7 @@ def best_possible(y: np.ndarray, truth: dict[str, np.ndarray]) -> dict:
 
 
 def draw_trace(ax: Axes, hmc: xr.DataTree, at_truth: float, title: str) -> None:
-    """Log-density at the draws of every chain against that of the truth."""
+    """Plot the log-density at the draws of every chain against that of the truth."""
     for chain, values in enumerate(hmc.sample_stats["lp"].values):
         ax.plot(values, lw=0.5, label=f"chain {chain}")
     ax.axhline(at_truth, color="black", ls="--", lw=1, label="true parameters")
@@ -327,13 +328,13 @@ def study(
     effort: Effort,
     seed: int,
 ) -> tuple[dict[str, xr.Dataset], xr.DataTree]:
-    """Fit one model by both samplers, and print what they found."""
+    """Fit one model with both samplers, and print the results."""
     fits = {"HMC": by_hmc(model, effort, seed), "NUTS": by_nuts(model, effort, seed)}
     found = {}
     print(f"\n{name}")
     for sampler, idata in fits.items():
         divergent = int(idata.sample_stats["diverging"].sum())
-        print(f"{sampler}: {idata.posterior.sizes['draw']} draws a chain, {divergent} divergent")
+        print(f"{sampler}: {idata.posterior.sizes['draw']} draws per chain, {divergent} divergent")
         found[sampler] = identified(thinned(idata, effort.kept), model, frozen, seed)
     print(summary(found, truth).to_string())
     signal = data["signal"].values[:N_VISITS]
@@ -345,7 +346,7 @@ def study(
         )
     in_sds, in_errors = disagreement(found)
     print(
-        f"mean signals of HMC and NUTS differ by at most {in_sds:.2f} posterior sds, "
+        f"mean signals of HMC and NUTS differ by at most {in_sds:.2f} posterior SDs, "
         f"{in_errors:.1f} Monte Carlo errors"
     )
     return found, fits["HMC"]

@@ -1,7 +1,7 @@
-"""Phenobarbital in 59 neonates: doses from a tidy table, and a mixed-effects SDE of them.
+"""Phenobarbital in 59 neonates: doses from a tidy table, and a mixed-effects SDE.
 
-A neonate gets a loading dose and then smaller ones, for days; blood is drawn one to six times. The
-drug is in one compartment, from which it is cleared:
+A neonate gets a loading dose and then smaller ones for days; blood is drawn one to six times. The
+drug is cleared from a single compartment:
 
     d amount = -(cl / v) amount dt + sigma weight dB,    amount += dose at every dose
     conc     = amount / v + N(0, sd_measurement^2)
@@ -13,15 +13,15 @@ drug is in one compartment, from which it is cleared:
     sigma         mg per kg and square root of an hour
 
 Clearance and volume differ between neonates: by powers of the weight, by the Apgar score (5 or
-more: volume only), and for reasons unknown, which are the random effects:
+more: volume only), and by random effects:
 
     log cl_i = log_cl + cl_by_weight log(weight_i)                       + N(0, sd_log_cl^2)
     log v_i  = log_v  + v_by_weight  log(weight_i) + v_by_apgar apgar5_i + N(0, sd_log_v^2)
 
-R's nlme fits this model without the process noise. We fit it both ways: without, to see that the
-answers agree; with, to see what the noise takes from the noise of measurement.
+R's nlme fits this model without process noise. The example fits it both ways: without, to check that
+the estimates agree, and with it, to see how much of the measurement noise the process noise takes.
 
-Run it with `uv run python examples/phenobarbital.py`; pictures go to `examples/output`.
+Run it with `uv run python examples/phenobarbital.py`; the figures go to `examples/output`.
 """
 
 import argparse
@@ -57,7 +57,7 @@ NLME = {
 
 @dataclass(frozen=True)
 class Effort:
-    """How much to compute; `thin` keeps every so manieth draw for the predictions."""
+    """How much to compute; the predictions use every `thin`-th draw."""
 
     draws: int
     tune: int
@@ -86,12 +86,12 @@ def read_panel() -> xr.Dataset:
 
 
 def clear(amount, log_cl, log_v):
-    """Rate of change of the amount, mg an hour."""
+    """Rate of change of the amount, in mg per hour."""
     return -jnp.exp(log_cl - log_v) * amount
 
 
 def measure(amount, log_v, sd_measurement):
-    """Law of a concentration, mg/L."""
+    """Distribution of a concentration in mg/L."""
     return dist.Normal(amount / jnp.exp(log_v), sd_measurement)
 
 
@@ -109,7 +109,7 @@ ONE_COMPARTMENT = pds.SDE(
 
 
 def build_model(panel: xr.Dataset, process_noise: bool) -> pm.Model:
-    """Build the model; log_cl and log_v are those of a neonate of 1 kg with a low Apgar score."""
+    """Build the model; log_cl and log_v refer to a neonate of 1 kg with a low Apgar score."""
     log_weight = np.log(panel["Wt"].values)
     apgar5 = (panel["Apgar"].values >= 5).astype(float)
     with pm.Model(coords=pds.coords(panel)) as model:
@@ -121,7 +121,7 @@ def build_model(panel: xr.Dataset, process_noise: bool) -> pm.Model:
         sd_log_cl = pm.HalfNormal("sd_log_cl", 0.5)
         sd_log_v = pm.HalfNormal("sd_log_v", 0.5)
         sd_measurement = pm.HalfNormal("sd_measurement", 5.0)
-        # Density is highest at zero, where the model is nlme's.
+        # The density is highest at zero, where the model equals nlme's.
         sigma = pm.HalfNormal("sigma", 0.5) if process_noise else 0.0
         typical_cl = log_cl + cl_by_weight * log_weight
         typical_v = log_v + v_by_weight * log_weight + v_by_apgar * apgar5
@@ -162,11 +162,11 @@ def fit(model: pm.Model, effort: Effort, seed: int) -> xr.DataTree:
     )
 
 
-# What it says
+# Results
 
 
 def compare(without: xr.DataTree, with_noise: xr.DataTree) -> pd.DataFrame:
-    """Posterior summary of the population beside nlme's estimates."""
+    """Posterior summary of the population next to nlme's estimates."""
     table = az.summary(with_noise, var_names=[*NLME, "sigma"])
     plain = az.summary(without, var_names=list(NLME))
     table.insert(0, "nlme", pd.Series(NLME))
@@ -176,7 +176,7 @@ def compare(without: xr.DataTree, with_noise: xr.DataTree) -> pd.DataFrame:
 
 
 def before_and_after_doses(panel: xr.Dataset) -> xr.DataArray:
-    """Times for drawing curves: evenly spaced, and just after every dose, until the last datum."""
+    """Times of the curves: evenly spaced, and just after each dose, up to the last observation."""
     last = panel["time"].max("visit")
     even = last * xr.DataArray(np.linspace(0.0, 1.0, 60), dims="point")
     at = panel["event_time"].where(panel["event_time"] < last).rename(event="point")
@@ -185,7 +185,7 @@ def before_and_after_doses(panel: xr.Dataset) -> xr.DataArray:
 
 
 def predict(idata: xr.DataTree, panel: xr.Dataset, thin: int, seed: int) -> xr.Dataset:
-    """Simulate the subjects of `panel` anew, once for each draw that is kept."""
+    """Simulate the subjects of `panel` again, once for every `thin`-th draw."""
     some = idata.posterior.dataset.isel(draw=slice(None, None, thin)).sel(subject=panel["subject"])
     params = {
         "log_cl": some["log_cl_subject"],
@@ -200,7 +200,7 @@ def predict(idata: xr.DataTree, panel: xr.Dataset, thin: int, seed: int) -> xr.D
     return paths.assign(level=level).isel(sample=0)
 
 
-# The pictures
+# The figures
 
 
 def band(ax: Axes, times: xr.DataArray, draws: xr.DataArray, **style) -> None:
@@ -210,7 +210,7 @@ def band(ax: Axes, times: xr.DataArray, draws: xr.DataArray, **style) -> None:
 
 
 def plot_fit(panel: xr.Dataset, predicted: xr.Dataset) -> Figure:
-    """Data, doses and posterior predictive bands, one small picture a subject."""
+    """Data, doses and posterior predictive bands, one panel per subject."""
     figure, axes = plt.subplots(3, 4, sharey=True, figsize=(10, 7), layout="constrained")
     for ax, subject in zip(axes.flat, panel["subject"].values, strict=True):
         data = panel.sel(subject=subject)
@@ -240,7 +240,7 @@ def plot_fit(panel: xr.Dataset, predicted: xr.Dataset) -> Figure:
 
 
 def plot_covariates(panel: xr.Dataset, idata: xr.DataTree) -> Figure:
-    """Clearance and volume of every neonate against weight, around the population's curve."""
+    """Clearance and volume of every neonate against weight, with the population's curve."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
     post = idata.posterior
     grid = xr.DataArray(np.linspace(0.55, 3.7, 50), dims="kg")
@@ -278,13 +278,13 @@ def plot_covariates(panel: xr.Dataset, idata: xr.DataTree) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the picture."""
+    """Write the figure."""
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
 def main() -> None:
-    """Read the command line, fit the model both ways, show what it says."""
+    """Read the command line, fit both models, and report the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="a few draws, to see that it runs")
     parser.add_argument("--output", type=Path, default=HERE / "output")
@@ -303,7 +303,7 @@ def main() -> None:
     predicted = predict(idata, some, effort.thin, arguments.seed)
     save(plot_fit(some, predicted), arguments.output / "phenobarbital_fit.png")
     save(plot_covariates(panel, idata), arguments.output / "phenobarbital_covariates.png")
-    print(f"\nPictures are in {arguments.output}")
+    print(f"\nThe figures are in {arguments.output}")
 
 
 if __name__ == "__main__":

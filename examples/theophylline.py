@@ -1,6 +1,6 @@
 """Theophylline in twelve subjects: a mixed-effects stochastic differential equation.
 
-A swallowed dose sits in a depot (the gut), is absorbed into the blood and cleared from it:
+An oral dose enters a depot (the gut), is absorbed into the blood and is cleared from it:
 
     d depot   = -ka depot dt
     d central = (ka ke / cl depot - ke central) dt + sigma dB
@@ -11,10 +11,10 @@ A swallowed dose sits in a depot (the gut), is absorbed into the blood and clear
     cl            L/h per kg, clearance
     sigma         mg/L per square root of an hour
 
-Subjects differ in absorption and clearance; all share one elimination rate. The noise on `central`
-stands for what the compartments leave out, and the noise of measurement comes on top of it.
+Subjects differ in absorption and clearance; all share one elimination rate. The process noise on
+`central` represents what the compartments leave out, in addition to the measurement noise.
 
-Run it with `uv run python examples/theophylline.py`; pictures go to `examples/output`.
+Run it with `uv run python examples/theophylline.py`; the figures go to `examples/output`.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from numpyro import distributions as dist
 HERE = Path(__file__).parent
 
 # Maximum likelihood with R's nlme: the same compartments without process noise, so that its
-# residual sd answers for both of our noises. See examples/data/README.md.
+# residual sd accounts for both of our noises. See examples/data/README.md.
 NLME = {
     "log_ke": -2.4547,
     "log_ka": 0.4657,
@@ -50,7 +50,7 @@ NLME = {
 
 @dataclass(frozen=True)
 class Effort:
-    """How much to compute; `thin` keeps every so manieth draw for the predictions."""
+    """How much to compute; the predictions use every `thin`-th draw."""
 
     draws: int
     tune: int
@@ -74,14 +74,14 @@ def read_panel() -> xr.Dataset:
 
 
 def absorb_and_clear(depot, central, log_ka, log_ke, log_cl):
-    """Rates of change an hour: of the depot in mg/kg, of the concentration in mg/L."""
+    """Rates of change per hour: of the depot in mg/kg, of the concentration in mg/L."""
     ka, ke, cl = jnp.exp(log_ka), jnp.exp(log_ke), jnp.exp(log_cl)
     volume = cl / ke  # L/kg
     return -ka * depot, ka * depot / volume - ke * central
 
 
-def just_swallowed(dose):
-    """All of the dose in the depot, none in the blood."""
+def all_in_depot(dose):
+    """The whole dose is in the depot, and none is in the blood."""
     return dist.Delta(jnp.stack([dose, jnp.zeros_like(dose)]), event_dim=1)
 
 
@@ -89,7 +89,7 @@ ONE_COMPARTMENT = pds.SDE(
     states=("depot", "central"),
     drift=absorb_and_clear,
     diffusion=lambda sigma: (0.0, sigma),
-    initial=just_swallowed,
+    initial=all_in_depot,
     observation=lambda central, sd_measurement: dist.Normal(central, sd_measurement),
     events="depot",  # where further doses would go
 )
@@ -135,7 +135,7 @@ def fit(model: pm.Model, effort: Effort, seed: int) -> xr.DataTree:
         tune=effort.tune,
         chains=effort.chains,
         nuts_sampler="numpyro",
-        # Each clearance goes up and down with the shared elimination rate.
+        # Each clearance is correlated with the shared elimination rate.
         nuts={"dense_mass": True},
         random_seed=seed,
         progressbar=False,
@@ -143,18 +143,18 @@ def fit(model: pm.Model, effort: Effort, seed: int) -> xr.DataTree:
     )
 
 
-# What it says
+# Results
 
 
 def compare_with_nlme(idata: xr.DataTree) -> pd.DataFrame:
-    """Posterior summary of the population beside the published estimates."""
+    """Posterior summary of the population next to the published estimates."""
     table = az.summary(idata, var_names=[*NLME, "sigma"])
     table.insert(0, "nlme", pd.Series(NLME))
     return table
 
 
 def predict(idata: xr.DataTree, dose: xr.DataArray, times: np.ndarray, thin: int, seed: int):
-    """Simulate the same subjects anew, once for each draw that is kept."""
+    """Simulate the same subjects again, once for every `thin`-th draw."""
     some = idata.posterior.dataset.isel(draw=slice(None, None, thin))
     params = {
         "log_ka": some["log_ka_subject"],
@@ -178,7 +178,7 @@ def judge(errors: xr.DataTree) -> pd.DataFrame:
 def dose_again(
     idata: xr.DataTree, model: pm.Model, panel: xr.Dataset, thin: int, seed: int
 ) -> xr.DataTree:
-    """Forecast another day, after the same dose once more at the time of the last sample."""
+    """Forecast another day, after a second, equal dose at the time of the last sample."""
     last = panel["time"].max("visit")
     again = xr.Dataset({"event_time": last, "event_amount": panel["dose"]}).expand_dims("event", -1)
     hours = last + xr.DataArray(24.0 * np.linspace(0.0, 1.0, 50) ** 2, dims="ahead")
@@ -188,9 +188,9 @@ def dose_again(
     )
 
 
-def foresee_newcomers(idata: xr.DataTree, thin: int, seed: int) -> xr.DataTree:
-    """Forecast people who have not been measured, and of whom only the dose is known."""
-    newcomers = xr.Dataset(
+def forecast_new_subjects(idata: xr.DataTree, thin: int, seed: int) -> xr.DataTree:
+    """Forecast people who have not been measured, and whose dose alone is known."""
+    new_subjects = xr.Dataset(
         {
             "dose": ("subject", [3.0, 6.0]),
             "conc": (("subject", "visit"), np.full((2, 1), np.nan)),
@@ -200,13 +200,13 @@ def foresee_newcomers(idata: xr.DataTree, thin: int, seed: int) -> xr.DataTree:
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*no value observed")
-        model = build_model(newcomers)
+        model = build_model(new_subjects)
     some = idata.isel(draw=slice(None, None, thin))
     hours = np.linspace(0.0, 24.0, 73)
     return pds.forecast(some, model=model, times=hours, random_seed=seed, progressbar=False)
 
 
-# The pictures
+# The figures
 
 
 def band(ax: Axes, draws: xr.DataArray, **style) -> None:
@@ -216,7 +216,7 @@ def band(ax: Axes, draws: xr.DataArray, **style) -> None:
 
 
 def plot_fit(panel: xr.Dataset, predicted: xr.Dataset) -> Figure:
-    """Data and posterior predictive bands, one small picture a subject."""
+    """Data and posterior predictive bands, one panel per subject."""
     figure, axes = plt.subplots(
         3, 4, sharex=True, sharey=True, figsize=(10, 6.5), layout="constrained"
     )
@@ -270,13 +270,13 @@ def plot_subjects(idata: xr.DataTree) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the picture."""
+    """Write the figure."""
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
 def main() -> None:
-    """Read the command line, fit the model, show what it says."""
+    """Read the command line, fit the model, and report the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="a few draws, to see that it runs")
     parser.add_argument("--output", type=Path, default=HERE / "output")
@@ -293,10 +293,10 @@ def main() -> None:
 
     errors = pds.innovations(idata, model=model, progressbar=False)
     print(f"\nShare of the draws at which a test rejects at 5%\n{judge(errors)}")
-    pictures = pds.plot_innovations(errors, backend="matplotlib")
-    pictures.savefig(arguments.output / "theophylline_innovations.png", dpi=120)
-    by_datum = pds.log_likelihood(idata, model=model, by="datum", progressbar=False)
-    print(f"\nPredicting each datum from those before it\n{az.loo(by_datum)}")
+    plots = pds.plot_innovations(errors, backend="matplotlib")
+    plots.savefig(arguments.output / "theophylline_innovations.png", dpi=120)
+    by_observation = pds.log_likelihood(idata, model=model, by="datum", progressbar=False)
+    print(f"\nPredicting each observation from those before it\n{az.loo(by_observation)}")
 
     hours = 25.0 * np.linspace(0.0, 1.0, 60) ** 2  # dense while the dose is being absorbed
     predicted = predict(idata, panel["dose"], hours, effort.thin, arguments.seed)
@@ -305,12 +305,12 @@ def main() -> None:
 
     again = dose_again(idata, model, panel, effort.thin, arguments.seed)
     some = {"subject": [1, 5, 9, 12]}
-    pictures = pds.plot_forecast(again, coords=some, backend="matplotlib")
-    pictures.savefig(arguments.output / "theophylline_second_dose.png", dpi=120)
-    newcomers = foresee_newcomers(idata, effort.thin, arguments.seed)
-    pictures = pds.plot_forecast(newcomers, backend="matplotlib", visuals={"last_time": False})
-    pictures.savefig(arguments.output / "theophylline_newcomers.png", dpi=120)
-    print(f"\nPictures are in {arguments.output}")
+    plots = pds.plot_forecast(again, coords=some, backend="matplotlib")
+    plots.savefig(arguments.output / "theophylline_second_dose.png", dpi=120)
+    predictions = forecast_new_subjects(idata, effort.thin, arguments.seed)
+    plots = pds.plot_forecast(predictions, backend="matplotlib", visuals={"last_time": False})
+    plots.savefig(arguments.output / "theophylline_new_subjects.png", dpi=120)
+    print(f"\nThe figures are in {arguments.output}")
 
 
 if __name__ == "__main__":

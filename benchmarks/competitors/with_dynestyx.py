@@ -11,6 +11,7 @@ import jax.random as jr
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
+from cases import Case
 from data import COUPLING, INITIAL_VARIANCE, KICK, NOISE, RATE, SIGMA, Arrays
 from dynestyx import (
     ContinuousTimeStateEvolution,
@@ -25,83 +26,82 @@ from dynestyx.inference.configs.discretizer import ExactAffineConfig
 from dynestyx.inference.filters import ContinuousTimeEnKFConfig, EKFConfig, KFConfig
 from numpyro.infer import MCMC, NUTS
 from numpyro.infer.util import log_density
-from works import Work
 
 
-def build(work: Work, data: Arrays) -> Callable:
+def build(case: Case, data: Arrays) -> Callable:
     """Value and gradient of the joint log-density at a dict of parameters."""
-    return value_and_gradient(work, data, settings(work))
+    return value_and_gradient(case, data, settings(case))
 
 
-def value_and_gradient(work: Work, data: Arrays, contexts: tuple) -> Callable:
-    model = make_model(work, data, contexts)
+def value_and_gradient(case: Case, data: Arrays, contexts: tuple) -> Callable:
+    model = make_model(case, data, contexts)
 
     def joint(point: dict) -> jnp.ndarray:
-        if work.family == "two-layer":
+        if case.family == "two-layer":
             point = point | {"mu": point["mu"].T}  # numpyro's outer plate is the last axis
         return log_density(model, (), {}, point)[0]
 
     return jax.value_and_grad(joint)
 
 
-def sample(work: Work, data: Arrays, seed: int) -> Arrays:
+def sample(case: Case, data: Arrays, seed: int) -> Arrays:
     """Draws by parameter."""
-    return run_nuts(work, data, seed, settings(work))
+    return run_nuts(case, data, seed, settings(case))
 
 
-def run_nuts(work: Work, data: Arrays, seed: int, contexts: tuple) -> Arrays:
-    nuts = NUTS(make_model(work, data, contexts))
-    mcmc = MCMC(nuts, num_warmup=work.draws, num_samples=work.draws, progress_bar=False)
+def run_nuts(case: Case, data: Arrays, seed: int, contexts: tuple) -> Arrays:
+    nuts = NUTS(make_model(case, data, contexts))
+    mcmc = MCMC(nuts, num_warmup=case.draws, num_samples=case.draws, progress_bar=False)
     mcmc.run(jr.PRNGKey(seed))
     draws = mcmc.get_samples()
     return {name: np.asarray(draws[name]) for name in ("mu_global", "mu")}
 
 
-def settings(work: Work) -> tuple:
+def settings(case: Case) -> tuple:
     """The filter, and what crosses the gaps where the filter does not."""
-    if work.likelihood == "kalman":
+    if case.likelihood == "kalman":
         return Filter(KFConfig(filter_source="cuthbert")), Discretizer(ExactAffineConfig())
-    if work.likelihood == "ekf":
+    if case.likelihood == "ekf":
         return Filter(EKFConfig()), Discretizer()
-    ensemble = ContinuousTimeEnKFConfig(warn=False, diffeqsolve_dt0=0.05, n_particles=work.members)
+    ensemble = ContinuousTimeEnKFConfig(warn=False, diffeqsolve_dt0=0.05, n_particles=case.members)
     return Filter(ensemble), nullcontext()
 
 
-def make_model(work: Work, data: Arrays, contexts: tuple) -> Callable:
-    """The numpyro model of a work."""
-    make = {"ou": ou, "two-layer": two_layer, "nonlinear": oscillators}[work.family]
+def make_model(case: Case, data: Arrays, contexts: tuple) -> Callable:
+    """The numpyro model of a case."""
+    make = {"ou": ou, "two-layer": two_layer, "nonlinear": oscillators}[case.family]
     y = jnp.asarray(data["y"])
-    if work.family == "two-layer":
+    if case.family == "two-layer":
         y = y.swapaxes(0, 1)
-    y = y if work.family == "nonlinear" else y[..., None]
+    y = y if case.family == "nonlinear" else y[..., None]
     times = jnp.broadcast_to(jnp.asarray(data["times"]), y.shape[:-1])
 
     def model():
         with contexts[0], contexts[1]:
-            make(work, {"obs_times": times, "obs_values": y})
+            make(case, {"obs_times": times, "obs_values": y})
 
     return model
 
 
-def ou(work: Work, observed: dict) -> None:
+def ou(case: Case, observed: dict) -> None:
     mu_global = numpyro.sample("mu_global", dist.Normal(0.0, 0.5))
     values = {"rate": RATE, "sigma": SIGMA, "noise": NOISE}
-    if work.variant == "all":
+    if case.variant == "all":
         for name, truth in values.items():
             log = numpyro.sample(f"log_{name}", dist.Normal(jnp.log(truth), 1.0))
             values[name] = jnp.exp(log)
-    with dsx.plate("subject", work.subjects):
+    with dsx.plate("subject", case.subjects):
         mu = numpyro.sample("mu", dist.Normal(mu_global, 1.0))
-        dsx.sample("y", ou_process(work, mu, **values), **observed)
+        dsx.sample("y", ou_process(case, mu, **values), **observed)
 
 
-def two_layer(work: Work, observed: dict) -> None:
+def two_layer(case: Case, observed: dict) -> None:
     mu_global = numpyro.sample("mu_global", dist.Normal(0.0, 0.5))
     with dsx.plate("group", 3):
         mu_group = numpyro.sample("mu_group", dist.Normal(mu_global, 2.0))
         with dsx.plate("subject", 3):
             mu = numpyro.sample("mu", dist.Normal(mu_group, 0.2))
-            dsx.sample("y", ou_process(work, mu, RATE, SIGMA, NOISE), **observed)
+            dsx.sample("y", ou_process(case, mu, RATE, SIGMA, NOISE), **observed)
 
 
 class OUDrift(eqx.Module):
@@ -112,10 +112,10 @@ class OUDrift(eqx.Module):
         return -self.rate * (x - self.mu)
 
 
-def ou_process(work: Work, mu, rate, sigma, noise):
+def ou_process(case: Case, mu, rate, sigma, noise):
     """One subject, though `mu` holds those of all, as dynestyx's plates have it."""
     one = jnp.eye(1)
-    if work.likelihood == "kalman":
+    if case.likelihood == "kalman":
         return LTI_continuous(
             A=-rate * one,
             L=sigma * one,
@@ -146,19 +146,19 @@ class OscillatorDrift(eqx.Module):
         return jnp.stack([speed, force + COUPLING * neighbours], axis=-1).reshape(-1)
 
 
-def oscillators(work: Work, observed: dict) -> None:
-    identity = jnp.eye(work.states)
+def oscillators(case: Case, observed: dict) -> None:
+    identity = jnp.eye(case.states)
     pull = numpyro.sample("pull", dist.Normal(1.0, 0.2))
-    with dsx.plate("subject", work.subjects):
+    with dsx.plate("subject", case.subjects):
         stiffness = numpyro.sample("stiffness", dist.Normal(1.0, 0.5))
         chain = DynamicalModel(
-            initial_condition=dist.MultivariateNormal(jnp.zeros(work.states), identity),
+            initial_condition=dist.MultivariateNormal(jnp.zeros(case.states), identity),
             state_evolution=ContinuousTimeStateEvolution(
                 drift=OscillatorDrift(stiffness, pull),
-                diffusion=FullDiffusion(KICK * identity, bm_dim=work.states),
+                diffusion=FullDiffusion(KICK * identity, bm_dim=case.states),
             ),
             observation_model=LinearGaussianObservation(
-                H=identity[::2], R=NOISE**2 * jnp.eye(work.states // 2)
+                H=identity[::2], R=NOISE**2 * jnp.eye(case.states // 2)
             ),
         )
         dsx.sample("y", chain, **observed)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from cases import Case
 from data import INITIAL_VARIANCE, Arrays
 from dynamax.linear_gaussian_ssm import lgssm_filter
 from dynamax.linear_gaussian_ssm.inference import (
@@ -12,23 +13,22 @@ from dynamax.linear_gaussian_ssm.inference import (
     ParamsLGSSMEmissions,
     ParamsLGSSMInitial,
 )
-from works import Work
 
-from contenders.priors import crossing, log_prior, shared, square
+from competitors.priors import crossing, log_prior, shared, square
 
 
-def build(work: Work, data: Arrays) -> Callable:
+def build(case: Case, data: Arrays) -> Callable:
     """Value and gradient of the joint log-density at a dict of parameters."""
-    log_likelihood = {"ou": ou, "lgssm": lgssm}[work.family](work, data)
-    return jax.value_and_grad(lambda point: log_likelihood(point) + log_prior(work, point))
+    log_likelihood = {"ou": ou, "lgssm": lgssm}[case.family](case, data)
+    return jax.value_and_grad(lambda point: log_likelihood(point) + log_prior(case, point))
 
 
-def ou(work: Work, data: Arrays) -> Callable:
+def ou(case: Case, data: Arrays) -> Callable:
     y, gap = jnp.asarray(data["y"])[..., None], data["times"][1] - data["times"][0]
 
     def log_likelihood(point: dict) -> jnp.ndarray:
         rate, sigma, noise = shared(point)
-        decay, variance = crossing(work, rate, sigma, gap)
+        decay, variance = crossing(case, rate, sigma, gap)
         one = jnp.eye(1)
 
         def of_subject(mu, y):
@@ -50,7 +50,7 @@ def ou(work: Work, data: Arrays) -> Callable:
     return log_likelihood
 
 
-def lgssm(work: Work, data: Arrays) -> Callable:
+def lgssm(case: Case, data: Arrays) -> Callable:
     y = jnp.asarray(data["y"])
 
     def log_likelihood(p: dict) -> jnp.ndarray:

@@ -3,22 +3,22 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 
+from cases import Case
 from data import Arrays
 from dynestyx import Filter
 from dynestyx.inference.filters import ContinuousTimeKFConfig
-from works import Work
 
-from contenders.with_dynestyx import run_nuts, value_and_gradient
+from competitors.with_dynestyx import run_nuts, value_and_gradient
 
 
-def build(work: Work, data: Arrays) -> Callable:
+def build(case: Case, data: Arrays) -> Callable:
     """Value and gradient of the joint log-density at a dict of parameters."""
-    return value_and_gradient(work, data, settings())
+    return value_and_gradient(case, data, settings())
 
 
-def sample(work: Work, data: Arrays, seed: int) -> Arrays:
+def sample(case: Case, data: Arrays, seed: int) -> Arrays:
     """Draws by parameter."""
-    return run_nuts(work, data, seed, settings())
+    return run_nuts(case, data, seed, settings())
 
 
 def settings() -> tuple:

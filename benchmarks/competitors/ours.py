@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pymc as pm
+from cases import Case
 from data import COUPLING, INITIAL_VARIANCE, KICK, NOISE, RATE, SIGMA, Arrays
 from numpyro import distributions as dist
 from pymc.sampling.jax import get_jaxified_logp
-from works import Work
 
 import pymc_dynsys as pds
 
@@ -23,22 +23,22 @@ OU = pds.SDE(
 )
 
 
-def build(work: Work, data: Arrays) -> Callable:
+def build(case: Case, data: Arrays) -> Callable:
     """Value and gradient of the joint log-density at a dict of parameters."""
-    model = make_model(work, data)
+    model = make_model(case, data)
     # Despite the name of its option this is the log-density itself, not its negative.
     log_density = get_jaxified_logp(model)
     names = [value.name for value in model.value_vars]
     return jax.value_and_grad(lambda point: log_density([point[name] for name in names]))
 
 
-def sample(work: Work, data: Arrays, seed: int) -> Arrays:
+def sample(case: Case, data: Arrays, seed: int) -> Arrays:
     """Draws by parameter."""
     idata = pm.sample(
-        model=make_model(work, data),
+        model=make_model(case, data),
         nuts_sampler="numpyro",
-        tune=work.draws,
-        draws=work.draws,
+        tune=case.draws,
+        draws=case.draws,
         chains=1,
         random_seed=seed,
         progressbar=False,
@@ -46,28 +46,28 @@ def sample(work: Work, data: Arrays, seed: int) -> Arrays:
     return {name: idata["posterior"][name].values[0] for name in ("mu_global", "mu")}
 
 
-def make_model(work: Work, data: Arrays) -> pm.Model:
-    """The PyMC model of a work."""
+def make_model(case: Case, data: Arrays) -> pm.Model:
+    """The PyMC model of a case."""
     make = {"ou": ou, "two-layer": two_layer, "ragged": ragged}
     make |= {"nonlinear": oscillators, "lgssm": lgssm}
-    return make[work.family](work, data)
+    return make[case.family](case, data)
 
 
-def likelihood(work: Work) -> pds.Kalman | pds.EKF | pds.EnKF:
-    if work.likelihood == "kalman":
+def likelihood(case: Case) -> pds.Kalman | pds.EKF | pds.EnKF:
+    if case.likelihood == "kalman":
         return pds.Kalman()
-    if work.likelihood == "ekf":
+    if case.likelihood == "ekf":
         return pds.EKF(pds.EulerMaruyama())
-    return pds.EnKF(work.members, discretization=pds.EulerMaruyama(dt=0.05))
+    return pds.EnKF(case.members, discretization=pds.EulerMaruyama(dt=0.05))
 
 
-def ou(work: Work, data: Arrays) -> pm.Model:
-    coords = {"subject": np.arange(work.subjects), "time": data["times"]}
+def ou(case: Case, data: Arrays) -> pm.Model:
+    coords = {"subject": np.arange(case.subjects), "time": data["times"]}
     with pm.Model(coords=coords) as model:
         mu_global = pm.Normal("mu_global", 0.0, 0.5)
         params = {"mu": pm.Normal("mu", mu_global, 1.0, dims="subject")}
         for name, truth in (("rate", RATE), ("sigma", SIGMA), ("noise", NOISE)):
-            known = work.variant == "mu"
+            known = case.variant == "mu"
             log = np.log(truth)
             params[name] = truth if known else pm.math.exp(pm.Normal(f"log_{name}", log, 1.0))
         pds.Trajectory(
@@ -76,13 +76,13 @@ def ou(work: Work, data: Arrays) -> pm.Model:
             params=params,
             observed=data["y"],
             dims=("subject", "time"),
-            likelihood=likelihood(work),
-            dtype=work.dtype,
+            likelihood=likelihood(case),
+            dtype=case.dtype,
         )
     return model
 
 
-def two_layer(work: Work, data: Arrays) -> pm.Model:
+def two_layer(case: Case, data: Arrays) -> pm.Model:
     coords = {"group": np.arange(3), "subject": np.arange(3), "time": data["times"]}
     with pm.Model(coords=coords) as model:
         mu_global = pm.Normal("mu_global", 0.0, 0.5)
@@ -94,13 +94,13 @@ def two_layer(work: Work, data: Arrays) -> pm.Model:
             params={"mu": mu, "rate": RATE, "sigma": SIGMA, "noise": NOISE},
             observed=data["y"],
             dims=("group", "subject", "time"),
-            likelihood=likelihood(work),
-            dtype=work.dtype,
+            likelihood=likelihood(case),
+            dtype=case.dtype,
         )
     return model
 
 
-def ragged(work: Work, data: Arrays) -> pm.Model:
+def ragged(case: Case, data: Arrays) -> pm.Model:
     panel = pds.panel(pd.DataFrame(data), subject="subject", time="time", observed="y")
     with pm.Model(coords=pds.coords(panel)) as model:
         mu_global = pm.Normal("mu_global", 0.0, 0.5)
@@ -111,14 +111,14 @@ def ragged(work: Work, data: Arrays) -> pm.Model:
             OU,
             params=params,
             observed=panel["y"],
-            likelihood=likelihood(work),
-            dtype=work.dtype,
+            likelihood=likelihood(case),
+            dtype=case.dtype,
         )
     return model
 
 
-def oscillators(work: Work, data: Arrays) -> pm.Model:
-    n = work.states
+def oscillators(case: Case, data: Arrays) -> pm.Model:
+    n = case.states
 
     def drift(x, stiffness, pull):
         place, speed = x[::2], x[1::2]
@@ -133,7 +133,7 @@ def oscillators(work: Work, data: Arrays) -> pm.Model:
         initial=dist.MultivariateNormal(np.zeros(n), np.eye(n)),
         observation=lambda x: dist.Normal(x[::2], NOISE).to_event(1),
     )
-    coords = {"subject": np.arange(work.subjects), "time": data["times"]}
+    coords = {"subject": np.arange(case.subjects), "time": data["times"]}
     with pm.Model(coords=coords | {"place": np.arange(n // 2)}) as model:
         stiffness = pm.Normal("stiffness", 1.0, 0.5, dims="subject")
         pull = pm.Normal("pull", 1.0, 0.2)
@@ -143,16 +143,16 @@ def oscillators(work: Work, data: Arrays) -> pm.Model:
             params={"stiffness": stiffness, "pull": pull},
             observed=data["y"],
             dims=("subject", "time", "place"),
-            likelihood=likelihood(work),
-            dtype=work.dtype,
+            likelihood=likelihood(case),
+            dtype=case.dtype,
         )
     return model
 
 
-def lgssm(work: Work, data: Arrays) -> pm.Model:
+def lgssm(case: Case, data: Arrays) -> pm.Model:
     T, m = data["y"].shape
     with pm.Model(coords={"time": np.arange(float(T)), "sensor": np.arange(m)}) as model:
-        if work.variant == "full":
+        if case.variant == "full":
             R = covariance("R", m)
         else:
             R = pm.Deterministic("R", pm.math.exp(2 * pm.Normal("log_noise", shape=m)))
@@ -171,8 +171,8 @@ def lgssm(work: Work, data: Arrays) -> pm.Model:
             system,
             observed=data["y"],
             dims=("time", "sensor"),
-            likelihood=likelihood(work),
-            dtype=work.dtype,
+            likelihood=likelihood(case),
+            dtype=case.dtype,
         )
     return model
 

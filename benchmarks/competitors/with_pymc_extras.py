@@ -6,21 +6,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytensor.tensor as pt
+from cases import Case
 from data import INITIAL_VARIANCE, Arrays
 from pymc.sampling.jax import get_jaxified_graph
 from pymc_extras.statespace.filters.kalman_filter import StandardFilter
-from works import Work
 
-from contenders.priors import crossing, log_prior, shared, square
+from competitors.priors import crossing, log_prior, shared, square
 
 
-def build(work: Work, data: Arrays) -> Callable:
+def build(case: Case, data: Arrays) -> Callable:
     """Value and gradient of the joint log-density at a dict of parameters."""
-    log_likelihood = {"ou": ou, "lgssm": lgssm}[work.family](work, data)
-    return jax.value_and_grad(lambda point: log_likelihood(point) + log_prior(work, point))
+    log_likelihood = {"ou": ou, "lgssm": lgssm}[case.family](case, data)
+    return jax.value_and_grad(lambda point: log_likelihood(point) + log_prior(case, point))
 
 
-def ou(work: Work, data: Arrays) -> Callable:
+def ou(case: Case, data: Arrays) -> Callable:
     ys, gap = jnp.asarray(data["y"])[..., None], data["times"][1] - data["times"][0]
     y, one = pt.matrix("y", shape=ys.shape[1:]), np.eye(1)
     inputs = offset, decay, variance, noise = pt.scalars("offset", "decay", "variance", "noise")
@@ -39,7 +39,7 @@ def ou(work: Work, data: Arrays) -> Callable:
 
     def log_likelihood(point: dict) -> jnp.ndarray:
         rate, sigma, noise = shared(point)
-        decay, variance = crossing(work, rate, sigma, gap)
+        decay, variance = crossing(case, rate, sigma, gap)
         offsets = (1 - decay) * point["mu"]
         # Over subjects by JAX: on a graph that PyTensor vectorized, JAX refuses the loop's slices.
         return jax.vmap(lambda y, b: compiled(y, b, decay, variance, noise)[0])(ys, offsets).sum()
@@ -47,7 +47,7 @@ def ou(work: Work, data: Arrays) -> Callable:
     return log_likelihood
 
 
-def lgssm(work: Work, data: Arrays) -> Callable:
+def lgssm(case: Case, data: Arrays) -> Callable:
     m = data["y"].shape[1]
     shapes = {"m0": (2,), "P0": (2, 2), "b": (2,), "d": (m,)}
     shapes |= {"F": (2, 2), "H": (m, 2), "R": (m, m), "Q": (2, 2)}

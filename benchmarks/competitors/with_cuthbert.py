@@ -5,15 +5,15 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from cases import Case
 from cuthbert import filter as run_filter
 from cuthbert.gaussian import kalman
 from data import INITIAL_VARIANCE, Arrays
-from works import Work
 
-from contenders.priors import crossing, log_prior, shared
+from competitors.priors import crossing, log_prior, shared
 
 
-def build(work: Work, data: Arrays) -> Callable:
+def build(case: Case, data: Arrays) -> Callable:
     """Value and gradient of the joint log-density at a dict of parameters."""
     y = jnp.asarray(data["y"])[..., None]
     gaps = jnp.asarray(np.diff(data["times"], prepend=data["times"][0]))
@@ -21,7 +21,7 @@ def build(work: Work, data: Arrays) -> Callable:
 
     def log_likelihood(point: dict) -> jnp.ndarray:
         rate, sigma, noise = shared(point)
-        decays, variances = crossing(work, rate, sigma, gaps)
+        decays, variances = crossing(case, rate, sigma, gaps)
         # The gap before the first visit is zero, and the root has no derivative there.
         roots = jnp.where(gaps > 0, jnp.sqrt(jnp.where(gaps > 0, variances, 1.0)), 0.0)
 
@@ -41,4 +41,4 @@ def build(work: Work, data: Arrays) -> Callable:
 
         return jax.vmap(of_subject)(point["mu"], y).sum()
 
-    return jax.value_and_grad(lambda point: log_likelihood(point) + log_prior(work, point))
+    return jax.value_and_grad(lambda point: log_likelihood(point) + log_prior(case, point))

@@ -1,6 +1,6 @@
-"""What there is to run, and who takes part in it.
+"""The benchmark cases, and the packages that take part in each.
 
-Only the standard library is needed here, since every contender's environment imports this file.
+This file needs only the standard library, since every competitor's environment imports it.
 """
 
 from dataclasses import dataclass, replace
@@ -10,25 +10,25 @@ OURS = "pymc_dynsys"
 
 
 @dataclass(frozen=True)
-class Contender:
-    """Module under `contenders/` that runs it, and the package that it needs beside jax."""
+class Competitor:
+    """Module under `competitors/` that runs a package, which it needs besides jax."""
 
     module: str
     package: str
     version: str = ""
 
 
-CONTENDERS = {
-    OURS: Contender("ours", "pymc-dynsys"),
-    "dynestyx": Contender("with_dynestyx", "dynestyx", "0.7.1"),
-    "dynestyx-ode": Contender("with_dynestyx_ode", "dynestyx", "0.7.1"),
-    "cuthbert": Contender("with_cuthbert", "cuthbert", "0.1.1"),
-    "dynamax": Contender("with_dynamax", "dynamax", "1.0.3"),
-    "pymc-extras": Contender("with_pymc_extras", "pymc-extras", "0.15.1"),
+COMPETITORS = {
+    OURS: Competitor("ours", "pymc-dynsys"),
+    "dynestyx": Competitor("with_dynestyx", "dynestyx", "0.7.1"),
+    "dynestyx-ode": Competitor("with_dynestyx_ode", "dynestyx", "0.7.1"),
+    "cuthbert": Competitor("with_cuthbert", "cuthbert", "0.1.1"),
+    "dynamax": Competitor("with_dynamax", "dynamax", "1.0.3"),
+    "pymc-extras": Competitor("with_pymc_extras", "pymc-extras", "0.15.1"),
 }
 
 
-# dynestyx has two ways to be exact.
+# dynestyx has two exact filters.
 DYNESTYX = {
     "kalman": (OURS, "dynestyx", "dynestyx-ode"),
     "ekf": (OURS, "dynestyx"),
@@ -37,8 +37,8 @@ DYNESTYX = {
 
 
 @dataclass(frozen=True)
-class Work:
-    """One thing to compute; contenders that do not know its family do not take part."""
+class Case:
+    """One computation; competitors that do not offer its family do not take part."""
 
     name: str
     family: str
@@ -52,23 +52,23 @@ class Work:
     repetitions: int = 1
     dtype: str = "float64"
     chains: int = 1
-    contenders: tuple[str, ...] = (OURS,)
+    competitors: tuple[str, ...] = (OURS,)
 
     @property
     def memory_gb(self) -> float:
-        """Rough need of the largest contender.
+        """Approximate memory that the largest competitor needs.
 
-        An ensemble filter holds the normals of every member at each of about three steps a gap,
-        several times over while they are drawn and compiled; the others hold little beside data.
+        An ensemble filter holds the normals of every member at each of about three steps per gap,
+        several times over while they are drawn and compiled; the others hold little but the data.
         """
         numbers = self.subjects * self.times * self.states
         return 1.0 + 8e-9 * numbers * (5 * 3 * self.members if self.members else 100)
 
 
-def all_works() -> list[Work]:
-    """Everything, in the order in which it runs."""
+def all_cases() -> list[Case]:
+    """All cases, in the order in which they run."""
     return [
-        *ou_works(),
+        *ou_cases(),
         *(two_layer(of, m) for of, m in (("kalman", 0), ("ekf", 0), ("enkf", 30))),
         ragged("ragged"),
         ragged("rectangle"),
@@ -82,8 +82,8 @@ def all_works() -> list[Work]:
     ]
 
 
-def small_works() -> list[Work]:
-    """Small forms of them all, whose values and gradients are kept in `expected.json`."""
+def small_cases() -> list[Case]:
+    """Small forms of all cases, whose values and gradients are kept in `expected.json`."""
     return [
         *(
             ou(of, 3, 12, members, variant)
@@ -101,8 +101,8 @@ def small_works() -> list[Work]:
     ]
 
 
-def device_works() -> list[Work]:
-    """What `devices.py` compares: panels and ensembles of several sizes, many chains in step."""
+def device_cases() -> list[Case]:
+    """Cases of `devices.py`: panels and ensembles of several sizes, and many vectorized chains."""
     return [
         *(ou("kalman", N, 100, 0, "all") for N in (10, 1000, 10_000)),
         *(ou("enkf", N, 100, M, "all") for N, M in ((10, 30), (10, 1000), (1000, 30), (1000, 100))),
@@ -110,31 +110,31 @@ def device_works() -> list[Work]:
         *(nonlinear(d, subjects=1000) for d in (2, 8)),
         lgssm("full"),
         *(
-            replace(work, name=f"{work.name}/chains100", chains=100)
-            for work in (ou("kalman", 10, 100, 0, "all"), ou("enkf", 10, 100, 30, "all"))
+            replace(case, name=f"{case.name}/chains100", chains=100)
+            for case in (ou("kalman", 10, 100, 0, "all"), ou("enkf", 10, 100, 30, "all"))
         ),
     ]
 
 
-def ou_works() -> list[Work]:
+def ou_cases() -> list[Case]:
     """Ornstein-Uhlenbeck panels along all axes of size."""
     sizes = [("kalman", 0), ("ekf", 0), ("enkf", 30), ("enkf", 100), ("enkf", 1000)]
     axes = product(sizes, (10, 100, 1000, 10_000), (100, 1000), ("mu", "all"))
     return [ou(of, N, T, M, variant) for (of, M), N, T, variant in axes]
 
 
-def ou(likelihood: str, subjects: int, times: int, members: int, variant: str) -> Work:
+def ou(likelihood: str, subjects: int, times: int, members: int, variant: str) -> Case:
     """`variant` "mu": rate and standard deviations are known; "all": they are parameters too."""
     size = f"N{subjects}/T{times}" + (f"/M{members}" if members else "")
-    # With one Euler step a gap the EKF of a linear system is the Kalman filter of the Euler chain,
-    # which is what these two run.
+    # With one Euler step per gap the EKF of a linear system is the Kalman filter of the Euler
+    # chain, and these two packages run that filter.
     others = {"kalman": ("cuthbert", "dynamax", "pymc-extras"), "ekf": ("cuthbert", "dynamax")}
-    everybody = (*DYNESTYX[likelihood], *others.get(likelihood, ()))
-    # dynestyx takes minutes for a call, or for its compilation, at other sizes.
+    everyone = (*DYNESTYX[likelihood], *others.get(likelihood, ()))
+    # At other sizes dynestyx takes minutes for a call, or for its compilation.
     reachable = times == 100 and members in (0, 30, 100)
     if subjects not in (10, 1000):
-        everybody = tuple(name for name in everybody if not name.startswith("dynestyx"))
-    return Work(
+        everyone = tuple(name for name in everyone if not name.startswith("dynestyx"))
+    return Case(
         name=f"ou/{likelihood}/{size}/{variant}",
         family="ou",
         likelihood=likelihood,
@@ -142,26 +142,26 @@ def ou(likelihood: str, subjects: int, times: int, members: int, variant: str) -
         times=times,
         members=members,
         variant=variant,
-        contenders=everybody if reachable else (OURS,),
+        competitors=everyone if reachable else (OURS,),
     )
 
 
-def two_layer(likelihood: str, members: int, times: int = 100) -> Work:
+def two_layer(likelihood: str, members: int, times: int = 100) -> Case:
     """Three groups of three subjects."""
-    return Work(
+    return Case(
         name=f"two-layer/{likelihood}{members or ''}",
         family="two-layer",
         likelihood=likelihood,
         subjects=9,
         times=times,
         members=members,
-        contenders=DYNESTYX[likelihood],
+        competitors=DYNESTYX[likelihood],
     )
 
 
-def ragged(variant: str, subjects: int = 1000, times: int = 200) -> Work:
-    """Two to `times` visits a subject, at times of their own; or as many data in a rectangle."""
-    return Work(
+def ragged(variant: str, subjects: int = 1000, times: int = 200) -> Case:
+    """Two to `times` visits per subject, at individual times; or a rectangle of as many data."""
+    return Case(
         name="ragged/kalman" if variant == "ragged" else "ragged/kalman-rectangle",
         family="ragged",
         subjects=subjects,
@@ -170,9 +170,9 @@ def ragged(variant: str, subjects: int = 1000, times: int = 200) -> Work:
     )
 
 
-def nonlinear(states: int, subjects: int = 10, times: int = 100) -> Work:
+def nonlinear(states: int, subjects: int = 10, times: int = 100) -> Case:
     """A chain of `states` / 2 noisy Van der Pol oscillators."""
-    return Work(
+    return Case(
         name=f"nonlinear/ekf/d{states}",
         family="nonlinear",
         likelihood="ekf",
@@ -180,27 +180,27 @@ def nonlinear(states: int, subjects: int = 10, times: int = 100) -> Work:
         times=times,
         states=states,
         variant="all",
-        contenders=(OURS, "dynestyx"),
+        competitors=(OURS, "dynestyx"),
     )
 
 
-def lgssm(variant: str, times: int = 100) -> Work:
+def lgssm(variant: str, times: int = 100) -> Case:
     """Two states, ten components, all matrices unknown; noises "diagonal" or correlated."""
-    return Work(
+    return Case(
         name=f"lgssm/{variant}",
         family="lgssm",
         times=times,
         states=2,
         variant=variant,
-        contenders=(OURS, "dynamax", "pymc-extras"),
+        competitors=(OURS, "dynamax", "pymc-extras"),
     )
 
 
 def sample(
     likelihood: str, members: int = 0, draws: int = 100, repetitions: int = 1, name: str = ""
-) -> Work:
-    """One chain of NUTS, as many steps of tuning as draws, on ten subjects."""
-    return Work(
+) -> Case:
+    """One chain of NUTS on ten subjects, with as many tuning steps as draws."""
+    return Case(
         name=name or f"sample/{likelihood}{members or ''}",
         family="ou",
         likelihood=likelihood,
@@ -208,5 +208,5 @@ def sample(
         members=members,
         draws=draws,
         repetitions=repetitions,
-        contenders=DYNESTYX[likelihood],
+        competitors=DYNESTYX[likelihood],
     )

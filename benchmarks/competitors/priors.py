@@ -1,14 +1,14 @@
-"""Log-densities of the priors, for contenders that are filters without a model language."""
+"""Log-densities of the priors, for competitors that are filters without a model language."""
 
 import jax.numpy as jnp
+from cases import Case
 from data import NOISE, RATE, SIGMA
 from jax.scipy.stats import norm
-from works import Work
 
 
-def log_prior(work: Work, point: dict) -> jnp.ndarray:
-    """Joint log-density of the parameters of a work of the families "ou" and "lgssm"."""
-    if work.family == "lgssm":
+def log_prior(case: Case, point: dict) -> jnp.ndarray:
+    """Joint log-density of the parameters of a case of the families "ou" and "lgssm"."""
+    if case.family == "lgssm":
         return sum(norm.logpdf(value).sum() for value in point.values())
     total = norm.logpdf(point["mu_global"], 0.0, 0.5)
     total += norm.logpdf(point["mu"], point["mu_global"], 1.0).sum()
@@ -26,9 +26,9 @@ def shared(point: dict) -> tuple:
     )
 
 
-def crossing(work: Work, rate, sigma, h) -> tuple:
+def crossing(case: Case, rate, sigma, h) -> tuple:
     """Decay and noise variance over a gap: exact, or one Euler step."""
-    if work.likelihood == "ekf":
+    if case.likelihood == "ekf":
         return 1 - rate * h, sigma**2 * h
     decay = jnp.exp(-rate * h)
     return decay, sigma**2 * (1 - decay**2) / (2 * rate)

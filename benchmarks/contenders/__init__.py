@@ -1,1 +1,0 @@
-"""One file a contender: `build(work, data)` gives its value-and-gradient, `sample` its draws."""
