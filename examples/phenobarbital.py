@@ -18,8 +18,9 @@ more: volume only), and by random effects:
     log cl_i = log_cl + cl_by_weight log(weight_i)                       + N(0, sd_log_cl^2)
     log v_i  = log_v  + v_by_weight  log(weight_i) + v_by_apgar apgar5_i + N(0, sd_log_v^2)
 
-R's nlme fits this model without process noise. The example fits it both ways: without, to check that
-the estimates agree, and with it, to see how much of the measurement noise the process noise takes.
+R's nlme fits this model without process noise. The example fits it both ways: without, to check
+that the estimates agree, and with it, to see how much of the measurement noise the process noise
+takes.
 
 Run it with `uv run python examples/phenobarbital.py`; the figures go to `examples/output`.
 """

@@ -13,7 +13,7 @@ from pymc_dynsys import effects
 from pymc_dynsys.bridge import Input, Trajectory, data
 from pymc_dynsys.discretization import EulerMaruyama, Exact, LocalLinearization, MomentODE
 from pymc_dynsys.effects import reparametrize
-from pymc_dynsys.filters import EKF, UKF, EnKF, Kalman, ODESolve
+from pymc_dynsys.filters import EKF, UKF, EnKF, Kalman, ODESolve, Perturbed, SquareRoot
 from pymc_dynsys.inference import (
     check_likelihood,
     forecast,
@@ -67,6 +67,8 @@ __all__ = [
     "LocalLinearization",
     "MomentODE",
     "ODESolve",
+    "Perturbed",
+    "SquareRoot",
     "Stationary",
     "Trajectory",
     "autoregression",

@@ -9,7 +9,7 @@ Leeuwen and Evensen (1998), eq. 9-13.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,10 +27,13 @@ from pymc_dynsys.discretization.euler_maruyama import safe_sqrt
 from pymc_dynsys.discretization.grid import substep_length
 from pymc_dynsys.filters.base import Data, Likelihood, require_gaussian
 from pymc_dynsys.filters.ensemble_noise import Noise, draw_noise
+from pymc_dynsys.filters.ensemble_variants import SquareRoot, Variant
 from pymc_dynsys.filters.gaussian import log_density, over_components
 from pymc_dynsys.filters.reduce import independent
 from pymc_dynsys.linalg import linearize, outer, psd_factor
 from pymc_dynsys.systems.bound import BoundSystem, Params
+
+SQUARE_ROOT = SquareRoot()
 
 STEPS_PER_GAP = 4
 """Euler steps in the median gap when the user states none."""
@@ -71,7 +74,7 @@ class EnKF(Likelihood):
         ``EulerMaruyama`` with a quarter of the median gap, and says so.
     seed : int
         Seed of the fixed noise. Compare seeds to see the error.
-    variant : {"square_root", "perturbed"}
+    variant : SquareRoot or Perturbed
         Deterministic analysis (smaller error), or the original one with perturbed data.
 
     Raises
@@ -94,13 +97,13 @@ class EnKF(Likelihood):
     --------
     >>> import pymc_dynsys as pds
     >>> pds.EnKF(ensemble_size=400, seed=1).variant
-    'square_root'
+    SquareRoot()
     """
 
     ensemble_size: int = 100
     discretization: Discretization | None = None
     seed: int = 0
-    variant: Literal["square_root", "perturbed"] = "square_root"
+    variant: Variant = SQUARE_ROOT
 
     forward_scalars = 4
 
@@ -114,9 +117,9 @@ class EnKF(Likelihood):
             raise TypeError(f"EnKF: seed must be a non-negative integer, got {self.seed!r}")
         if self.seed < 0:
             raise ValueError(f"EnKF: seed must be a non-negative integer, got {self.seed}")
-        if self.variant not in ("square_root", "perturbed"):
-            raise ValueError(
-                f"EnKF: variant must be 'square_root' or 'perturbed', got {self.variant!r}"
+        if not isinstance(self.variant, Variant):
+            raise TypeError(
+                f"EnKF: variant must be SquareRoot() or Perturbed(), got {self.variant!r}"
             )
         scheme = self.discretization
         if isinstance(scheme, MomentODE) or not (
@@ -152,7 +155,7 @@ class EnKF(Likelihood):
             int(self.ensemble_size),
             system.n_states,
             n_noise,
-            0 if self.variant == "square_root" else (system.n_observed or 1),
+            self.variant.n_perturbed(system.n_observed or 1),
         )
 
     def step_numbers(self, system: BoundSystem) -> int:
@@ -258,10 +261,7 @@ class EnKF(Likelihood):
             v = y - (h * mean).sum()
             loglik = jnp.where(positive, log_density(v, safe), -jnp.inf)
             gain, root = Ph / safe, safe_sqrt(r / safe)
-            if normals is None:
-                along = -a / (1 + root)
-            else:
-                along = root * jnp.sqrt(safe) * normals - a
+            along = self.variant.change(a, root, safe, normals)
             if flag is not None:
                 gain, loglik = jnp.where(flag, gain, 0.0), jnp.where(flag, loglik, 0.0)
             return (mean + gain * v, A + outer(along, gain)), (v / jnp.sqrt(safe), loglik)

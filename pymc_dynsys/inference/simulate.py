@@ -32,7 +32,7 @@ def simulate(
     inputs: Mapping[str, Any] | None = None,
     events: xr.Dataset | None = None,
     n: int = 1,
-    scheme: Simulator | None = None,
+    simulator: Simulator | None = None,
     t0: Any = None,
     dims: Sequence[str] | None = None,
     random_seed: Any = None,
@@ -56,9 +56,9 @@ def simulate(
         Doses, as for :class:`~pymc_dynsys.Trajectory`.
     n : int
         Independent paths of each trajectory.
-    scheme : Discretization or ODESolve, optional
+    simulator : Discretization or ODESolve, optional
         How gaps are crossed; default the exact law of a linear system, else Euler-Maruyama
-        with a twentieth of the median gap. The scheme used is in the result's attributes.
+        with a twentieth of the median gap. The simulator used is in the result's attributes.
     t0 : float or DataArray, optional
         Time of the initial law; default the first time of each trajectory.
     dims : sequence of str, optional
@@ -124,16 +124,16 @@ def simulate(
         gaps = build_grid(time_array, start, Exact()).gaps
     else:
         gaps = check_schedule(schedule, time_array, start, frame, bound)
-    if scheme is None:
-        scheme, _ = default_simulator(bound, gaps)
-    check_simulator(scheme, bound)
+    if simulator is None:
+        simulator, _ = default_simulator(bound, gaps)
+    check_simulator(simulator, bound)
 
     batch = (int(n), *(sizes[dim] for dim in batch_dims))
     rng = np.random.default_rng(random_seed)
     seed = jnp.asarray(rng.integers(2**32, size=2, dtype=np.uint32))
     keys = jax.random.split(seed, int(np.prod(batch))).reshape(*batch, 2)
-    grid = path_grid(time_array, start, scheme, schedule, bound.n_states)
-    states, y = simulate_paths(bound, scheme, keys, time_array, grid, arrays)
+    grid = path_grid(time_array, start, simulator, schedule, bound.n_states)
+    states, y = simulate_paths(bound, simulator, keys, time_array, grid, arrays)
     dims_y = (
         "sample",
         *batch_dims,
@@ -146,7 +146,7 @@ def simulate(
             "observations": (dims_y, np.array(y)),
         },
         coords={**coords, "state": list(bound.states)},
-        attrs={"system": repr(system), "scheme": repr(scheme)},
+        attrs={"system": repr(system), "simulator": repr(simulator)},
     )
     if time_batch:
         return out.assign_coords(time=((*time_batch, time_dim), time_values))

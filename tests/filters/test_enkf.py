@@ -25,7 +25,7 @@ M0, P0 = np.array([0.4, -0.2]), np.array([[0.5, 0.2], [0.2, 0.3]])
 PARAMS = {"mu": 1.1, "scale": 0.2, "gain": 0.9}
 SHAPES = dict.fromkeys(PARAMS, ())
 SCHEME = pds.EulerMaruyama(dt=0.2)
-VARIANTS = ("square_root", "perturbed")
+VARIANTS = (pds.SquareRoot(), pds.Perturbed())
 
 VAN_DER_POL = pds.SDE(
     drift=lambda x, mu: (x[1], mu * (1 - x[0] ** 2) * x[1] - x[0]),
@@ -81,7 +81,7 @@ def plain_filter(noise, mu, scale, gain):
     return total
 
 
-def ensemble(variant="square_root", **options):
+def ensemble(variant=VARIANTS[0], **options):
     options = {"ensemble_size": MEMBERS, "discretization": SCHEME, **options}
     return pds.EnKF(variant=variant, **options)
 
@@ -193,7 +193,7 @@ def test_too_few_members_to_whiten_are_only_centred():
         ({"ensemble_size": True}, TypeError, "must be an integer, got True"),
         ({"seed": -1}, ValueError, "seed must be a non-negative integer"),
         ({"seed": 0.5}, TypeError, "seed must be a non-negative integer"),
-        ({"variant": "sqrt"}, ValueError, "'square_root' or 'perturbed', got 'sqrt'"),
+        ({"variant": "sqrt"}, TypeError, r"SquareRoot\(\) or Perturbed\(\), got 'sqrt'"),
         ({"discretization": pds.MomentODE()}, ValueError, "discretization must be EulerMaruyama"),
         ({"discretization": 0.1}, ValueError, "discretization must be EulerMaruyama"),
     ],

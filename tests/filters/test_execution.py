@@ -48,7 +48,7 @@ CASES = {
     "ekf": (PENDULUM, pds.EKF(EULER)),
     "ukf": (PENDULUM, pds.UKF(EULER)),
     "enkf": (PENDULUM, pds.EnKF(8, EULER)),
-    "perturbed": (PENDULUM, pds.EnKF(8, EULER, variant="perturbed")),
+    "perturbed": (PENDULUM, pds.EnKF(8, EULER, variant=pds.Perturbed())),
 }
 
 

@@ -18,7 +18,7 @@ TIMES = np.array([0.0, 3.0, 9.0])
 Y = np.array([0.3, -0.2, 0.4])
 ENSEMBLES = (
     pds.EnKF(20, discretization=pds.Exact()),
-    pds.EnKF(20, discretization=pds.Exact(), variant="perturbed"),
+    pds.EnKF(20, discretization=pds.Exact(), variant=pds.Perturbed()),
 )
 
 

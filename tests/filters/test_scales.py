@@ -90,7 +90,7 @@ def test_exact_likelihood_at_all_scales(panel, likelihood):
         assert_gradients_agree(ours, slopes, rtol=1e-6, atol=2e-6)
 
 
-@pytest.mark.parametrize("variant", ["square_root", "perturbed"])
+@pytest.mark.parametrize("variant", [pds.SquareRoot(), pds.Perturbed()])
 def test_ensemble_gradients_at_all_scales(panel, variant):
     y, params = panel
     likelihood = pds.EnKF(30, discretization=pds.Exact(), variant=variant)

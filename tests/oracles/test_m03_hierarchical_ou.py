@@ -116,7 +116,7 @@ def test_posterior_by_long_sampling(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", ["square_root", "perturbed"])
+@pytest.mark.parametrize("variant", [pds.SquareRoot(), pds.Perturbed()])
 def test_posterior_by_an_ensemble(variant):
     """With 400 members means are within 0.15 posterior sd; with 100 the worst misses by 0.17."""
     likelihood = pds.EnKF(400, pds.Exact(), variant=variant)

@@ -20,7 +20,7 @@ SYSTEM = pds.SDE(
 )
 
 
-def errors_over_seeds(variant: str, members: int, runs: int) -> np.ndarray:
+def errors_over_seeds(variant, members: int, runs: int) -> np.ndarray:
     """The same series once a trajectory: each has its own noise, so each is another seed."""
     likelihood = pds.EnKF(members, discretization=pds.Exact(), variant=variant)
     y = np.tile(SERIES.y, (runs, 1))
@@ -28,7 +28,7 @@ def errors_over_seeds(variant: str, members: int, runs: int) -> np.ndarray:
     return np.asarray(function(as_arrays({"theta": SERIES.theta})) - SERIES.out.loglik)
 
 
-@pytest.fixture(scope="module", params=["square_root", "perturbed"])
+@pytest.fixture(scope="module", params=[pds.SquareRoot(), pds.Perturbed()])
 def errors(request):
     return [errors_over_seeds(request.param, int(row[0]), int(row[-1])) for row in TABLE]
 
@@ -75,13 +75,13 @@ def test_the_report_of_a_model_agrees_with_the_table():
             params={"theta": theta},
             observed=SERIES.y,
             dims="time",
-            likelihood=pds.EnKF(int(members), pds.Exact(), variant="perturbed"),
+            likelihood=pds.EnKF(int(members), pds.Exact(), variant=pds.Perturbed()),
         )
     report = pds.check_likelihood(model, n_seeds=40)["check"]
     spread, off = report["seed_sd"].item(), -report["reference_change"].item()
     assert spread <= 1.2 * sd
     assert abs(off) <= 2 * abs(bias) + 3 * spread / 40**0.5
-    ours = errors_over_seeds("perturbed", int(members), 400)
+    ours = errors_over_seeds(pds.Perturbed(), int(members), 400)
     # The sd of 40 seeds has a standard error of 11%.
     np.testing.assert_allclose(spread, ours.std(ddof=1), rtol=0.35)
     assert abs(off - ours.mean()) < 4 * spread / 40**0.5

@@ -58,7 +58,7 @@ def test_exact_ou_paths():
 
 @pytest.mark.parametrize("dt", STEPS)
 def test_euler_ou_paths_have_the_law_of_the_euler_chain(dt):
-    x = states(OU_SYSTEM, OU_PARAMS, OU.t, scheme=pds.EulerMaruyama(dt=dt))
+    x = states(OU_SYSTEM, OU_PARAMS, OU.t, simulator=pds.EulerMaruyama(dt=dt))
     mean, var = getattr(OU.out, f"em_mean_dt{dt}"), getattr(OU.out, f"em_var_dt{dt}")
     assert_moments(x, mean, var, gaussian=True)
     if dt == 0.5:
@@ -69,14 +69,14 @@ def test_euler_ou_paths_have_the_law_of_the_euler_chain(dt):
 @pytest.mark.parametrize("dt", STEPS)
 def test_euler_gbm_paths_have_the_law_of_the_ito_chain(dt):
     """The tails are heavy, so the error of a variance is that of the fourth moment."""
-    x = states(GBM_SYSTEM, GBM_PARAMS, GBM.t, scheme=pds.EulerMaruyama(dt=dt))
+    x = states(GBM_SYSTEM, GBM_PARAMS, GBM.t, simulator=pds.EulerMaruyama(dt=dt))
     assert np.all(x[:, 0] == GBM.x0)
     mean, var = getattr(GBM.out, f"em_mean_dt{dt}"), getattr(GBM.out, f"em_var_dt{dt}")
     assert_moments(x, mean, var, gaussian=False)
 
 
 def test_gbm_is_ito_not_stratonovich():
-    x = states(GBM_SYSTEM, GBM_PARAMS, GBM.t, scheme=pds.EulerMaruyama(dt=0.02))
+    x = states(GBM_SYSTEM, GBM_PARAMS, GBM.t, simulator=pds.EulerMaruyama(dt=0.02))
     ito = GBM.out.mean[-1]
     stratonovich = ito * np.exp(GBM.s**2 / 2 * GBM.t[-1])
     error = 4 * np.sqrt(GBM.out.cov[-1, -1] / N)
@@ -123,7 +123,7 @@ LATE = np.arange(30.0, 56.0)
 
 def well(dt: float) -> np.ndarray:
     x = states(
-        WELL_SYSTEM, {"sigma": WELL.sigma}, LATE, n=8000, t0=0.0, scheme=pds.EulerMaruyama(dt=dt)
+        WELL_SYSTEM, {"sigma": WELL.sigma}, LATE, n=8000, t0=0.0, simulator=pds.EulerMaruyama(dt=dt)
     )
     return np.array([(x**2).mean(), (x**4).mean(), np.abs(x).mean(), (np.abs(x) > 1).mean()])
 

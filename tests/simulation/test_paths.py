@@ -51,7 +51,9 @@ def test_data_of_a_linear_system_have_the_joint_law_of_dense_algebra(scheme):
     system = random_system(2, 2, full_noise=True)
     source = as_source(system, full_noise=True)
     params = {"c": system.c, "gain": 1.0}
-    y = pds.simulate(source, params, TIMES, n=n, t0=-0.5, scheme=scheme, random_seed=2).observations
+    y = pds.simulate(
+        source, params, TIMES, n=n, t0=-0.5, simulator=scheme, random_seed=2
+    ).observations
     mean, cov = joint_law(system, TIMES, -0.5)
     flat = y.values.reshape(n, -1)
     variances = np.diag(cov)
@@ -200,9 +202,9 @@ def test_simulators_that_do_not_suit():
     with pytest.raises(TypeError, match="expected EulerMaruyama"):
         check_simulator(pds.MomentODE(), bind_system(OU, {"mu": ()}))
     with pytest.raises(TypeError, match="got 'euler'"):
-        pds.simulate(OU, {"mu": 0.0}, TIMES, scheme="euler")
+        pds.simulate(OU, {"mu": 0.0}, TIMES, simulator="euler")
     with pytest.raises(ValueError, match="needs linear dynamics"):
-        pds.simulate(WELL, {}, TIMES, scheme=pds.Exact())
+        pds.simulate(WELL, {}, TIMES, simulator=pds.Exact())
 
 
 @pytest.mark.parametrize(
