@@ -9,18 +9,17 @@ judged.
 import os
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
-# Set before JAX is imported, and inherited by all processes that a test starts.
+# Read by JAX when it is imported, here and in all processes that a test starts.
 for name, value in {
     "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }.items():
     os.environ.setdefault(name, value)
-
-import jax  # noqa: E402
-import pytest  # noqa: E402
 
 # Files and folders whose programs are compiled as users' are.
 OPTIMIZED = (
@@ -37,11 +36,6 @@ def is_optimized(path: Path) -> bool:
     return path.is_relative_to(ROOT) and path.relative_to(ROOT).as_posix().startswith(OPTIMIZED)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put files with the optimizer first, so that a process changes its mind once."""
-    items.sort(key=lambda item: not is_optimized(item.path))
-
-
 class Optimizer:
     """XLA's optimizations, on or off; JAX does not tell which they are."""
 
@@ -51,6 +45,8 @@ class Optimizer:
     def switch(cls, on: bool) -> None:
         """The switch is a part of the key of the cache on disk, but not of those in memory."""
         if cls.on != on:
+            import jax
+
             jax.config.update("jax_disable_most_optimizations", not on)
             jax.clear_caches()
             cls.on = on

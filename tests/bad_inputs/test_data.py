@@ -21,9 +21,6 @@ from tests.bad_inputs.models import (
     terms,
 )
 
-UNSORTED = np.tile(TIMES, (3, 1))
-UNSORTED[1] = 0, 2, 1, 3
-
 
 @cases(
     {

@@ -213,7 +213,7 @@ def test_euler_simulation_honours_infusions():
         xr.DataArray(TIMES, dims=("subject", "visit")),
         events=EVENTS,
         t0=0.0,
-        scheme=pds.EulerMaruyama(dt=1e-3),
+        simulator=pds.EulerMaruyama(dt=1e-3),
         random_seed=3,
     )
     doses, visits = SUBJECTS[0]

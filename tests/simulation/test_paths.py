@@ -126,7 +126,7 @@ def test_dims_and_labels(ou_paths):
     assert ou_paths.observations.dims == ("sample", "subject", "time")
     assert list(ou_paths.subject.values) == ["a", "b"] and list(ou_paths.state.values) == ["level"]
     np.testing.assert_array_equal(ou_paths.time, TIMES)
-    assert ou_paths.attrs["scheme"] == "Exact()"
+    assert ou_paths.attrs["simulator"] == "Exact()"
 
 
 def test_each_subject_has_its_own_parameter():
