@@ -52,18 +52,17 @@ def test_options_are_shown_and_compared(likelihood):
     assert hash(likelihood) == hash(eval(repr(likelihood), vars(pds)))
 
 
-def test_factors_add_up_and_blocks_change_nothing(model, monkeypatch):
+def test_factors_add_up_and_blocks_change_nothing(model, results, monkeypatch):
     idata = everywhere.draws(model, 6)
     each = pds.log_likelihood(idata, model=model, by="trajectory").log_likelihood["y"]
     function = terms(model)
     for k in range(2):
         expected = function({"mu": idata.posterior["mu"].values[0, k]})
         np.testing.assert_allclose(each.values[0, k], expected, rtol=1e-9)
-    everywhere.assert_blocks_change_nothing(model, monkeypatch)
+    everywhere.assert_blocks_change_nothing(model, results, monkeypatch)
 
 
-def test_states_innovations_forecasts_and_check(model, likelihood):
-    results = everywhere.go_through(model)
+def test_states_innovations_forecasts_and_check(results, likelihood):
     missing = np.isnan(everywhere.Y)
     assert np.isnan(results.innovations[..., missing]).all()
     assert np.isfinite(results.innovations[..., ~missing]).all()

@@ -43,10 +43,9 @@ def test_results_are_those_of_the_same_numbers_as_data(model):
         np.testing.assert_allclose(found["mean"], expected["mean"], rtol=1e-10)
 
 
-def test_it_goes_everywhere(model, monkeypatch):
-    results = everywhere.go_through(model)
+def test_it_goes_everywhere(model, results, monkeypatch):
     assert np.isfinite(results.forecast).all()
-    everywhere.assert_blocks_change_nothing(model, monkeypatch)
+    everywhere.assert_blocks_change_nothing(model, results, monkeypatch)
 
 
 def test_it_is_sampled(model):

@@ -31,13 +31,12 @@ def model():
     return everywhere.build(Renamed())
 
 
-def test_all_results_are_those_of_the_kalman_filter(model):
-    ours = everywhere.go_through(model)
-    everywhere.same(ours, everywhere.go_through(everywhere.build(pds.Kalman())))
-    assert ours.check.attrs["seeds"] == 3
-    assert (ours.check["seed_sd"] == 0).all()
+def test_all_results_are_those_of_the_kalman_filter(results, kalman_results):
+    everywhere.same(results, kalman_results)
+    assert results.check.attrs["seeds"] == 3
+    assert (results.check["seed_sd"] == 0).all()
     assert "the seed moves a trajectory's log-likelihood by up to 0 nats" in str(
-        ours.check.attrs["advice"]
+        results.check.attrs["advice"]
     )
 
 
@@ -56,9 +55,9 @@ def test_it_is_sampled(model):
     assert idata.posterior["mu"].std() > 0
 
 
-def test_gradient_and_blocks(model, monkeypatch):
+def test_gradient_and_blocks(model, results, monkeypatch):
     everywhere.assert_gradient_is_that_of_differences(model)
-    everywhere.assert_blocks_change_nothing(model, monkeypatch)
+    everywhere.assert_blocks_change_nothing(model, results, monkeypatch)
 
 
 def test_error_texts_know_it_once_it_is_registered(monkeypatch):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pymc as pm
+import pytest
 
 import pymc_dynsys as pds
 from pymc_dynsys.discretization import Discretization, Exact
@@ -38,21 +39,24 @@ class Total(Likelihood):
         return TotalRun(self, system, problem)
 
 
-def test_all_results_are_those_of_the_kalman_filter(monkeypatch):
-    model = everywhere.build(Total())
-    ours = everywhere.go_through(model)
-    everywhere.same(ours, everywhere.go_through(everywhere.build(pds.Kalman())), 1e-8)
-    assert "no step, seed or alternative" in ours.check.attrs["advice"][0]
+@pytest.fixture(scope="module")
+def model():
+    return everywhere.build(Total())
+
+
+def test_all_results_are_those_of_the_kalman_filter(model, results, kalman_results, monkeypatch):
+    everywhere.same(results, kalman_results, 1e-8)
+    assert "no step, seed or alternative" in results.check.attrs["advice"][0]
     everywhere.assert_gradient_is_that_of_differences(model)
-    everywhere.assert_blocks_change_nothing(model, monkeypatch)
+    everywhere.assert_blocks_change_nothing(model, results, monkeypatch)
 
 
-def test_it_is_sampled():
+def test_it_is_sampled(model):
     idata = pm.sample(
         30,
         tune=30,
         chains=1,
-        model=everywhere.build(Total()),
+        model=model,
         nuts_sampler="numpyro",
         progressbar=False,
         random_seed=1,
