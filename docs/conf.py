@@ -22,7 +22,7 @@ SMOKE = os.environ.get("DOCS") == "smoke"
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(Path(__file__).parent / "gallery"), os.environ.get("PYTHONPATH", "")]
 )
-# Pictures come with the page, whatever backend scripts are told to use.
+# Plots come with the page, whatever backend scripts are told to use.
 os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
 # An executed page is a reader's session: progress bars and warnings of the machine are not for it.
 os.environ.setdefault("PYTHONWARNINGS", "ignore")

@@ -1,4 +1,4 @@
-"""What pages share: where the data are, how much to compute, how pictures look."""
+"""What pages share: where the data are, how much to compute, how plots look."""
 
 import os
 import sys

@@ -69,7 +69,7 @@ def named_dims(
 def suggest_dims(
     error: ValueError, value: Any, batch_dims: Sequence[str], model: pm.Model | None
 ) -> ValueError:
-    """Fill the likely dims, those of the same length, into the mend for an unnamed expression."""
+    """Fill the likely dims, those of the same length, into the remedy for an unnamed expression."""
     if model is None or "dims=...)" not in str(error):
         return error
     candidates = [*batch_dims, *(dim for dim in model.dim_lengths if dim not in batch_dims)]
@@ -107,7 +107,7 @@ def place(
     if not isinstance(value, Variable | XTensorVariable):
         _refuse_not_finite(name, tensor, dims)
     elif model is not None:
-        refuse_strangers(f"params: {name!r}", tensor, model)
+        require_in_model(f"params: {name!r}", tensor, model)
     named = [dim for dim in dims if dim is not None]
     if len(set(named)) < len(named):
         raise ValueError(f"params: {name!r} has a dim twice in {dims}")
@@ -140,7 +140,7 @@ def place_input(name: str, value: Any, frame: Frame, model: pm.Model | None) -> 
     """A PyMC variable as an input: batch dims first, then time, then its own axes."""
     tensor, dims = named_dims(name, value, model, "inputs: ")
     if model is not None:
-        refuse_strangers(f"inputs: {name!r}", tensor, model)
+        require_in_model(f"inputs: {name!r}", tensor, model)
     if frame.time_dim not in dims:
         raise ValueError(
             f"inputs: {name!r} has dims {tuple(dims)}; it needs the time dim {frame.time_dim!r}; "
@@ -165,7 +165,7 @@ def _refuse_not_finite(name: str, array: Any, dims: Sequence[str | None]) -> Non
         )
 
 
-def refuse_strangers(what: str, tensor: Variable, model: pm.Model) -> None:
+def require_in_model(what: str, tensor: Variable, model: pm.Model) -> None:
     """Raise for an expression of random variables that are not in the model."""
     own = set(model.root.named_vars.values())
     blockers = [v for v in own if isinstance(v, Variable)]

@@ -61,7 +61,7 @@ class Trajectory(Distribution):
     unit : str, optional
         Unit into which dates are converted: ``"D"``, ``"h"``, ``"m"``, ``"s"``.
     t0 : float or array, optional
-        Time of the initial law, at or before the first observation and event; default the
+        Time of the initial distribution, at or before the first observation and event; default the
         first observation (or event, if that is earlier) of each trajectory.
     observed : array, DataArray or data variable, optional
         Data, NaN where missing. Dims and times of a DataArray are taken from it, and its
@@ -72,8 +72,8 @@ class Trajectory(Distribution):
         Default: exact where that exists, else the extended Kalman filter; what was chosen is
         logged and stands on ``rv.owner.op.spec.likelihood``.
     simulator : Discretization or ODESolve, optional
-        How paths are drawn; default the exact law of a linear system, else Euler-Maruyama with
-        a twentieth of the median gap.
+        How paths are drawn; default the exact distribution of a linear system, else Euler-Maruyama
+        with a twentieth of the median gap.
     devices : int, sequence of jax.Device or jax.sharding.Mesh, optional
         JAX devices that share the trajectories of the longest batch dim in the likelihood: the
         first so many, or these. Default: all on JAX's default device. Chains must then run on the

@@ -92,10 +92,10 @@ def _lookup(name: str, dim: str, labels: Any, dims: tuple[str, ...], model: pm.M
     index has an axis for each of `dims` along which the labels vary.
     """
     labels = _labelled(name, dim, labels, dims, model)
-    strangers = [str(d) for d in labels.dims if d not in dims]
-    if strangers:
+    unknown = [str(d) for d in labels.dims if d not in dims]
+    if unknown:
         raise ValueError(
-            f"{name}: within[{dim!r}] varies along {strangers[0]!r}, which is not among {dims}"
+            f"{name}: within[{dim!r}] varies along {unknown[0]!r}, which is not among {dims}"
         )
     coords = dict(model.coords)
     labels = aligned(f"{name}: within[{dim!r}]", labels, coords)

@@ -37,7 +37,8 @@ def reparametrize(
         \eta_k \sim N(\lambda_k \mu_k, \tau_k^{2 \lambda_k}), \qquad
         \theta_k = \mu_k + \tau_k^{1 - \lambda_k} (\eta_k - \lambda_k \mu_k),
 
-    which has the law of :math:`\theta` for every :math:`\lambda_k`: 1 is centred, 0 non-centred.
+    which has the distribution of :math:`\theta` for every :math:`\lambda_k`: 1 is centred, 0
+    non-centred.
     Each member gets its own :math:`\lambda_k`. The posterior is that of the given model; what
     changes is how easily it is sampled.
 
@@ -220,8 +221,8 @@ def _objection(model: pm.Model, name: str) -> str | None:
         return "it is observed or data, not a free variable"
     if not isinstance(variable.owner.op, NormalRV):
         return (
-            f"its law is {variable.owner.op.name or type(variable.owner.op).__name__}, and only "
-            "pm.Normal has the other form"
+            f"its distribution is {variable.owner.op.name or type(variable.owner.op).__name__}, "
+            "and only pm.Normal has the other form"
         )
     if model.rvs_to_transforms.get(variable) is not None:
         return "it has a transform, such as an ordering"

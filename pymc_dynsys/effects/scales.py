@@ -1,4 +1,4 @@
-"""Scales on which parameters vary: where a normal law of the differences makes sense."""
+"""Scales on which parameters vary: where a normal distribution of the differences makes sense."""
 
 from dataclasses import dataclass
 from numbers import Real
@@ -24,7 +24,7 @@ class Scale(Protocol):
 class Log:
     r"""The logarithm: for positive parameters, whose differences are ratios.
 
-    :math:`\theta = \exp(\eta)`, so a normal law of :math:`\eta` is a log-normal one of
+    :math:`\theta = \exp(\eta)`, so a normal distribution of :math:`\eta` is a log-normal one of
     :math:`\theta`, and the mean of :math:`\eta` is the logarithm of the median of :math:`\theta`.
 
     Examples

@@ -9,7 +9,7 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 
 from pymc_dynsys.bridge.data import current_value
-from pymc_dynsys.bridge.dims import dim_length, named_dims, refuse_strangers
+from pymc_dynsys.bridge.dims import dim_length, named_dims, require_in_model
 from pymc_dynsys.effects.lookups import Lookup, read_lookups
 from pymc_dynsys.reading.values import place as where
 
@@ -60,12 +60,12 @@ class Layout:
         return self.spread(role, pt.as_tensor(tensor).astype("float64"), dims)
 
     def require_known(self, role: str, tensor: Any, dims: tuple[str | None, ...]) -> None:
-        """Refuse axes of one name or a wrong length, strangers, and numbers that are none."""
+        """Refuse axes of one name or a wrong length, other models, and non-finite numbers."""
         named = [str(dim) for dim in dims if dim is not None]
         if len(set(named)) < len(named):
             raise ValueError(f"{self.name}: {role} has a dim twice, {dims}")
         if isinstance(tensor, Variable):
-            refuse_strangers(f"{self.name}: {role}", tensor, self.model)
+            require_in_model(f"{self.name}: {role}", tensor, self.model)
         self._require_lengths(role, tensor, dims)
         known = current_value(tensor) if isinstance(tensor, Variable) else tensor
         if known is not None:

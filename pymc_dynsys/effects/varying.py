@@ -25,8 +25,8 @@ def varying(
     r"""A parameter of each member of a population, partially pooled.
 
     :math:`\theta_i = g^{-1}(\eta_i)` with :math:`\eta_i \sim N(\mu_i, \tau_i^2)`; non-centred,
-    :math:`\eta_i = \mu_i + \tau_i z_i` with :math:`z_i \sim N(0, 1)`. Both are the same law of
-    :math:`\theta`; what differs is what the sampler moves.
+    :math:`\eta_i = \mu_i + \tau_i z_i` with :math:`z_i \sim N(0, 1)`. Both are the same
+    distribution of :math:`\theta`; what differs is what the sampler moves.
 
     Parameters
     ----------

@@ -84,8 +84,8 @@ def forecast(
     -----
     New subjects: build the model again with their coords and whatever covariates, doses and data
     they have (all NaN if none). Variables along a dim all of whose labels are new are drawn from
-    their own law given the others: random effects from their population. Without data a
-    trajectory begins with its initial law at ``t0``.
+    their own distribution given the others: random effects from their population. Without data a
+    trajectory begins with its initial distribution at ``t0``.
 
     Examples
     --------

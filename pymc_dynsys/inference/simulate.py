@@ -59,10 +59,10 @@ def simulate(
     n : int
         Independent paths of each trajectory.
     simulator : Discretization or ODESolve, optional
-        How gaps are crossed; default the exact law of a linear system, else Euler-Maruyama
+        How gaps are crossed; default the exact distribution of a linear system, else Euler-Maruyama
         with a twentieth of the median gap. The simulator used is in the result's attributes.
     t0 : float or DataArray, optional
-        Time of the initial law; default the first time of each trajectory.
+        Time of the initial distribution; default the first time of each trajectory.
     dims : sequence of str, optional
         The batch dims, in order; other dims of DataArrays belong to one trajectory.
     random_seed : int, Generator or None

@@ -48,9 +48,10 @@ def sample_states(
         Condition on all data of the trajectory (smoothing: whole paths), or on those up to and
         including the time of the state (filtering: each state drawn alone).
     times : array or DataArray, optional
-        Ascending times at which to report, in the unit of the model, not before the initial law;
-        a DataArray with batch dims where they differ. Default: the visits. A state at the time of
-        a datum is that after it was seen; at the time of a dose, that before it was given.
+        Ascending times at which to report, in the unit of the model, not before the initial
+        distribution; a DataArray with batch dims where they differ. Default: the visits. A state
+        at the time of a datum is that after it was seen; at the time of a dose, that before it
+        was given.
         Filters that take one step a gap take one to each of these times too, so where such steps
         are an approximation it is a finer one.
     moments : bool

@@ -102,7 +102,7 @@ def starts(study: Study) -> np.ndarray:
 
 
 def last_data(study: Study) -> np.ndarray:
-    """Time of the last datum of each trajectory; that of its initial law where it has none."""
+    """Time of the last datum of each trajectory, or else of its initial distribution."""
     has = study.seen
     times = np.broadcast_to(study.operands.times, has.shape)
     last = np.max(np.where(has, times, -np.inf), axis=-1)

@@ -63,7 +63,7 @@ class EKF(GaussianFilter):
     Raises
     ------
     ValueError
-        When the model is built, if the observation or the initial law is not Gaussian.
+        When the model is built, if the observation or the initial distribution is not Gaussian.
 
     See Also
     --------
@@ -99,7 +99,7 @@ class EKF(GaussianFilter):
         return f"{' and '.join(system.proof.because)}, so this is an approximation"
 
     def check(self, system: BoundSystem) -> None:
-        """Refuse systems without Gaussian observations and initial law."""
+        """Refuse systems without Gaussian observations and initial distribution."""
         refuse_discretization("EKF", system, self.discretization)
         require_gaussian("EKF", system)
         if self.discretization is not None:

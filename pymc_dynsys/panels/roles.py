@@ -97,12 +97,12 @@ def require_column(table: Table, role: str, column: str) -> None:
     close = difflib.get_close_matches(column.lower(), list(by_lower), n=3)
     index = nw.maybe_get_index(table)
     if index is not None and column in index.names:
-        mend = "; it is the frame's index, so pass frame.reset_index()"
+        remedy = "; it is the frame's index, so pass frame.reset_index()"
     elif close:
-        mend = "; did you mean " + " or ".join(repr(by_lower[name]) for name in close) + "?"
+        remedy = "; did you mean " + " or ".join(repr(by_lower[name]) for name in close) + "?"
     else:
-        mend = f"; its columns are {', '.join(map(repr, table.columns))}"
-    raise ValueError(f"{role}: the frame has no column {column!r}{mend}")
+        remedy = f"; its columns are {', '.join(map(repr, table.columns))}"
+    raise ValueError(f"{role}: the frame has no column {column!r}{remedy}")
 
 
 def _check_names(roles: Roles) -> None:

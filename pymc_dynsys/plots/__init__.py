@@ -1,4 +1,4 @@
-"""Pictures in the manner of arviz-plots: DataTree in, PlotCollection out."""
+"""Plots in the manner of arviz-plots: DataTree in, PlotCollection out."""
 
 from pymc_dynsys.plots.forecast import plot_forecast
 from pymc_dynsys.plots.innovations import plot_innovations

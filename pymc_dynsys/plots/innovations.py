@@ -30,7 +30,7 @@ def plot_innovations(
     coords : dict, optional
         Labels to draw, such as ``{"subject": ["a", "b"]}``.
     plot_collection : PlotCollection, optional
-        Pictures to draw into.
+        Plots to draw into.
     backend : {"matplotlib", "plotly", "bokeh"}, optional
         Default ``rcParams["plot.backend"]``.
     visuals : mapping, optional

@@ -1,4 +1,4 @@
-"""What the pictures share: one small picture a trajectory, bands and points over time."""
+"""What the plots share: one panel a trajectory, bands and points over time."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from arviz_plots.visuals import (
 SAMPLE = ("chain", "draw")
 
 WIDTH, HEIGHT = 2.8, 2.1
-"""Size of one small picture, in inches."""
+"""Size of one panel, in inches."""
 
 
 class Labeller(BaseLabeller):
@@ -71,7 +71,7 @@ def time_dim(array: xr.DataArray, facets: Sequence[str]) -> str:
 
 
 def facets_of(array: xr.DataArray, last: Sequence[str] = ("state", "component")) -> list[str]:
-    """Dims of which every label has its own picture."""
+    """Dims of which every label has its own panel."""
     if "time_dim" in array.attrs:
         return [str(d) for d in array.dims if d not in (*SAMPLE, array.attrs["time_dim"])]
     times = array.coords.get("time")
@@ -108,7 +108,7 @@ def collection(
     backend: str | None,
     options: Mapping[str, Any],
 ) -> PlotCollection:
-    """A grid of pictures with common axes, one for each label along the facets."""
+    """A grid of panels with common axes, one for each label along the facets."""
     if plot_collection is not None:
         return plot_collection
     backend = rcParams["plot.backend"] if backend is None else backend
@@ -118,14 +118,14 @@ def collection(
     figure.setdefault("sharex", True)
     figure.setdefault("sharey", not states)
     options["figure_kwargs"] = figure
-    # Pictures whose first number is NaN would get no titles.
+    # Panels whose first number is NaN would get no titles.
     one = xr.zeros_like(data.isel({d: 0 for d in data.dims if d not in facets}, drop=True))
     n = int(np.prod([data.sizes[d] for d in facets], dtype=int))
     most = rcParams["plot.max_subplots"]
     if most is not None and n > most:
         long = max(facets, key=lambda d: data.sizes[d])
         raise ValueError(
-            f"{n} pictures are more than the {most} of az.rcParams['plot.max_subplots']; choose "
+            f"{n} panels are more than the {most} of az.rcParams['plot.max_subplots']; choose "
             f"some with coords={{{long!r}: [...]}}, or set that to more"
         )
     if "figsize" not in figure:
@@ -184,7 +184,7 @@ def names(pc: PlotCollection, x: str, y: str, titles: bool = True) -> None:
 
 
 def _edges(pc: PlotCollection) -> tuple[Any, Any]:
-    """Whether a picture has none below it, and none to its left."""
+    """Whether a panel has none below it, and none to its left."""
     row, column = pc.viz["row_index"], pc.viz["col_index"]
     rows, columns = np.ravel(row.values), np.ravel(column.values)
     lowest = {c: rows[columns == c].max() for c in set(columns.tolist())}

@@ -24,7 +24,7 @@ def plot_trajectories(
     visuals: Mapping[str, Mapping[str, Any] | bool] | None = None,
     **pc_kwargs: Any,
 ) -> PlotCollection:
-    """Draw every trajectory with bands of its states or predictions, one small picture each.
+    """Draw every trajectory with bands of its states or predictions, one panel each.
 
     Parameters
     ----------
@@ -39,11 +39,11 @@ def plot_trajectories(
         Default: shown where they have the dims of what is drawn, apart from a single state.
     coords : dict, optional
         Labels to draw, such as ``{"subject": ["a", "b"]}``; at most
-        ``rcParams["plot.max_subplots"]`` pictures fit.
+        ``rcParams["plot.max_subplots"]`` panels fit.
     ci_probs : sequence of float
         Probabilities of the bands, equal-tailed.
     plot_collection : PlotCollection, optional
-        Pictures to draw into.
+        Plots to draw into.
     backend : {"matplotlib", "plotly", "bokeh"}, optional
         Default ``rcParams["plot.backend"]``.
     visuals : mapping, optional
@@ -83,7 +83,7 @@ def plot_trajectories(
     group = _group(dt, var_name) if group is None else group
     draws = panels.select(panels.variable(dt, group, var_name), coords)
     data = _observed(dt, draws, observed, coords or {})
-    # A single state or component needs no picture of its own.
+    # A single state or component needs no panel of its own.
     for dim in ("state", "component"):
         if dim in draws.dims and draws.sizes[dim] == 1:
             draws = draws.isel({dim: 0})

@@ -118,10 +118,11 @@ def sample_blackjax(
     spreads do not mix, which the tails' effective size and rhat show. Change
     `num_integration_steps`, or take ``"nuts"`` or ``"dynamic_hmc"``, which vary the length.
 
-    ``"mclmc"`` is not exact: its draws come from a law that differs from the posterior by an error
-    of discretization, which `desired_energy_var`, the variance of the energy error per dimension
-    (5e-4), keeps small, and which no diagnostic shows. Take a smaller one and compare, or adjust.
-    A draw is one step of the integrator, so ask for many: expect an effective one out of several.
+    ``"mclmc"`` is not exact: its draws come from a distribution that differs from the posterior
+    by an error of discretization, which `desired_energy_var`, the variance of the energy error per
+    dimension (5e-4), keeps small, and which no diagnostic shows. Take a smaller one and compare,
+    or adjust. A draw is one step of the integrator, so ask for many: expect an effective one out
+    of several.
     The microcanonical samplers need two free values or more, and 100 steps of warm-up.
 
     ``"dynamic_hmc"`` starts ChEES from `initial_step_size` 1 with `optim` ``optax.adam(0.5)``,

@@ -39,7 +39,7 @@ def test_shares_that_do_not_fit(model):
     for share in ([0.1, 0.2], xr.DataArray([0.1], dims="subject"), np.full((1, 3), 0.5)):
         refuse(r"has shape .* and 'theta' has \(3,\)", model, centeredness=share)
     refuse("has 'thetta': the model has no", model, centeredness={"theta": 0.1, "thetta": 0.2})
-    refuse("has 'sd': its law is", model, centeredness={"theta": 0.1, "sd": 0.2})
+    refuse("has 'sd': its distribution is", model, centeredness={"theta": 0.1, "sd": 0.2})
     new = pds.reparametrize(model, centeredness=xr.DataArray(0.25))
     np.testing.assert_array_equal(new["theta_centeredness"].get_value(), 0.25)
 

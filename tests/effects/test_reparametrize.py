@@ -150,7 +150,7 @@ def test_refusals(centred):
     refuse("no free pm.Normal whose mean or sd is random", non_centred)
     refuse("no free pm.Normal", pds.reparametrize(centred, centeredness=0.5))
     refuse("'theta': it is a deterministic, and a non-centred", non_centred, ["theta"])
-    refuse("'tau': its law is", centred, ["tau"])
+    refuse("'tau': its distribution is", centred, ["tau"])
     refuse("'mu': its mean and sd are fixed", centred, ["mu"])
     refuse("'y': it is observed", centred, ["y"])
     refuse("'thetta': the model has no such variable; it has 'mu'", centred, ["thetta"])

@@ -148,9 +148,7 @@ def test_labels_to_draw(model):
     ):
         pds.plot_trajectories(states, coords={"subject": ["a", "z"]})
     with az.rc_context({"plot.max_subplots": 4}):
-        with pytest.raises(
-            ValueError, match=r"6 pictures are more than the 4 .*'subject': \[...\]"
-        ):
+        with pytest.raises(ValueError, match=r"6 panels are more than the 4 .*'subject': \[...\]"):
             pds.plot_trajectories(states, backend="none")
 
 

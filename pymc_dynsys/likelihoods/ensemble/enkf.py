@@ -77,7 +77,7 @@ class EnKF(Likelihood):
     ------
     ValueError, TypeError
         For an ensemble of fewer than two, when the likelihood is made; when the model is
-        built, if the observation or the initial law is not Gaussian.
+        built, if the observation or the initial distribution is not Gaussian.
 
     See Also
     --------
@@ -125,7 +125,7 @@ class EnKF(Likelihood):
             )
 
     def check(self, system: BoundSystem) -> None:
-        """Refuse systems without Gaussian observations and initial law."""
+        """Refuse systems without Gaussian observations and initial distribution."""
         refuse_discretization("EnKF", system, self.discretization)
         require_gaussian("EnKF", system)
         if self.discretization is not None:
