@@ -10,6 +10,7 @@ import pymc as pm
 import pytest
 from jax.sharding import Mesh
 from numpyro import distributions as dist
+from pymc.sampling.jax import get_jaxified_logp
 
 import pymc_dynsys as pds
 from pymc_dynsys.batching import mapping
@@ -333,6 +334,18 @@ def model(system=SPRING, **options):
     return model
 
 
+def test_chains_side_by_side_share_two_devices_as_one():
+    """Value and gradient as a sampler with vectorized chains asks for them."""
+    point = [0.3 * np.arange(2 * N).reshape(2, N) / N, np.array([-0.5, 0.2])]
+    found = []
+    for options in ({}, {"devices": 2}):
+        density = get_jaxified_logp(model(**options), negative_logp=False)
+        found.append(jax.jit(jax.vmap(jax.value_and_grad(density)))(point))
+    for alone, shared in zip(*map(jax.tree.leaves, found), strict=True):
+        np.testing.assert_allclose(shared, alone, rtol=1e-10)
+
+
+@pytest.mark.slow
 def test_a_model_on_two_devices_samples_as_on_one():
     def posterior(**options):
         return pm.sample(

@@ -182,7 +182,10 @@ def test_options_that_make_no_sense(name):
         pds.ODESolve(**{name: 0})
 
 
-@pytest.mark.parametrize("likelihood", [pds.ODESolve(), pds.EKF(pds.MomentODE())])
+@pytest.mark.parametrize(
+    "likelihood",
+    [pds.ODESolve(), pytest.param(pds.EKF(pds.MomentODE()), marks=pytest.mark.slow)],
+)
 def test_chains_in_parallel(likelihood):
     """A solver's loop compiles for several devices at once, as for one."""
     decay = pds.ODE(

@@ -57,8 +57,12 @@ def test_population_and_counties():
 def test_maximum_is_no_summary():
     """At the mode of the centred density all slopes are the same, and their sd is zero."""
     model = radon(a=True, b=True)
-    mode = pm.find_MAP(model=model, progressbar=False, jitter=False, return_inferencedata=True)[
-        "posterior"
-    ]
+    mode = pm.find_MAP(
+        model=model,
+        progressbar=False,
+        jitter=False,
+        return_inferencedata=True,
+        compile_kwargs={"mode": "JAX"},
+    )["posterior"]
     assert mode["sigma_b"].item() < 0.02 * CASE.out.sigma_b_mean
     assert mode["b"].std().item() < 0.02 * np.std(CASE.out.b_mean)
