@@ -2,7 +2,7 @@
 
 Sphinx runs each page in a process of its own, as a reader would. Here all share one, in which
 packages are imported once and nothing is compiled twice; names are each page's own. Pages may be
-named: ``python docs/run_pages.py tutorial gallery/radon``.
+named: ``python docs/run_pages.py tutorial gallery/radon``; a folder stands for its pages.
 """
 
 import io
@@ -47,10 +47,10 @@ def run(page: Path, shell: InteractiveShell) -> str | None:
 def main() -> None:
     """Run the pages named, or all that have code."""
     sys.path.insert(0, str(DOCS / "gallery"))
-    named = [DOCS / f"{name}.md" for name in sys.argv[1:]]
-    pages = named or [page for page in sorted(DOCS.glob("[!_]*/*.md")) if cells(page)]
-    if not named:
-        pages.insert(0, DOCS / "tutorial.md")
+    names = sys.argv[1:] or ["tutorial", "how-to", "gallery"]
+    found = [DOCS / f"{name}.md" for name in names if not (DOCS / name).is_dir()]
+    found += [page for name in names for page in sorted((DOCS / name).glob("*.md"))]
+    pages = [page for page in found if cells(page)]
     shell = InteractiveShell.instance()
     # As in a session of a reader's own, where names belong to `__main__`.
     sys.modules["__main__"] = shell.user_module

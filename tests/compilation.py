@@ -20,7 +20,8 @@ for name, value in {
     "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    "PYTENSOR_FLAGS": "linker=py",
+    # Fused operations, which Numba compiles, would be loops over numbers in Python.
+    "PYTENSOR_FLAGS": "mode=Mode,linker=py,optimizer_excluding=fusion",
 }.items():
     os.environ.setdefault(name, value)
 
@@ -66,4 +67,4 @@ def compilation(request: pytest.FixtureRequest) -> None:
     if by_numba or "pytensor" in sys.modules:
         import pytensor
 
-        pytensor.config.linker = "auto" if by_numba else "py"
+        pytensor.config.mode = "NUMBA" if by_numba else "Mode"

@@ -1,4 +1,4 @@
-"""Every example runs from the command line, with a few draws."""
+"""Every example, and every page of the gallery, runs with a few draws."""
 
 import os
 import subprocess
@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+GALLERY = sorted((ROOT / "docs" / "gallery").glob("[!i]*.md"))
 
 
 @pytest.mark.slow
@@ -17,3 +19,10 @@ def test_example_runs(script, tmp_path):
     command = [sys.executable, script, "--smoke", "--output", tmp_path]
     subprocess.run(command, check=True, env=environment)
     assert list(tmp_path.glob("*.png"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", GALLERY, ids=lambda page: page.stem)
+def test_page_runs(page):
+    command = [sys.executable, ROOT / "docs" / "run_pages.py", f"gallery/{page.stem}"]
+    subprocess.run(command, check=True)
