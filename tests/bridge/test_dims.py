@@ -245,7 +245,12 @@ def test_all_placements_together_are_the_loop_over_subjects(role, panel, rate, t
 
 @pytest.mark.parametrize(
     ("role", "kind"),
-    [("Kalman", "vector"), ("EKF", "scalar"), ("EnKF", "vector"), ("ODESolve", "scalar")],
+    [
+        ("Kalman", "vector"),
+        pytest.param("EKF", "scalar", marks=pytest.mark.slow),
+        ("EnKF", "vector"),
+        pytest.param("ODESolve", "scalar", marks=pytest.mark.slow),
+    ],
 )
 def test_each_likelihood_is_the_loop_over_subjects_with_missing_data(role, kind):
     compare(role, kind, "three levels", draw_params(**RICH), missing=True)
@@ -482,11 +487,20 @@ def labelled(values: np.ndarray, order: list[int], **coords: Any) -> xr.DataArra
     return xr.DataArray(values, dims=names, coords=known).isel(subject=order)
 
 
-@pytest.mark.parametrize("how", ["arrays", "labelled times", "labelled data", "data variables"])
-@pytest.mark.parametrize("role", ["Kalman", "EKF", "EnKF", "ODESolve"])
+@pytest.mark.parametrize(
+    ("role", "how"),
+    [
+        # How times arrive has nothing to do with the likelihood.
+        ("Kalman", "arrays"),
+        ("EnKF", "arrays"),
+        pytest.param("EKF", "arrays", marks=pytest.mark.slow),
+        pytest.param("ODESolve", "arrays", marks=pytest.mark.slow),
+        ("EKF", "labelled times"),
+        ("EKF", "labelled data"),
+        ("EKF", "data variables"),
+    ],
+)
 def test_each_subject_has_its_own_times_and_start(role, how):
-    if how != "arrays" and role != "EKF":
-        pytest.skip("how times arrive has nothing to do with the likelihood")
     params, y = ragged_case()
     if how == "arrays":
         model = times_model(params, role, observed=y, times=RAGGED, t0=STARTS)

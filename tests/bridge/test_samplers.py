@@ -101,7 +101,9 @@ def sample(**options):
         )
 
 
-@pytest.mark.parametrize("chain_method", ["parallel", "vectorized"])
+@pytest.mark.parametrize(
+    "chain_method", ["vectorized", pytest.param("parallel", marks=pytest.mark.slow)]
+)
 def test_numpyro(model, chain_method):
     with model:
         idata = sample(nuts_sampler="numpyro", chains=2, nuts={"chain_method": chain_method})
@@ -111,6 +113,7 @@ def test_numpyro(model, chain_method):
     check(idata)
 
 
+@pytest.mark.slow
 def test_blackjax(model):
     with model:
         check(sample(nuts_sampler="blackjax", chains=2, nuts={"chain_method": "vectorized"}))
@@ -141,7 +144,7 @@ def test_map_is_the_mean(model):
     np.testing.assert_allclose(draws_of(found)[0], MEAN, atol=1e-4)
 
 
-@pytest.mark.parametrize("method", ["advi", "fullrank_advi"])
+@pytest.mark.parametrize("method", ["advi", pytest.param("fullrank_advi", marks=pytest.mark.slow)])
 def test_variational(model, method):
     with model, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -160,6 +163,7 @@ def test_laplace_is_exact_for_a_gaussian(model):
     np.testing.assert_allclose(draws.std(0), SD, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_pathfinder(model):
     with model, warnings.catch_warnings():
         warnings.simplefilter("ignore")

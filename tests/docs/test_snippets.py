@@ -25,6 +25,10 @@ def ours(page: Path) -> list[str]:
 WITH_CODE = [page for page in PAGES if ours(page)]
 
 
+# Pages that run in the fast tests: doses and discrete time.
+QUICK = ("nlmixr2", "pymc_extras")
+
+
 def test_the_pages_are_found():
     assert {page.stem for page in WITH_CODE} == {
         "dynestyx",
@@ -58,7 +62,14 @@ def run(monkeypatch):
     return execute
 
 
-@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=() if page.stem in QUICK else pytest.mark.slow)
+        for page in WITH_CODE
+    ],
+    ids=lambda page: page.stem,
+)
 def test_ours_runs_and_has_the_results_that_the_page_names(page, monkeypatch, run):
     monkeypatch.chdir(ROOT)
     names = run("\n".join(ours(page)), str(page))

@@ -48,8 +48,14 @@ def test_moments_of_a_quadratic_are_exact():
     np.testing.assert_allclose(noise[0, 0], 2 * 0.7**2, rtol=1e-12)
 
 
-@pytest.mark.parametrize("options", [{}, {"alpha": 1e-3, "beta": 2.0, "kappa": 0.0}])
-@pytest.mark.parametrize("scheme", [None, pds.EulerMaruyama(0.1), pds.LocalLinearization(0.25)])
+@pytest.mark.parametrize(
+    ("scheme", "options"),
+    [
+        (None, {}),
+        (pds.EulerMaruyama(0.1), {"alpha": 1e-3, "beta": 2.0, "kappa": 0.0}),
+        (pds.LocalLinearization(0.25), {}),
+    ],
+)
 def test_gradients_are_those_of_finite_differences(scheme, options):
     function = of(pds.UKF(scheme, **options))
     slope = jax.jit(jax.grad(function))(as_arrays({"k": 1.3}))["k"]

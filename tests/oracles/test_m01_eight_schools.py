@@ -24,7 +24,7 @@ def sample(model: pm.Model):
     return sample_tree(model, draws=2000, tune=1000, chains=4)
 
 
-@pytest.mark.parametrize("form", ["non-centred", "learnt"])
+@pytest.mark.parametrize("form", [pytest.param("non-centred", marks=pytest.mark.slow), "learnt"])
 def test_posterior_is_exact(form):
     if form == "learnt":
         model = pds.reparametrize(eight_schools(True), random_seed=1, progressbar=False)
@@ -42,6 +42,7 @@ def test_posterior_is_exact(form):
             assert error <= 4 * float(az.mcse(posterior[name], method="quantile", prob=level))
 
 
+@pytest.mark.slow
 def test_the_centred_form_says_that_it_fails():
     """Divergences, and too few effective draws of tau, whose small values it does not reach."""
     idata = sample(eight_schools(True))

@@ -87,6 +87,7 @@ def test_gradient_at_the_truth(flat_model):
     np.testing.assert_allclose(gradient, ravelled, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow  # its likelihood and gradients are compared above
 def test_posterior_by_sampling():
     posterior = sample(build_model(), draws=500, tune=500, chains=2, target_accept=0.9)
     assert float(az.rhat(posterior[[*NAMES]]).to_array().max()) < 1.05

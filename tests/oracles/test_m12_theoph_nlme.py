@@ -49,7 +49,7 @@ def build() -> pm.Model:
 
 
 def test_beside_nlme():
-    posterior = sample(build(), draws=400, tune=400, chains=2, dense_mass=True)
+    posterior = sample(build(), draws=250, tune=250, chains=2, dense_mass=True)
     mean = posterior.mean()
     for name, theirs, se in zip(
         ("lke", "lka", "lcl"), CASE.out.fixef_lKe_lKa_lCl, CASE.out.se, strict=True

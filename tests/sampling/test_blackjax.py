@@ -98,7 +98,10 @@ def assert_exact(idata):
 # Exact posteriors
 
 
-@pytest.mark.parametrize("name", ["hmc", "nuts", "dynamic_hmc", "adjusted_mclmc_dynamic"])
+ADJUSTED = pytest.param("adjusted_mclmc_dynamic", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", ["hmc", "nuts", "dynamic_hmc", ADJUSTED])
 def test_moments_are_exact(posteriors, name):
     idata = posteriors(name)
     assert all(az.ess(idata["posterior"][v]).min() > 200 for v in ("level", "rate"))
@@ -123,7 +126,7 @@ def test_deterministics_follow_from_the_draws(posteriors):
     np.testing.assert_allclose(draws["total"], total, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", ["hmc", "nuts", "dynamic_hmc", "mclmc", ADJUSTED])
 def test_lp_is_the_log_density(model, posteriors, name):
     idata = posteriors(name)
     logp = model.compile_logp()
