@@ -121,6 +121,11 @@ def _first_inputs(study: Study, operands: Operands) -> dict[str, np.ndarray]:
 
 
 def _require_semidefinite(study: Study, found: dict[str, Any]) -> None:
+    """Raise for covariances ``(*batch, n, n)`` that are not symmetric and positive semi-definite.
+
+    A noise covariance that is singular raises too where data are projected onto the states, which
+    divides by it.
+    """
     covariances = {
         "observation": "noise covariance",
         "transition": "covariance",
@@ -177,7 +182,11 @@ def _require_symmetric(
 
 
 def _warn_not_finite(study: Study, found: dict[str, Any], params: dict[str, np.ndarray]) -> None:
-    """Warn of values that are not finite, else of slopes that are not."""
+    """Warn of values that are not finite, else of slopes that are not.
+
+    What was found is ``(*batch, ...)``; the first trajectory at fault is named, and one warning
+    given.
+    """
     rank = study.frame.rank
     for role in ("initial", "drift", "diffusion", "transition", "observation"):
         for part in jax.tree.leaves(found.get(role)):
@@ -213,7 +222,11 @@ def _warn_not_finite(study: Study, found: dict[str, Any], params: dict[str, np.n
 
 
 def _warn_unstable(study: Study, jacobian: np.ndarray) -> None:
-    """Warn of Euler steps longer than a decaying mode allows: |1 + lambda h| > 1."""
+    """Warn of Euler steps longer than a decaying mode allows: |1 + lambda h| > 1.
+
+    The Jacobian of the drift is ``(*batch, state, state)``. Its modes give the longest stable step
+    of each trajectory, which is compared with the longest step taken, by likelihood and simulator.
+    """
     schemes: dict[Any, str] = {}
     schemes.setdefault(study.program.likelihood.scheme(study.system), "likelihood")
     schemes.setdefault(study.simulator, "simulator")

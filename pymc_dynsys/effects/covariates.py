@@ -167,7 +167,10 @@ def _covariate_dim(
 
 
 def _centers(name: str, center: Any, columns: Mapping[str, tuple[Any, Any]]) -> np.ndarray:
-    """Centre of each covariate."""
+    """Centre of each covariate, ``(covariate,)``.
+
+    True takes their means, a number holds for all, and what has names is matched by name.
+    """
     if isinstance(center, bool | np.bool_):
         return np.array([_mean(name, c, x) for c, (x, _) in columns.items()])
     if isinstance(center, pd.Series):

@@ -145,7 +145,11 @@ class ODESolve(Likelihood):
     def _solve(
         self, system: BoundSystem, held: Held, state: Array, start: Array, times: Array
     ) -> Float[Array, "time state"]:
-        """States at ascending times from a state at `start`."""
+        """States ``(time, state)`` at ascending times from a state ``(state,)`` at `start`.
+
+        NaN where the solver fails. Derivatives are carried along forwards, so that the solver's
+        loop is differentiated by no one.
+        """
         import diffrax
 
         solver: Any = diffrax.Kvaerno5() if self.stiff else diffrax.Tsit5()

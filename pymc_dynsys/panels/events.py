@@ -106,7 +106,11 @@ def _sort_out(check: "_Checks", y: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
 
 
 def _event_arrays(check: "_Checks", is_event: np.ndarray) -> dict[str, np.ndarray]:
-    """Arrays over subject and event, in order of time, repeats written out and padded with NaN."""
+    """Arrays ``(subject, event)`` in order of time, padded with NaN.
+
+    In order: columns are read and checked, repeats are written out as rows of their own, rows are
+    sorted by subject and time, and each subject's rows become a row of the arrays.
+    """
     rows = check.rows
     amount = check.read("amount")
     rate, duration = _infusion(check, amount, is_event)

@@ -106,7 +106,10 @@ def require_column(table: Table, role: str, column: str) -> None:
 
 
 def _check_names(roles: Roles) -> None:
-    """Each name in the panel means one thing."""
+    """Raise where a name in the panel would mean two things.
+
+    Names that the panel uses itself come first, then those that columns make, in order of roles.
+    """
     meaning: Mapping[str, str] = {
         "subject": "the dim of the subjects",
         "visit": "the dim of the visits",

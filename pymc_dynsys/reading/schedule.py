@@ -199,7 +199,10 @@ def _everywhere(frame: Frame, value: float) -> np.ndarray:
 
 
 def _targets(events: xr.Dataset, read: Any, frame: Frame, system: BoundSystem) -> np.ndarray:
-    """Index of the state each event enters: by the system, else the table, else the only one."""
+    """Index of the state that each event enters, ``(*batch, event)``.
+
+    The system says it, else the table, by name or by number from 1, else there is one state only.
+    """
     n = system.n_states
     if system.dosing.state is not None:
         return _everywhere(frame, float(system.dosing.state)).astype(int)

@@ -79,7 +79,11 @@ class Functions(NamedTuple):
 
 @lru_cache(maxsize=256)
 def _bind(source: System, of_params: Shapes, of_inputs: Shapes) -> BoundSystem:
-    """Bind once per system and shapes, so that compiled programs are found again."""
+    """Bind once per system and shapes, so that compiled programs are found again.
+
+    In order: names of arguments are resolved, shapes of what functions return are checked by
+    tracing them, parts are made, and what can be proved of them is proved.
+    """
     param_shapes, input_shapes = dict(of_params), dict(of_inputs)
     both = sorted(set(param_shapes) & set(input_shapes))
     if both:
