@@ -54,6 +54,8 @@ class OperandDraws:
             )
         inputs = {name: v for v, name in held.items() if v in reached}
         self.size = draws.sizes["chain"] * draws.sizes["draw"]
+        if not self.size:
+            raise ValueError(f"idata: there are no draws, {dict(draws.sizes)}")
         self.arrays = {}
         for name, variable in inputs.items():
             array = aligned_draws(name, draws, model)

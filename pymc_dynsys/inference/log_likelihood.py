@@ -105,10 +105,38 @@ def log_likelihood(
     group = out.to_dataset(name=study.name)
     if "log_likelihood" in copy.children:
         held = copy["log_likelihood"].dataset.drop_vars(study.name, errors="ignore")
-        if all(held.sizes.get(dim, n) == n for dim, n in group.sizes.items()):
-            group = xr.merge([held, group], compat="override", join="override")
+        group = _beside(held, group, study.name)
     copy["log_likelihood"] = xr.DataTree(group)
     return copy
+
+
+def _beside(held: xr.Dataset, group: xr.Dataset, name: str) -> xr.Dataset:
+    """What is there already and what is new, each with its own labels.
+
+    Where their labels along a dim differ, the dim of the new one and the labels along it are
+    called after its variable, ``datum_of_y``.
+    """
+    held = held.drop_vars([c for c in held.coords if not _is_used(held, str(c))])
+    for dim in ("chain", "draw"):
+        if held and not held[dim].equals(group[dim]):
+            raise ValueError(
+                f"{name}: idata holds log-likelihoods of {', '.join(map(str, held.data_vars))} at "
+                f"other draws (along {dim!r}); delete its group 'log_likelihood' first"
+            )
+    renamed: dict[str, str] = {}
+    for dim in set(held.dims) & set(group.dims):
+        along = [str(c) for c in group.coords if dim in group[c].dims]
+        same = held.sizes[dim] == group.sizes[dim] and all(
+            c in held.coords and held[c].equals(group[c]) for c in along
+        )
+        if not same:
+            renamed |= {own: f"{own}_of_{name}" for own in (str(dim), *along)}
+    return xr.merge([held, group.rename(renamed)], compat="equals", join="exact")
+
+
+def _is_used(data: xr.Dataset, coord: str) -> bool:
+    """Whether a variable varies along all the dims of a coordinate."""
+    return any(set(data[coord].dims) <= set(array.dims) for array in data.data_vars.values())
 
 
 def of_visits(

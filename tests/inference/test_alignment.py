@@ -288,6 +288,42 @@ def test_two_trajectories_of_one_model_keep_their_log_likelihoods():
         pds.sample_states(idata, model=model)
 
 
+def test_log_likelihoods_of_two_trajectories_have_labels_of_their_own():
+    """Each is what it is alone, though other data are missing and other subjects are seen."""
+    y = {"y": np.array([[0.1, NAN], [0.2, 0.3]]), "z": np.array([[NAN, 0.4], [0.5, NAN]])}
+    with pm.Model(coords=coords(["a", "b"])) as model:
+        mu = pm.Normal("mu")
+        for name, values in y.items():
+            pds.Trajectory(
+                name, SETTLING, params={"mu": mu}, observed=values, dims=("subject", "time")
+            )
+    idata = posterior({"mu": 0.1}, 2)
+    alone, both = {}, idata
+    for name in y:
+        alone[name] = pds.log_likelihood(idata, model=model, var_name=name).log_likelihood
+        both = pds.log_likelihood(both, model=model, var_name=name)
+    found = both["log_likelihood"].dataset
+    for name, dim in (("y", "datum"), ("z", "datum_of_z")):
+        np.testing.assert_array_equal(found[name], alone[name][name])
+        for own in ("subject", "time"):
+            label = own if name == "y" else f"{own}_of_z"
+            assert found[label].dims == (dim,)
+            np.testing.assert_array_equal(found[label], alone[name][own])
+    fewer = both.isel(draw=[0])
+    fewer["log_likelihood"] = both["log_likelihood"]
+    with pytest.raises(ValueError, match=r"other draws \(along 'draw'\); delete its"):
+        pds.log_likelihood(fewer, model=model, var_name="z")
+
+
+def test_no_draws_are_an_error():
+    with pm.Model(coords=coords(["a"])) as model:
+        trajectory(pm.Normal("mu"), "a")
+    none = posterior({"mu": 1.0}, 3).isel(draw=[])
+    for ask in (pds.sample_states, pds.innovations, pds.log_likelihood):
+        with pytest.raises(ValueError, match="idata: there are no draws"):
+            ask(none, model=model)
+
+
 def test_filtered_members_of_an_ensemble_are_drawn_one_by_one():
     walk = pds.SDE(
         states=("level",),
