@@ -50,8 +50,12 @@ def advise(
     # Averages over seeds have an error of their own.
     of_seeds = 3 * spread / data.attrs["seeds"] ** 0.5
     for variation in variations:
-        change = worst(f"{variation.name}_change")
-        out.append(_of_variation(variation, change, of_seeds))
+        values = data[f"{variation.name}_change"].values
+        if np.isnan(values).all():
+            out.append(f"{_what(variation)} is as little finite: there is nothing to compare")
+        else:
+            change = worst(f"{variation.name}_change")
+            out.append(_of_variation(variation, change, of_seeds))
     change = worst("precision_change")
     if change > 0:
         verdict = "ask for dtype='float64'" if change > TOLERABLE else "single precision will do"
@@ -76,8 +80,14 @@ def _of_variation(variation: Variation, change: float, of_seeds: float) -> str:
         verdict = "use it" if change > ROUNDING else "they agree"
     else:
         verdict = "they agree" if change <= TOLERABLE else "find out which is right"
-    kind = "the exact" if variation.exact else "another approximate"
-    what = f"{kind} likelihood, {variation.likelihood!r}"
+    return f"{_what(variation)}, differs by up to {change:.2g} nats a trajectory: {verdict}"
+
+
+def _what(variation: Variation) -> str:
+    """What a likelihood was compared with."""
+    if variation.name == "step":
+        return "with steps of half the length the likelihood"
     if variation.name != "reference":
-        what = f"the {variation.name} of {variation.likelihood!r}"
-    return f"{what}, differs by up to {change:.2g} nats a trajectory: {verdict}"
+        return f"the {variation.name} of {variation.likelihood!r}"
+    kind = "the exact" if variation.exact else "another approximate"
+    return f"{kind} likelihood, {variation.likelihood!r}"

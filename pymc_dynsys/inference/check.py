@@ -120,12 +120,14 @@ def check_likelihood(
     changes = dict.fromkeys(ALWAYS, np.zeros(shape))
     for variation in variations:
         other = _over_seeds(evaluate, variation.likelihood, n_seeds, finer=variation.finer)
-        changes[variation.name] = other.mean(0) - middle
+        with np.errstate(invalid="ignore"):  # of two infinities, which cannot be compared
+            changes[variation.name] = other.mean(0) - middle
     changes["precision"] = _difference(exact_own, own)
     slopes = _slopes(study, operands, shape) if likelihood.gradient else {}
     finite_slopes = np.all([np.isfinite(s) for s in slopes.values()], axis=0) if slopes else True
     dims = ("draw", *study.frame.batch_dims)
-    spread = several.std(0, ddof=1) if len(several) > 1 else np.zeros(shape)
+    with np.errstate(invalid="ignore"):
+        spread = several.std(0, ddof=1) if len(several) > 1 else np.zeros(shape)
     reference = next((v.likelihood for v in variations if v.name == "reference"), None)
     data = xr.Dataset(
         {

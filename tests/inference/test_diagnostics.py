@@ -283,6 +283,24 @@ def test_extended_filter_is_compared_with_a_large_ensemble():
     assert 0 < float(abs(report["reference_change"]).max()) < 2
 
 
+def test_two_infinities_do_not_agree():
+    """A negative standard deviation leaves neither the likelihood nor its reference a value."""
+    bent = pds.SDE(
+        states=("level",),
+        drift=lambda level: -jnp.sinh(level),
+        diffusion=0.3,
+        initial=dist.Normal(0.0, 1.0),
+        observation=lambda level, sd: dist.Normal(level, sd),
+    )
+    with pm.Model(coords={"time": [0.0, 1.0]}) as model:
+        params = {"sd": pm.HalfNormal("sd")}
+        pds.Trajectory("y", bent, params=params, observed=[0.1, 0.2], dims="time")
+    idata = posterior({"sd": -1.0}, 1)
+    advice = pds.check_likelihood(model, idata)["check"].attrs["advice"]
+    assert not any("agree" in sentence or "short enough" in sentence for sentence in advice)
+    assert sum("nothing to compare" in sentence for sentence in advice) == 2
+
+
 def test_values_and_gradients_that_are_not_numbers_are_named():
     broken = pds.ODE(
         states=("level",),
