@@ -179,6 +179,14 @@ def _repeats(check: "_Checks", is_event: np.ndarray) -> tuple[np.ndarray, np.nda
         is_event & (copies > 0) & ~(interval > 0),
         f"repeats need an interval above 0 in {check.name('interval')}",
     )
+    steady = np.nan_to_num(check.read("steady_state")) != 0
+    check.refuse(
+        "interval",
+        interval,
+        is_event & (interval > 0) & (copies == 0) & ~steady,
+        "it would do nothing, since no repeats are asked for: say how many more doses follow in "
+        "events['additional'] (ADDL), or write 0",
+    )
     return copies.astype(int), interval
 
 

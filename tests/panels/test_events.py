@@ -244,6 +244,8 @@ BASE = {"ID": ["a", "a"], "TIME": [0.0, 1.5], "DV": [1.0, NAN]}
         ({"AMT": [0, None], "RATE": [0, 4]}, "rate", "4", "no amount in this row"),
         ({"AMT": [0, 5], "ADDL": [0, 2]}, "additional", "2", r"events\['interval'\]"),
         ({"AMT": [0, 5], "ADDL": [0, 2], "II": [3, 0]}, "additional", "2", "column 'II'"),
+        ({"AMT": [0, 5], "II": [0, 12]}, "interval", "12", r"events\['additional'\]"),
+        ({"AMT": [0, 5], "ADDL": [0, 0], "II": [0, 12]}, "interval", "12", "it would do nothing"),
         ({"AMT": [0, 5], "ADDL": [0, -1], "II": [3, 3]}, "additional", "-1", "whole number"),
         ({"AMT": [0, 5], "ADDL": [0, 1.5], "II": [3, 3]}, "additional", "1.5", "whole number"),
         ({"AMT": [0, 5], "CMT": [1, 0]}, "state", "0", "number of a state, from 1"),

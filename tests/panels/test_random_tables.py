@@ -24,8 +24,8 @@ def random_table(seed: int, n_rows: int = 10_000, n_subjects: int = 400) -> pd.D
             "clinic": np.char.add("c", (who % 7).astype(str)),
             "AMT": np.where(is_dose, rng.uniform(1, 9, n_rows), np.nan),
             "RATE": np.where(is_dose & (rng.random(n_rows) < 0.5), 2.0, np.nan),
-            "ADDL": np.where(is_dose, rng.integers(0, 4, n_rows), 0),
-            "II": 6.0,
+            "ADDL": (more := np.where(is_dose, rng.integers(0, 4, n_rows), 0)),
+            "II": np.where(more > 0, 6.0, 0.0),
             "EVID": is_dose.astype(int),
         }
     )
