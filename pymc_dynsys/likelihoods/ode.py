@@ -153,15 +153,18 @@ class ODESolve(Likelihood):
         import diffrax
 
         solver: Any = diffrax.Kvaerno5() if self.stiff else diffrax.Tsit5()
-        controller: Any = diffrax.PIDController(rtol=self.rtol, atol=self.atol)
         drift: Any = system.continuous.drift
         if self.stiff:
             drift = without_slopes_where_not_finite(drift)
-            # Between its steps Kvaerno5 interpolates with two digits less than it solves.
-            controller = diffrax.ClipStepSizeController(controller, step_ts=times)
 
         def run(inputs: Any, start: Array, times: Array) -> Array:
             held, state = inputs
+            controller: Any = diffrax.PIDController(rtol=self.rtol, atol=self.atol)
+            if self.stiff:
+                # Between its steps Kvaerno5 interpolates with two digits less than it solves. The
+                # times come as an argument: no array from outside may enter a function that has
+                # derivatives of its own.
+                controller = diffrax.ClipStepSizeController(controller, step_ts=times)
             solution = diffrax.diffeqsolve(
                 diffrax.ODETerm(lambda t, x, held: drift(x, t, held)),
                 solver,

@@ -16,6 +16,7 @@ from tests.helpers import (
     likelihood_function,
     values_and_gradient,
 )
+from tests.likelihoods import everywhere
 
 TIMES = np.array([[0.5, 0.5, 2.0, 7.0], [0.1, 1.0, np.nan, 4.0], [1.0, np.nan, np.nan, np.nan]])
 T0 = np.array([0.0, 0.1, -1.0])
@@ -94,6 +95,18 @@ def test_a_stiff_system_is_solved_with_few_steps():
     assert_gradients_agree(gradient, expected, rtol=1e-4, atol=1e-4)
     explicit = likelihood_function(system, pds.ODESolve(max_steps=1000), y, times, shapes)
     assert explicit(as_arrays(point)) == -np.inf
+
+
+def test_gradients_of_a_stiff_solver_with_doses_and_inputs():
+    """Two solvers agree on value and gradient of a model with boluses, infusions and an input."""
+    found = []
+    for likelihood in (pds.ODESolve(), pds.ODESolve(stiff=True)):
+        model = everywhere.build(likelihood)
+        function = model.compile_fn([model.logp(), model.dlogp()], inputs=model.value_vars)
+        found.append(function({"mu": everywhere.MU}))
+    (value, slope), (stiff_value, stiff_slope) = found
+    np.testing.assert_allclose(stiff_value, value, rtol=1e-6)
+    np.testing.assert_allclose(stiff_slope, slope, rtol=1e-5)
 
 
 def test_vectors_with_missing_components():
