@@ -124,13 +124,13 @@ def _beside(held: xr.Dataset, group: xr.Dataset, name: str) -> xr.Dataset:
                 f"other draws (along {dim!r}); delete its group 'log_likelihood' first"
             )
     renamed: dict[str, str] = {}
-    for dim in set(held.dims) & set(group.dims):
+    for dim in map(str, set(held.dims) & set(group.dims)):
         along = [str(c) for c in group.coords if dim in group[c].dims]
         same = held.sizes[dim] == group.sizes[dim] and all(
             c in held.coords and held[c].equals(group[c]) for c in along
         )
         if not same:
-            renamed |= {own: f"{own}_of_{name}" for own in (str(dim), *along)}
+            renamed |= {own: f"{own}_of_{name}" for own in (dim, *along)}
     return xr.merge([held, group.rename(renamed)], compat="equals", join="exact")
 
 
