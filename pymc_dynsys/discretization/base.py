@@ -53,12 +53,7 @@ class Discretization:
         """Raise ValueError if the scheme does not apply to the system."""
 
     def check_simulates(self, system: BoundSystem) -> None:
-        """Raise ValueError or TypeError if paths of the system cannot be drawn with the scheme."""
-        if system.step is not None:
-            raise ValueError(
-                f"simulator: {self!r} has no meaning for a DiscreteTime system, which moves in "
-                "its own steps; leave it out"
-            )
+        """Raise ValueError or TypeError if paths of an SDE cannot be drawn with the scheme."""
         if self.adaptive:
             raise TypeError(
                 "simulator: expected EulerMaruyama(dt=...), LocalLinearization(dt=...) or "

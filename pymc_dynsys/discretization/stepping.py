@@ -41,9 +41,6 @@ class Stepping(Discretization):
                 )
         return counts.astype(int)
 
-    def check_simulates(self, system: BoundSystem) -> None:
-        """The system's own steps suit it."""
-
     def linear_step(
         self, A: Float[Array, "state state"], S: Float[Array, "state state"], h: Any
     ) -> LinearTransition:

@@ -103,11 +103,6 @@ class ODESolve(Likelihood):
 
     def check_simulates(self, system: BoundSystem) -> None:
         """Raise ValueError if paths of the system are not solutions of an ODE."""
-        if system.step is not None:
-            raise ValueError(
-                f"simulator: {self!r} has no meaning for a DiscreteTime system, which moves in "
-                "its own steps; leave it out"
-            )
         if not system.is_deterministic:
             raise ValueError(
                 "simulator: ODESolve() solves ODEs; an SDE needs EulerMaruyama(dt=...)"

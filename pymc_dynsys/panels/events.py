@@ -114,8 +114,6 @@ def _event_arrays(check: "_Checks", is_event: np.ndarray) -> dict[str, np.ndarra
     rows = check.rows
     amount = check.read("amount")
     rate, duration = _infusion(check, amount, is_event)
-    copies, interval = _repeats(check, is_event)
-    state, rank = _state(check, is_event)
     steady = check.read("steady_state")
     check.refuse(
         "steady_state",
@@ -123,6 +121,8 @@ def _event_arrays(check: "_Checks", is_event: np.ndarray) -> dict[str, np.ndarra
         is_event & (np.nan_to_num(steady) != 0),
         "steady state is not supported; write out the earlier doses with 'additional'",
     )
+    copies, interval = _repeats(check, is_event)
+    state, rank = _state(check, is_event)
 
     row = np.repeat(np.flatnonzero(is_event), copies[is_event] + 1)
     first = np.searchsorted(row, row)
@@ -179,11 +179,10 @@ def _repeats(check: "_Checks", is_event: np.ndarray) -> tuple[np.ndarray, np.nda
         is_event & (copies > 0) & ~(interval > 0),
         f"repeats need an interval above 0 in {check.name('interval')}",
     )
-    steady = np.nan_to_num(check.read("steady_state")) != 0
     check.refuse(
         "interval",
         interval,
-        is_event & (interval > 0) & (copies == 0) & ~steady,
+        is_event & (interval > 0) & (copies == 0),
         "it would do nothing, since no repeats are asked for: say how many more doses follow in "
         "events['additional'] (ADDL), or write 0",
     )

@@ -56,6 +56,13 @@ def check_simulator(simulator: Any, system: BoundSystem) -> None:
             "simulator: expected EulerMaruyama(dt=...), LocalLinearization(dt=...), Exact() or, "
             f"for an ODE, ODESolve(), got {simulator!r}"
         )
+    if system.step is not None:
+        if not isinstance(simulator, Stepping):
+            raise ValueError(
+                f"simulator: {simulator!r} has no meaning for a DiscreteTime system, which moves "
+                "in its own steps; leave it out"
+            )
+        return
     simulator.check_simulates(system)
 
 
