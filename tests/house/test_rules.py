@@ -144,8 +144,7 @@ def test_private_functions_of_many_lines_say_shapes_and_phases():
     wrong = []
     for path, tree in TREES.items():
         for node in ast.walk(tree):
-            own = isinstance(node, ast.FunctionDef) and re.match(r"_[^_]", node.name)
-            if isinstance(node, ast.FunctionDef) and own:
+            if isinstance(node, ast.FunctionDef) and re.match(r"_[^_]", node.name):
                 start = node.body[0].end_lineno or 0
                 text = ast.get_docstring(node) or ""
                 if (node.end_lineno or 0) - start > 25 and "\n" not in text.strip():

@@ -49,16 +49,7 @@ def test_it_goes_everywhere(model, results, monkeypatch):
 
 
 def test_it_is_sampled(model):
-    idata = pm.sample(
-        30,
-        tune=30,
-        chains=1,
-        model=model,
-        nuts_sampler="numpyro",
-        progressbar=False,
-        random_seed=1,
-        compute_convergence_checks=False,
-    )
+    idata = everywhere.sample(model)
     assert idata.posterior["u"].sizes["time"] == 4
     assert idata.posterior["u"].std() > 0
 

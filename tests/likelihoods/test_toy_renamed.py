@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import pymc as pm
 import pytest
 
 import pymc_dynsys as pds
@@ -41,16 +40,7 @@ def test_all_results_are_those_of_the_kalman_filter(results, kalman_results):
 
 
 def test_it_is_sampled(model):
-    idata = pm.sample(
-        30,
-        tune=30,
-        chains=1,
-        model=model,
-        nuts_sampler="numpyro",
-        progressbar=False,
-        random_seed=1,
-        compute_convergence_checks=False,
-    )
+    idata = everywhere.sample(model)
     assert np.isfinite(idata.posterior["mu"]).all()
     assert idata.posterior["mu"].std() > 0
 

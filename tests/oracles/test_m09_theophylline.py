@@ -57,7 +57,7 @@ def test_concentrations_at_the_fixed_point():
         ODE,
         {**POINT, "dose": subject},
         xr.DataArray(CASE.t, dims=("subject", "time")),
-        simulator=pds.ODESolve(rtol=1e-10, atol=1e-10),
+        simulator=PATHS["ODE solver"][1],
     )
     conc = paths.states.sel(state="central").isel(sample=0)
     np.testing.assert_allclose(conc, CASE.out.conc_fixed_point, rtol=1e-6, atol=1e-8)
