@@ -1,0 +1,1 @@
+"""Random panels, compared with one dense normal each."""
