@@ -4,6 +4,6 @@ from pymc_dynsys.bridge import rewrites as rewrites
 from pymc_dynsys.bridge import variables as variables
 from pymc_dynsys.bridge.data import data
 from pymc_dynsys.bridge.trajectory import Trajectory
-from pymc_dynsys.reading.schedule import Input
+from pymc_dynsys.reading.inputs import Input
 
 __all__ = ["Input", "Trajectory", "data"]

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytensor.tensor as pt
-import xarray as xr
 from pytensor.graph.basic import Variable
 
 from pymc_dynsys.bridge.binding import Observed, bind_dims, require_component_first
-from pymc_dynsys.bridge.dims import dim_length, labels_of, place_input
+from pymc_dynsys.bridge.dims import place_input
 from pymc_dynsys.bridge.execution import make_execution, require_single_suits
+from pymc_dynsys.bridge.labels import Given, by_label, make_frame
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.bridge.times import check_time_dim, find_times, read_times
 from pymc_dynsys.discretization import Design, InputKind, Operands, Signal
@@ -19,7 +19,8 @@ from pymc_dynsys.likelihoods.base import Likelihood
 from pymc_dynsys.likelihoods.program import Program
 from pymc_dynsys.likelihoods.registry import choose_likelihood, require_likelihood
 from pymc_dynsys.reading.frame import Frame
-from pymc_dynsys.reading.schedule import Input, check_schedule, read_doses, read_input
+from pymc_dynsys.reading.inputs import Input, read_input
+from pymc_dynsys.reading.schedule import check_schedule, read_doses
 from pymc_dynsys.reading.times import check_times, require_whole_steps
 from pymc_dynsys.simulation.paths import Simulator, check_simulator, default_simulator
 from pymc_dynsys.systems.bound import BoundSystem
@@ -66,9 +67,11 @@ def assemble(
     inputs = {} if options.inputs is None else options.inputs
     if not isinstance(inputs, Mapping):
         raise TypeError(f"inputs: expected a mapping of names, got {type(inputs).__name__}")
+    params, labels = by_label(source, params, {} if model is None else model.coords)
     system, placed, n_batch = bind_dims(source, params, inputs, observed, model)
-    frame = _frame(dims, n_batch, params, options, model)
-    found = find_times(options.times, observed.given, frame.time_dim if dims else None, model)
+    found = find_times(options.times, observed.given, dims[n_batch] if dims else None, model)
+    given = Given(params, inputs, found, options.t0, options.events)
+    frame = replace(make_frame(dims, n_batch, given, labels, model), unit=options.unit)
     times, times_now, origin = read_times("times", found, frame, frame.time_dim, model)
     frame = replace(frame, origin=origin)
     start = np.nan if options.t0 is None else options.t0
@@ -150,35 +153,3 @@ def _tensors(
     )
     for array in arrays[1:]:
         yield array if isinstance(array, Variable) else pt.constant(np.ascontiguousarray(array))
-
-
-def _frame(
-    dims: tuple[str, ...], n_batch: int, params: Mapping[str, Any], options: Options, model: Any
-) -> Frame:
-    """Dims of the trajectories with lengths and labels."""
-    batch_dims = dims[:n_batch]
-    lengths = {dim: _length(model, dim, params, options.times) for dim in batch_dims}
-    if model is not None and dims:
-        labels = dict(zip(dims, labels_of(model, dims), strict=True))
-    else:
-        labels = {dim: np.arange(n) for dim, n in lengths.items()}
-    return Frame(
-        batch_dims=batch_dims,
-        time_dim=dims[n_batch] if dims else "time",
-        component_dim=dims[n_batch + 1] if len(dims) > n_batch + 1 else None,
-        lengths=lengths,
-        labels=labels,
-        unit=options.unit,
-    )
-
-
-def _length(model: Any, dim: str, params: Mapping[str, Any], times: Any) -> int:
-    """Length of a batch dim, from the model or else from a labelled value."""
-    if model is not None and dim in model.dim_lengths:
-        return dim_length(model, dim)
-    for value in (*params.values(), times):
-        if isinstance(value, xr.DataArray) and dim in value.dims:
-            return int(value.sizes[dim])
-    raise ValueError(
-        f"dims: cannot infer the length of dim {dim!r}: no parameter or times array has it"
-    )

@@ -14,7 +14,8 @@ from pytensor.graph.traversal import graph_inputs
 from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.sharedvar import TensorSharedVariable
 
-from pymc_dynsys.reading.values import as_float, in_order, place, refuse_infinite
+from pymc_dynsys.reading.labels import in_order
+from pymc_dynsys.reading.values import as_float, place, refuse_infinite
 
 
 def data(name: str, value: Any, dims: str | Sequence[str] | None = None) -> Variable:

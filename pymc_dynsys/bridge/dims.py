@@ -15,8 +15,9 @@ from pytensor.xtensor.type import XTensorVariable
 
 from pymc_dynsys.bridge.data import current_value
 from pymc_dynsys.reading.frame import Frame
-from pymc_dynsys.reading.schedule import Input, input_core_shape
-from pymc_dynsys.reading.values import aligned, as_float
+from pymc_dynsys.reading.inputs import Input, input_core_shape
+from pymc_dynsys.reading.labels import aligned, named
+from pymc_dynsys.reading.values import as_float
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,15 @@ def named_dims(
 
     `place` is where the user wrote it, for the error.
     """
+    value = named(f"{place}{name!r}", value)
     if isinstance(value, xr.DataArray):
-        coords = {} if model is None else dict(model.coords)
-        labelled = aligned(name, value, coords)
-        return as_float(name, labelled.values), tuple(str(dim) for dim in labelled.dims)
+        array = aligned(f"{place}{name!r}", value, {} if model is None else model.coords)
+        return as_float(name, array.values), tuple(str(dim) for dim in array.dims)
     if isinstance(value, XTensorVariable):
         return value.values, tuple(value.type.dims)
     if not isinstance(value, Variable):
-        array = as_float(name, value)
-        return array, (None,) * array.ndim
+        numbers = as_float(name, value)
+        return numbers, (None,) * numbers.ndim
     if model is not None and model.root.named_vars.get(value.name) is value:
         dims = model.root.named_vars_to_dims.get(value.name) or (None,) * value.type.ndim
         return value, tuple(dims)
@@ -222,22 +223,6 @@ def dim_length(model: Any, dim: str | None) -> int:
     return int(length)
 
 
-def require_dims(model: pm.Model, dims: Sequence[str], observed: Any) -> None:
-    """Add dims that a labelled array brings along; refuse others the model does not have."""
-    for dim in dims:
-        if dim in model.dim_lengths:
-            continue
-        if isinstance(observed, xr.DataArray) and dim in observed.dims:
-            labels = observed.indexes[dim].values if dim in observed.indexes else None
-            model.add_coord(dim, labels, length=observed.sizes[dim])
-            continue
-        raise ValueError(
-            f"dims: the model has no dim {dim!r}; its coords have "
-            f"{', '.join(map(repr, model.dim_lengths)) or 'nothing'}. Add it with "
-            f"pm.Model(coords={{{dim!r}: ...}})"
-        )
-
-
 def array_hint(
     params: Mapping[str, Any], placed: Mapping[str, Placed], lengths: Mapping[str, int]
 ) -> str:
@@ -270,14 +255,3 @@ def array_hint(
 def batch_free(array: xr.DataArray, lengths: Mapping[str, int]) -> bool:
     """Whether a labelled array has none of the batch dims."""
     return not set(map(str, array.dims)) & set(lengths)
-
-
-def labels_of(model: pm.Model, dims: Sequence[str]) -> list[np.ndarray]:
-    """Labels along each dim, positions where there are none."""
-    labels = []
-    for dim in dims:
-        values = model.coords.get(dim)
-        labels.append(
-            np.arange(dim_length(model, dim)) if values is None else np.asarray(values, object)
-        )
-    return labels

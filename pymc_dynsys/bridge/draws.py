@@ -18,7 +18,7 @@ from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.type import RandomType
 
 from pymc_dynsys.bridge.data import is_variable
-from pymc_dynsys.bridge.dims import labels_of
+from pymc_dynsys.bridge.labels import labels_of
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.discretization import Operands
 from pymc_dynsys.discretization.operands import Role

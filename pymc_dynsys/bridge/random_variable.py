@@ -22,12 +22,16 @@ from pymc_dynsys.systems.bound import BoundSystem
 
 @dataclass(frozen=True)
 class Specification:
-    """What a trajectory variable is, apart from the values of its arrays."""
+    """What a trajectory variable is, apart from the values of its arrays.
+
+    `labels` are those along dims that the model does not have, such as the channels of an input.
+    """
 
     program: Program
     simulator: Simulator
     unit: str | None = None
     origin: Any = None
+    labels: tuple[tuple[str, tuple[Any, ...]], ...] = ()
 
     @property
     def system(self) -> BoundSystem:

@@ -9,8 +9,8 @@ from pymc.model.fgraph import clone_model
 from pytensor.graph.basic import Variable
 
 from pymc_dynsys.bridge.data import constant, current_value
-from pymc_dynsys.bridge.dims import labels_of
-from pymc_dynsys.bridge.random_variable import TrajectoryRV
+from pymc_dynsys.bridge.labels import labels_of
+from pymc_dynsys.bridge.random_variable import Specification, TrajectoryRV
 from pymc_dynsys.discretization import Design, Operands
 from pymc_dynsys.discretization.operands import Role
 from pymc_dynsys.likelihoods.program import Program
@@ -105,18 +105,13 @@ def find_trajectory(model: pm.Model, var_name: str | None = None) -> Study:
         )
     scalar = spec.system.observation.scalar
     dims, labels = _dims(model, var_name, y, 1 if scalar else 2)
-    if "state" in dims:
-        raise ValueError(
-            f"{var_name}: it has a dim 'state', which in results is that of the latent states; "
-            "rename it"
-        )
     rank = len(dims) - (1 if scalar else 2)
     frame = Frame(
         batch_dims=dims[:rank],
         time_dim=dims[rank],
         component_dim=None if scalar else dims[-1],
         lengths=dict(zip(dims[:rank], y.shape, strict=False)),
-        labels=labels,
+        labels={**_known_labels(model, spec), **labels},
         unit=spec.unit,
         origin=spec.origin,
     )
@@ -152,6 +147,12 @@ def _dims(
     dims = tuple(map(str, named))
     labels = labels_of(model, dims)
     return dims, dict(zip(dims, map(_plain, labels), strict=True))
+
+
+def _known_labels(model: pm.Model, spec: Specification) -> dict[str, Any]:
+    """Labels of all dims that the model has, and those that belong to the trajectory."""
+    known = {dim: labels for dim, labels in model.coords.items() if labels is not None}
+    return {**dict(spec.labels), **known}
 
 
 def _plain(labels: Any) -> np.ndarray:

@@ -13,7 +13,6 @@ from pymc_dynsys.bridge.data import current_value
 from pymc_dynsys.bridge.dims import dim_length
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.times import as_times
-from pymc_dynsys.reading.values import aligned
 
 
 def find_times(times: Any, observed: Any, time_dim: str | None, model: Any) -> Any:
@@ -51,9 +50,6 @@ def read_times(
     else:
         named = _model_dims(value, model) or ()
     known: dict[str, Any] = {"coords": frame.labels, "lengths": frame.lengths}
-    known_labels = {} if model is None or time_dim is None else model.coords
-    if isinstance(value, xr.DataArray) and time_dim in known_labels:
-        value = aligned(role, value, {str(time_dim): known_labels[time_dim]})
     if not isinstance(value, Variable):
         numbers, dim, origin = as_times(
             role, value, frame.batch_dims, time_dim, unit=frame.unit, origin=frame.origin, **known

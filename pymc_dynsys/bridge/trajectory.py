@@ -1,7 +1,7 @@
 """``Trajectory``: a dynamical system as a random variable of a PyMC model."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,13 @@ from pytensor.tensor.random.variable import shared_rng
 
 from pymc_dynsys.bridge.assemble import Observed, Options, assemble
 from pymc_dynsys.bridge.data import constant, current_value, warn_unobserved
-from pymc_dynsys.bridge.dims import require_dims
+from pymc_dynsys.bridge.labels import require_dims
 from pymc_dynsys.bridge.probe import probe
 from pymc_dynsys.bridge.random_variable import Specification, TrajectoryRV
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.likelihoods.base import Likelihood
-from pymc_dynsys.reading.values import as_float, in_order, place, refuse_infinite
+from pymc_dynsys.reading.labels import in_order, keys
+from pymc_dynsys.reading.values import as_float, place, refuse_infinite
 from pymc_dynsys.simulation.paths import Simulator
 from pymc_dynsys.systems.bound import System
 from pymc_dynsys.systems.linear_gaussian import LinearGaussian
@@ -150,7 +151,8 @@ class Trajectory(Distribution):
         study, announcements = assemble(name, system, params or {}, given, options, model)
         if numbers is not None:
             _check_observed(name, numbers, study)
-        rv = _random_variable(study, [model.dim_lengths[dim] for dim in study.frame.batch_dims])
+        size = [model.dim_lengths[dim] for dim in study.frame.batch_dims]
+        rv = _random_variable(study, size, model.dim_lengths)
         probe(study, model)
         for message in announcements:
             logger.info("%s: %s", name, message)
@@ -251,10 +253,12 @@ def _check_observed(name: str, y: np.ndarray, study: Study) -> None:
     warn_unobserved(name, y, rank, labels, dims)
 
 
-def _random_variable(study: Study, size: Any) -> Variable:
+def _random_variable(study: Study, size: Any, known: Container[str] = ()) -> Variable:
+    """The variable of a study; `known` are the dims of the model."""
     frame = study.frame
     unit = None if frame.origin is None else frame.unit
-    spec = Specification(study.program, study.simulator, unit, frame.origin)
+    labels = [(dim, tuple(keys(along))) for dim, along in frame.labels.items() if dim not in known]
+    spec = Specification(study.program, study.simulator, unit, frame.origin, tuple(labels))
     op, rng = TrajectoryRV(spec), shared_rng(seed=None)
     _, rv = op(*study.variables, size=size or None, rng=rng, return_next_rng=True)
     return rv

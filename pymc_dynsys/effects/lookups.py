@@ -10,7 +10,8 @@ import pymc as pm
 import xarray as xr
 
 from pymc_dynsys.bridge.dims import dim_length
-from pymc_dynsys.reading.values import aligned, has_labels, place, plain
+from pymc_dynsys.reading.labels import aligned, has_labels, key, shown
+from pymc_dynsys.reading.values import place
 
 
 @dataclass(frozen=True)
@@ -113,9 +114,9 @@ def _lookup(name: str, dim: str, labels: Any, dims: tuple[str, ...], model: pm.M
     known = coords.get(dim)
     if known is None:
         known = tuple(range(dim_length(model, dim)))
-    where = {_as_date(label): i for i, label in enumerate(known)}
+    where = {key(label): i for i, label in enumerate(known)}
     if len(where) < len(known):
-        twice = next(label for i, label in enumerate(known) if where[_as_date(label)] != i)
+        twice = next(label for i, label in enumerate(known) if where[key(label)] != i)
         raise ValueError(
             f"{name}: {dim!r} has the label {twice!r} twice in the model, so within[{dim!r}] "
             "cannot say which is meant; give each member a label of its own"
@@ -123,21 +124,15 @@ def _lookup(name: str, dim: str, labels: Any, dims: tuple[str, ...], model: pm.M
     index = np.empty(values.shape, np.intp)
     for at, label in np.ndenumerate(values):
         hashable = isinstance(label, Hashable) and label is not np.ma.masked
-        label = _as_date(label)
+        label = key(label)
         if not hashable or pd.isna(label) or label not in where:
             raise ValueError(
                 f"{name}: within[{dim!r}] says {label!r} for "
                 f"{place(at, [coords.get(own) for own in over], over)}, which is not among the "
-                f"model's labels of {dim!r}: {', '.join(map(plain, known[:6]))}"
-                f"{', ...' if len(known) > 6 else ''}"
+                f"model's labels of {dim!r}: {shown(known)}"
             )
         index[at] = where[label]
     return Lookup(dim, over, index)
-
-
-def _as_date(label: Any) -> Any:
-    """A date in whatever resolution as one that is equal to, and hashed like, the others."""
-    return pd.Timestamp(label) if isinstance(label, np.datetime64) else label
 
 
 def _labelled(

@@ -13,7 +13,8 @@ from pytensor.tensor.random.basic import NormalRV
 from pymc_dynsys.effects.information import information_shares
 from pymc_dynsys.effects.partly_centered import partly_centered
 from pymc_dynsys.effects.terms import refuse_taken
-from pymc_dynsys.reading.values import as_float, in_order
+from pymc_dynsys.reading.labels import in_order
+from pymc_dynsys.reading.values import as_float
 
 _logger = logging.getLogger(__name__)
 

@@ -18,6 +18,7 @@ from pymc_dynsys.inference.future import read_future
 from pymc_dynsys.inference.labels import draws_of, labelled, observed_data, select_rows
 from pymc_dynsys.inference.states import AskStates, warn_unidentified
 from pymc_dynsys.inference.times import OutputTimes, last_data, merged, requested_times
+from pymc_dynsys.reading.times import time_labels
 from pymc_dynsys.simulation.paths import path_grid, simulate_paths
 
 logger = logging.getLogger("pymc_dynsys")
@@ -133,7 +134,10 @@ def forecast(
             f"times: all lie before the last data (the latest are at {np.nanmax(last):g}); "
             "sample_states gives the states there"
         )
-    design, operands = read_future(study, ahead, last, dim, inputs, events)
+    frame = study.frame
+    along = time_labels(times, extra, dim, frame.unit, frame.origin)
+    of_future = replace(frame, time_dim=dim, labels={**frame.labels, dim: along})
+    design, operands = read_future(study, of_future, extra, last, inputs, events)
     known = jax.tree.map(lambda leaf: np.expand_dims(leaf, 0), operands)
     grid = path_grid(design, known, study.simulator)
     keys = blocks.draw_keys(seed, of_draws.size, study.frame.batch)
@@ -147,7 +151,6 @@ def forecast(
 
     n_rows = grid.times.shape[-1]
     states, y = in_blocks(of_draws, work, n_rows, "Forecasting ...", progressbar)
-    frame = study.frame
     component = () if frame.component_dim is None else (frame.component_dim,)
     shown = replace(future, requested=extra)
     arrays = {study.name: (y, component), "states": (states, ("state",))}

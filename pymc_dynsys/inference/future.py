@@ -9,29 +9,32 @@ import numpy as np
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.discretization import Design, Doses, InputKind, Operands, Signal
 from pymc_dynsys.inference.times import timed
-from pymc_dynsys.reading.schedule import check_schedule, read_doses, read_input
+from pymc_dynsys.reading.frame import Frame
+from pymc_dynsys.reading.inputs import read_input
+from pymc_dynsys.reading.schedule import check_schedule, read_doses
 
 
 def read_future(
-    study: Study, ahead: np.ndarray, last: np.ndarray, dim: str, inputs: Any, events: Any
+    study: Study, frame: Frame, times: np.ndarray, last: np.ndarray, inputs: Any, events: Any
 ) -> tuple[Design, Operands]:
-    """Design and arrays of a trajectory from its last datum onwards, at the times `ahead`.
+    """Design and arrays of a trajectory from its last datum onwards, at those `times` after it.
 
-    Infusions under way go on, and an input keeps its value until the first one given.
+    The time dim of the frame is that of the times. Infusions under way go on, and an input keeps
+    its value until the first one given.
     """
     operands, kinds = study.operands, {kind.name: kind for kind in study.design.inputs}
-    frame = replace(study.frame, time_dim=dim)
     signals = dict(timed(operands, operands.times).inputs)
     for name, value in (inputs or {}).items():
         _require_input(name, kinds, signals)
-        kinds[name], given = read_input(name, value, frame, ahead)
+        kinds[name], given = read_input(name, value, frame, times)
         n_own = len(study.system.input_shapes[name])
-        given = given if given.times is not None else given._replace(times=ahead)
+        given = given if given.times is not None else given._replace(times=times)
         signals[name] = _followed(signals[name], given, n_own)
     given_doses = read_doses(events, frame, study.system)
     doses = _after(operands.doses, last)
     if given_doses is not None:
         doses = _after(_continued(doses, given_doses, last), last)
+    ahead = np.where(times >= last[..., None], times, np.nan)
     future = Operands(operands.y, ahead, last, doses, signals, operands.params)
     design = replace(study.design, inputs=tuple(kinds.values())).replaced(future)
     known = tuple(kind for kind in design.inputs if signals[kind.name].values is not None)

@@ -9,10 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from pymc_dynsys.bridge.labels import by_label
 from pymc_dynsys.discretization import Design, Operands
 from pymc_dynsys.reading.frame import Frame
-from pymc_dynsys.reading.schedule import check_schedule, input_core_shape, read_doses, read_input
-from pymc_dynsys.reading.times import as_times, check_times
+from pymc_dynsys.reading.inputs import input_core_shape, own_part, read_input
+from pymc_dynsys.reading.labels import Labels, gathered
+from pymc_dynsys.reading.schedule import check_schedule, read_doses
+from pymc_dynsys.reading.times import as_times, check_times, time_labels
 from pymc_dynsys.reading.values import as_float
 from pymc_dynsys.simulation.paths import (
     Simulator,
@@ -99,11 +102,13 @@ def simulate(
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise ValueError(f"n: expected a positive integer, got {n!r}")
     source, params = as_system(system, params)
-    frame, own_times = _frame(params, times, t0, events, dims)
+    params, labels = by_label(source, params, {})
+    frame, own_times = _frame(params, labels, times, t0, events, dims)
     time_array, time_dim, _ = as_times(
         "times", times, frame.batch_dims, "time", coords=frame.labels, lengths=frame.lengths
     )
-    frame = replace(frame, time_dim=time_dim)
+    inputs = inputs or {}
+    frame = _with_inputs(replace(frame, time_dim=time_dim), inputs)
     start, _, _ = as_times(
         "t0",
         np.nan if t0 is None else t0,
@@ -113,12 +118,13 @@ def simulate(
         lengths=frame.lengths,
     )
     arrays = {name: _batch_first(name, value, frame) for name, value in params.items()}
-    inputs = inputs or {}
     of_inputs = {k: input_core_shape(v, frame.batch_dims, time_dim) for k, v in inputs.items()}
     shapes = {name: array.shape[frame.rank :] for name, array in arrays.items()}
     bound = bind_system(source, shapes, of_inputs)
     check_times(time_array, start, frame.batch_labels, frame.batch_dims)
-    read = {name: read_input(name, value, frame, time_array) for name, value in inputs.items()}
+    along = {**frame.labels, time_dim: time_labels(times, time_array, time_dim)}
+    of_visits = replace(frame, labels=along)
+    read = {name: read_input(name, value, of_visits, time_array) for name, value in inputs.items()}
     doses = read_doses(events, frame, bound)
     kinds = tuple(kind for kind, _ in read.values())
     lasts = doses is not None and doses.durations is not None
@@ -143,7 +149,7 @@ def simulate(
             "states": ((*front, "state"), np.array(states)),
             "observations": ((*front, *component), np.array(y)),
         },
-        coords={**frame.labels, "state": list(bound.states)},
+        coords={**frame.batch_coords(), "state": list(bound.states)},
         attrs={"system": repr(system), "simulator": repr(simulator)},
     )
     if own_times:
@@ -154,11 +160,12 @@ def simulate(
 
 
 def _frame(
-    params: Mapping[str, Any], times: Any, t0: Any, events: Any, dims: Any
+    params: Mapping[str, Any], labels: Labels, times: Any, t0: Any, events: Any, dims: Any
 ) -> tuple[Frame, tuple[str, ...]]:
     """Batch dims of labelled values with lengths and labels, and those that the times have.
 
-    Values that disagree on lengths or labels are an error.
+    `labels` are those of the parameters; other values are put in their order. Values that disagree
+    on lengths are an error.
     """
     labelled = {name: value for name, value in params.items() if isinstance(value, xr.DataArray)}
     if isinstance(t0, xr.DataArray):
@@ -170,8 +177,20 @@ def _frame(
     batch_dims = _batch_dims(labelled, own_times, dims)
     if isinstance(times, xr.DataArray):
         labelled["times"] = times
-    lengths, labels = _sizes_and_coords(labelled, batch_dims)
-    return Frame(batch_dims, "time", None, lengths, labels), own_times
+    for dim in batch_dims:
+        if dim in ("sample", "state", "component"):
+            raise ValueError(
+                f"dims: {dim!r} is a dim that results have of their own; call yours otherwise"
+            )
+    lengths = _lengths(labelled, batch_dims)
+    found = gathered(labelled.values(), labels, batch_dims)
+    return Frame(batch_dims, "time", None, lengths, found), own_times
+
+
+def _with_inputs(frame: Frame, inputs: Mapping[str, Any]) -> Frame:
+    """The frame with labels of dims that only inputs have."""
+    parts = [own_part(value, frame.batch_dims, frame.time_dim) for value in inputs.values()]
+    return replace(frame, labels=gathered(parts, frame.labels))
 
 
 def _batch_dims(
@@ -187,12 +206,9 @@ def _batch_dims(
     return tuple(dict.fromkeys(dim for dim in order if dim in found))
 
 
-def _sizes_and_coords(
-    labelled: Mapping[str, xr.DataArray], batch_dims: tuple[str, ...]
-) -> tuple[dict[str, int], dict[str, Any]]:
-    """Length and labels of each batch dim; arrays that disagree are an error."""
+def _lengths(labelled: Mapping[str, xr.DataArray], batch_dims: tuple[str, ...]) -> dict[str, int]:
+    """Length of each batch dim; arrays that disagree are an error."""
     sizes: dict[str, int] = {}
-    coords: dict[str, Any] = {}
     for name, array in labelled.items():
         for dim in batch_dims:
             if dim not in array.dims:
@@ -201,15 +217,10 @@ def _sizes_and_coords(
                 raise ValueError(
                     f"{name}: length {array.sizes[dim]} along {dim!r}, others have {sizes[dim]}"
                 )
-            if dim in array.indexes:
-                labels = array.indexes[dim].values
-                if dim in coords and not np.array_equal(coords[dim], labels):
-                    raise ValueError(f"{name}: its labels along {dim!r} differ from the others'")
-                coords[dim] = labels
     for dim in batch_dims:
         if dim not in sizes:
             raise ValueError(f"dims: no parameter or time has {dim!r}")
-    return sizes, coords
+    return sizes
 
 
 def _batch_first(name: str, value: Any, frame: Frame) -> np.ndarray:

@@ -58,7 +58,7 @@ def requested_times(times: Any, study: Study) -> tuple[np.ndarray, str]:
         times,
         frame.batch_dims,
         frame.time_dim if shared else "time",
-        coords=frame.labels,
+        coords=frame.batch_coords(),
         lengths=frame.lengths,
         unit=frame.unit,
         origin=frame.origin,

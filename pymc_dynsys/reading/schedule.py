@@ -1,138 +1,16 @@
-"""Doses and inputs of users as arrays of the trajectories, checked where they are needed."""
+"""Doses of users as arrays of the trajectories; both doses and inputs checked where needed."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from pymc_dynsys.discretization import Design, Doses, InputKind, Operands, Signal, prepare_grid
-from pymc_dynsys.discretization.operands import Interpolation
+from pymc_dynsys.discretization import Design, Doses, Operands, prepare_grid
 from pymc_dynsys.reading.frame import Frame
+from pymc_dynsys.reading.labels import aligned
 from pymc_dynsys.reading.times import as_numbers
-from pymc_dynsys.reading.values import aligned, as_float
+from pymc_dynsys.reading.values import as_float
 from pymc_dynsys.systems import BoundSystem
-
-
-@dataclass(frozen=True, eq=False)
-class Input:
-    """A time-varying input with times of its own or another interpolation than the default.
-
-    Parameters
-    ----------
-    values : DataArray or array
-        Values, with dims as for ``Trajectory(inputs=...)``.
-    interpolation : {"previous", "next", "linear"}
-        ``"previous"`` (the default of plain arrays) holds a value until the next one;
-        ``"next"`` takes the coming one; ``"linear"`` draws straight lines, of which each gap
-        sees the mean.
-
-    Raises
-    ------
-    ValueError
-        For another interpolation.
-
-    Examples
-    --------
-    >>> import xarray as xr
-    >>> import pymc_dynsys as pds
-    >>> temperature = xr.DataArray([20.0, 25.0], dims="time", coords={"time": [0.0, 12.0]})
-    >>> pds.Input(temperature, interpolation="linear").interpolation
-    'linear'
-    """
-
-    values: Any
-    interpolation: Interpolation = "previous"
-
-    def __post_init__(self) -> None:
-        if self.interpolation not in get_args(Interpolation):
-            raise ValueError(
-                f"Input: interpolation must be one of {get_args(Interpolation)}, got "
-                f"{self.interpolation!r}"
-            )
-
-
-def input_core_shape(
-    value: Any, batch_dims: Sequence[str], time_dim: str | None
-) -> tuple[int, ...]:
-    """Shape of one value of an input: its dims that are neither batch nor time."""
-    if isinstance(value, Input):
-        value = value.values
-    if not isinstance(value, xr.DataArray):
-        return ()
-    of_time = {
-        str(dim)
-        for key, coord in value.coords.items()
-        if key in ("time", time_dim)
-        for dim in coord.dims
-    }
-    others = of_time | {time_dim} | set(batch_dims)
-    return tuple(n for dim, n in value.sizes.items() if dim not in others)
-
-
-def read_input(name: str, value: Any, frame: Frame, times: np.ndarray) -> tuple[InputKind, Signal]:
-    """One input with batch axes first, then its knots, then its own axes.
-
-    `times` are those of the visits, ``(*batch, visit)``.
-    """
-    interpolation: Interpolation = "previous"
-    if isinstance(value, Input):
-        value, interpolation = value.values, value.interpolation
-    role = f"inputs[{name!r}]"
-    if not isinstance(value, xr.DataArray):
-        array = as_float(role, value)
-        dims = (*frame.batch_dims, frame.time_dim)
-        if array.ndim == 0:  # the same at all times
-            array = np.broadcast_to(array, times.shape[-1:])
-        if array.ndim not in (1, len(dims)):
-            raise ValueError(
-                f"inputs: {name!r} has shape {array.shape}; give a number, (time,), one axis for "
-                f"each of {dims}, or an xr.DataArray with named dims"
-            )
-        value = xr.DataArray(array, dims=dims[-array.ndim :])
-    knot_dim, knots = _knots(name, value, frame, times)
-    value = aligned(role, value, frame.batch_coords())
-    own = [dim for dim in value.dims if dim not in (*frame.batch_dims, knot_dim)]
-    frame.require_lengths(role, value.sizes)
-    values = as_float(role, frame.batch_first(value, (knot_dim, *own)))
-    if np.isinf(values).any():
-        raise ValueError(f"inputs: {name!r} has an infinite value")
-    if knots is None and values.shape[frame.rank] != times.shape[-1]:
-        raise ValueError(
-            f"inputs: {name!r} has {values.shape[frame.rank]} values along "
-            f"{knot_dim!r}, but there are {times.shape[-1]} times"
-        )
-    return InputKind(name, interpolation, knots is not None), Signal(values, knots)
-
-
-def _knots(
-    name: str, value: xr.DataArray, frame: Frame, visits: np.ndarray
-) -> tuple[str, np.ndarray | None]:
-    """Dim along which an input varies in time, and its times unless they are the visits'."""
-    candidates = [dim for dim in map(str, value.dims) if dim not in frame.batch_dims]
-    own_time = [
-        coord
-        for key, coord in value.coords.items()
-        if key == "time" or key == frame.time_dim
-        if set(map(str, coord.dims)) - set(frame.batch_dims)
-    ]
-    own_time.sort(key=lambda coord: coord.name != "time")
-    if own_time:
-        coord = own_time[0].reset_coords(drop=True)
-        dim = next(d for d in map(str, coord.dims) if d not in frame.batch_dims)
-        numbers, _ = as_numbers(f"inputs[{name!r}] times", coord.values, frame.unit, frame.origin)
-        times = frame.batch_first(coord.copy(data=numbers), (dim,))
-        same = dim == frame.time_dim and _equal(times, visits)
-        if not same and (np.diff(np.where(np.isnan(times), np.inf, times)) < 0).any():
-            raise ValueError(f"inputs: the times of {name!r} are not ascending; sort them")
-        return dim, None if same else times
-    if frame.time_dim in candidates:
-        return frame.time_dim, None
-    raise ValueError(
-        f"inputs: {name!r} has dims {tuple(value.dims)}; it needs the time dim {frame.time_dim!r}, "
-        "or a 'time' coordinate of its own; what is constant in time goes into params"
-    )
 
 
 def read_doses(events: Any, frame: Frame, system: BoundSystem) -> Doses | None:
@@ -272,11 +150,3 @@ def check_schedule(
                     "fill it (the last value, an interpolation), or drop the visit"
                 )
     return np.asarray(grid.gaps)
-
-
-def _equal(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two arrays of times agree where both vary."""
-    if a.shape[-1] != b.shape[-1]:
-        return False
-    both = np.broadcast_arrays(a, b)
-    return np.array_equal(both[0], both[1], equal_nan=True)

@@ -11,7 +11,8 @@ from pymc_dynsys.discretization.grid import build_grid
 from pymc_dynsys.discretization.stepping import WHOLE
 from pymc_dynsys.panels.clock import UNITS
 from pymc_dynsys.reading.frame import Frame
-from pymc_dynsys.reading.values import aligned, as_float, labelled, place
+from pymc_dynsys.reading.labels import aligned, labelled
+from pymc_dynsys.reading.values import as_float, place
 
 
 def as_times(
@@ -30,18 +31,15 @@ def as_times(
 
     ``time_dim=None`` is for ``t0``, which has no time axis. A labelled array may call its time
     axis as it likes. Dates become numbers of `unit` since `origin`, by default the earliest one.
-    `named` are the dims of a plain array, where they are known.
+    `named` are the dims of a plain array, where they are known. `coords` are labels of batch dims,
+    and of the time dim where times are matched with them.
     """
     core = 0 if time_dim is None else 1
     full = (*batch_dims, *([time_dim] if time_dim is not None else []))
-    numeric = isinstance(value, pd.Series | pd.DataFrame) and pd.api.types.is_numeric_dtype(
-        np.asarray(value).dtype
-    )
-    if numeric and value.ndim <= len(full):
+    if isinstance(value, pd.Series | pd.DataFrame) and value.ndim <= len(full):
         value = labelled(role, value, full[len(full) - value.ndim :], coords)
     if isinstance(value, xr.DataArray):
-        known = {dim: coords[dim] for dim in batch_dims if coords.get(dim) is not None}
-        array = aligned(role, value, known)
+        array = aligned(role, value, coords)
         dims = tuple(map(str, array.dims))
         own = [dim for dim in dims if dim not in batch_dims]
         if len(own) != core:
@@ -65,6 +63,20 @@ def as_times(
     lead = [numbers.shape[frame_order.index(dim)] if dim in dims else 1 for dim in batch_dims]
     tail = numbers.shape[len(numbers.shape) - core :] if core else ()
     return numbers.reshape((*lead, *tail)), time_dim or "", origin
+
+
+def time_labels(
+    times: object, numbers: np.ndarray, dim: str, unit: str | None = None, origin: Any = None
+) -> Any:
+    """Labels along the dim of times: their own, else the times themselves, else positions.
+
+    `numbers` are ``(*batch, time)``, with length-one axes where they are shared.
+    """
+    if isinstance(times, xr.DataArray) and dim in times.indexes:
+        return times.indexes[dim]
+    if np.isnan(numbers).any() or any(n > 1 for n in numbers.shape[:-1]):
+        return np.arange(numbers.shape[-1])
+    return as_dates(numbers.reshape(-1), unit, origin)
 
 
 def _dims_of(role: str, ndim: int, full: tuple[str, ...], core: int) -> tuple[str, ...]:

@@ -92,8 +92,8 @@ from tests.bad_inputs.models import (
             in_params(np.zeros(3)),
         ),
         "a series as long as the panel": (
-            ValueError,
-            ("'mu'", "xr.DataArray(mu, dims='subject')"),
+            TypeError,
+            ("'mu'", "Series", "rename_axis('subject')"),
             in_params(pd.Series([0.0, 1.0, 2.0], SUBJECTS)),
         ),
         "a variable without dims": (

@@ -231,10 +231,10 @@ def test_times_of_a_forecast_are_checked():
 
 
 def test_names_that_results_need():
-    with pm.Model(coords={"state": ["a"], "time": [0.0, 1.0]}) as model:
-        trajectory(pm.Normal("mu"), "a", dims=("state", "time"))
-    with pytest.raises(ValueError, match="it has a dim 'state'"):
-        pds.sample_states(posterior({"mu": 0.0}, 1), model=model)
+    for name in ("state", "state_2", "datum"):
+        with pm.Model(coords={name: ["a"], "time": [0.0, 1.0]}):
+            with pytest.raises(ValueError, match=f"dims: '{name}' is a dim that results have"):
+                trajectory(pm.Normal("mu"), "a", dims=(name, "time"))
     with pm.Model(coords={"time": [0.0, 1.0]}) as model:
         params = {"mu": pm.Normal("mu")}
         pds.Trajectory("states", SETTLING, params=params, observed=[0.0, 1.0], dims="time")

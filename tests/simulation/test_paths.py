@@ -231,8 +231,8 @@ def test_labels_that_disagree():
     three = xr.DataArray(np.zeros((3, 2)), dims=("subject", "visit"))
     with pytest.raises(ValueError, match="length 3 along 'subject', others have 2"):
         pds.simulate(OU, {"mu": mu}, three + np.arange(2.0))
-    swapped = xr.DataArray(
-        np.zeros((2, 1)), dims=("subject", "visit"), coords={"subject": ["b", "a"]}
+    others = xr.DataArray(
+        np.zeros((2, 1)), dims=("subject", "visit"), coords={"subject": ["b", "z"]}
     )
-    with pytest.raises(ValueError, match="its labels along 'subject' differ"):
-        pds.simulate(OU, {"mu": mu}, swapped)
+    with pytest.raises(ValueError, match="times: dim 'subject' has 'z'"):
+        pds.simulate(OU, {"mu": mu}, others)

@@ -1,0 +1,203 @@
+"""Inputs of users as arrays of the trajectories: values and times, both by label."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from pymc_dynsys.discretization import InputKind, Signal
+from pymc_dynsys.discretization.operands import Interpolation
+from pymc_dynsys.reading.frame import Frame
+from pymc_dynsys.reading.labels import aligned, keys, labelled
+from pymc_dynsys.reading.times import as_numbers
+from pymc_dynsys.reading.values import as_float
+
+
+@dataclass(frozen=True, eq=False)
+class Input:
+    """A time-varying input with times of its own or another interpolation than the default.
+
+    Parameters
+    ----------
+    values : DataArray or array
+        Values, with dims as for ``Trajectory(inputs=...)``.
+    interpolation : {"previous", "next", "linear"}
+        ``"previous"`` (the default of plain arrays) holds a value until the next one;
+        ``"next"`` takes the coming one; ``"linear"`` draws straight lines, of which each gap
+        sees the mean.
+
+    Raises
+    ------
+    ValueError
+        For another interpolation.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> import pymc_dynsys as pds
+    >>> temperature = xr.DataArray([20.0, 25.0], dims="time", coords={"time": [0.0, 12.0]})
+    >>> pds.Input(temperature, interpolation="linear").interpolation
+    'linear'
+    """
+
+    values: Any
+    interpolation: Interpolation = "previous"
+
+    def __post_init__(self) -> None:
+        if self.interpolation not in get_args(Interpolation):
+            raise ValueError(
+                f"Input: interpolation must be one of {get_args(Interpolation)}, got "
+                f"{self.interpolation!r}"
+            )
+
+
+def input_core_shape(
+    value: Any, batch_dims: Sequence[str], time_dim: str | None
+) -> tuple[int, ...]:
+    """Shape of one value of an input: its dims that are neither batch nor time."""
+    if isinstance(value, Input):
+        value = value.values
+    if not isinstance(value, xr.DataArray):
+        return ()
+    varies, _ = _time_axis(value, batch_dims, time_dim, None)
+    others = {varies, time_dim, *batch_dims}
+    return tuple(n for dim, n in value.sizes.items() if dim not in others)
+
+
+def own_part(value: Any, batch_dims: Sequence[str], time_dim: str | None) -> Any:
+    """An input without the dim along which it varies in time, whose labels are its own."""
+    if isinstance(value, Input):
+        value = value.values
+    if not isinstance(value, xr.DataArray):
+        return None
+    varies, _ = _time_axis(value, batch_dims, time_dim, None)
+    return value.isel({d: 0 for d in (varies, time_dim) if value.sizes.get(d)}, drop=True)
+
+
+def read_input(name: str, value: Any, frame: Frame, times: np.ndarray) -> tuple[InputKind, Signal]:
+    """One input with batch axes first, then its knots, then its own axes.
+
+    `times` are those of the visits, ``(*batch, visit)``.
+    """
+    interpolation: Interpolation = "previous"
+    if isinstance(value, Input):
+        value, interpolation = value.values, value.interpolation
+    role = f"inputs[{name!r}]"
+    value = _named(name, value, frame, times)
+    knot_dim, coord = _time_axis(
+        value, frame.batch_dims, frame.time_dim, frame.labels.get(frame.time_dim)
+    )
+    if knot_dim is None:
+        raise ValueError(
+            f"inputs: {name!r} has dims {tuple(value.dims)}; it needs the time dim "
+            f"{frame.time_dim!r}, or a 'time' coordinate of its own; {constant_hint(name, frame)}"
+        )
+    own_labels = {dim: known for dim, known in frame.labels.items() if dim != knot_dim}
+    value = aligned(role, value, own_labels)
+    knots = None
+    if coord is not None:
+        knots = _knots(name, value[coord].reset_coords(drop=True), knot_dim, frame, times)
+    elif knot_dim in frame.labels:
+        value = _at_visits(role, value, frame)
+    own = [dim for dim in map(str, value.dims) if dim not in (*frame.batch_dims, knot_dim)]
+    frame.require_lengths(role, value.sizes)
+    values = as_float(role, frame.batch_first(value, (knot_dim, *own)))
+    if np.isinf(values).any():
+        raise ValueError(f"inputs: {name!r} has an infinite value")
+    n_knots = values.shape[frame.rank]
+    if knots is None and n_knots != times.shape[-1]:
+        hint = f"; {constant_hint(name, frame)}" if n_knots in frame.batch else ""
+        raise ValueError(
+            f"inputs: {name!r} has {n_knots} values along {knot_dim!r}, but there are "
+            f"{times.shape[-1]} times{hint}"
+        )
+    return InputKind(name, interpolation, knots is not None), Signal(values, knots)
+
+
+def constant_hint(name: str, frame: Frame) -> str:
+    """Where a value goes that does not change with time."""
+    dims = frame.batch_dims[-1] if len(frame.batch_dims) == 1 else frame.batch_dims
+    given = f"xr.DataArray(..., dims={dims!r})" if dims else "..."
+    return f"what is constant in time goes into params={{{name!r}: {given}}}"
+
+
+def _named(name: str, value: Any, frame: Frame, times: np.ndarray) -> xr.DataArray:
+    """An input with names for its axes: those of the data, from the last one, where it has none."""
+    role, dims = f"inputs[{name!r}]", (*frame.batch_dims, frame.time_dim)
+    if isinstance(value, xr.DataArray):
+        return value
+    if isinstance(value, pd.Series | pd.DataFrame) and value.ndim in (1, len(dims)):
+        value = labelled(role, value, dims[-value.ndim :], frame.labels)
+        known = {**dict.fromkeys(dims), **frame.labels}
+        return aligned(role, value, known).drop_vars(value.indexes)  # an index is no times
+    array = as_float(role, value)
+    if array.ndim == 0:  # the same at all times
+        array = np.broadcast_to(array, times.shape[-1:])
+    if array.ndim not in (1, len(dims)):
+        raise ValueError(
+            f"inputs: {name!r} has shape {array.shape}; give a number, (time,), one axis for "
+            f"each of {dims}, or an xr.DataArray with named dims"
+        )
+    return xr.DataArray(array, dims=dims[-array.ndim :])
+
+
+def _time_axis(
+    value: xr.DataArray, batch_dims: Sequence[str], time_dim: str | None, labels: Any
+) -> tuple[str | None, str | None]:
+    """Dim along which an input varies in time, and its coordinate of times if it has some.
+
+    That is the coordinate ``time``, else ``<dim>_time``. Labels along the time dim of the
+    trajectory are no times, even if it is called so, where they are those of the trajectory.
+    """
+    own = [dim for dim in map(str, value.dims) if dim not in batch_dims]
+    for coord in ("time", *(f"{dim}_time" for dim in own)):
+        if coord not in value.coords:
+            continue
+        along = [str(dim) for dim in value.coords[coord].dims if dim in own]
+        if coord == time_dim and coord in value.indexes and labels is not None:
+            if set(keys(value.indexes[coord])) == set(keys(labels)):
+                return time_dim, None
+        if along:
+            return along[0], coord
+    return (time_dim if time_dim in own else None), None
+
+
+def _at_visits(role: str, value: xr.DataArray, frame: Frame) -> xr.DataArray:
+    """An input whose labels along the time dim are put in the order of the visits."""
+    try:
+        return aligned(role, value, {frame.time_dim: frame.labels[frame.time_dim]})
+    except ValueError as error:
+        raise ValueError(
+            f"{error}. Labels of the time dim are no times: what has times of its own needs them "
+            "as a coordinate 'time', along a dim of another name"
+        ) from None
+
+
+def _knots(
+    name: str, coord: xr.DataArray, dim: str, frame: Frame, visits: np.ndarray
+) -> np.ndarray | None:
+    """Times of an input, ``(*batch, knot)``, unless they are those of the visits."""
+    role = f"inputs[{name!r}] times"
+    strange = [d for d in map(str, coord.dims) if d not in (dim, *frame.batch_dims)]
+    if strange:
+        raise ValueError(f"{role}: they vary along {strange[0]!r}, which is no batch dim")
+    numbers, _ = as_numbers(role, coord.values, frame.unit, frame.origin)
+    times = frame.batch_first(coord.copy(data=numbers), (dim,))
+    if dim == frame.time_dim and _equal(times, visits):
+        return None
+    late = np.argwhere(np.diff(np.where(np.isnan(times), np.inf, times)) < 0)
+    if len(late):
+        of = f" for {frame.who(late[0][:-1])}" if times.size > times.shape[-1] else ""
+        raise ValueError(f"inputs: the times of {name!r} are not ascending{of}; sort them")
+    return times
+
+
+def _equal(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays of times agree where both vary."""
+    if a.shape[-1] != b.shape[-1]:
+        return False
+    both = np.broadcast_arrays(a, b)
+    return np.array_equal(both[0], both[1], equal_nan=True)
