@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pymc as pm
 import xarray as xr
 from pytensor.graph.basic import Variable
 
@@ -16,6 +17,7 @@ from pymc_dynsys.bridge.dims import (
     named_dims,
     place,
 )
+from pymc_dynsys.reading.labels import keys, shown
 from pymc_dynsys.systems.bind import bind_system
 from pymc_dynsys.systems.bound import BoundSystem
 
@@ -40,8 +42,33 @@ def bind_dims(
 
     Whether the last dim is time or component is the observation's to say. What parameters have
     for dims tells before: one with the last dim sees components, one with the last but one is
-    of a trajectory. Where neither is there the shapes that functions see are the same.
+    of a trajectory. Where neither is there the shapes that functions see are the same. Components
+    that the observation names come in the order of the model's labels.
     """
+    system, placed, n_batch = _bind_dims(source, params, inputs, observed, model)
+    dims = observed.dims
+    if system.observation.names is None:
+        return system, placed, n_batch
+    known = None if model is None or not dims else model.coords.get(dims[-1])
+    if known is None and model is not None and (observed.given is not None or dims):
+        raise ValueError(
+            f"observation(): it names the components {shown(system.observation.names)}, and the "
+            "data do not say which is which; label them, "
+            f"pm.Model(coords={{{dims[-1] if dims else 'component'!r}: [...]}})"
+        )
+    order = None if known is None else keys(known)
+    shapes = system.param_shapes, system.input_shapes
+    return bind_system(system.source, *shapes, order), placed, n_batch
+
+
+def _bind_dims(
+    source: Any,
+    params: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    observed: Observed,
+    model: pm.Model | None,
+) -> tuple[BoundSystem, dict[str, Placed], int]:
+    """Bind the system for the dims that suit its observation, whose components may be unordered."""
     dims, numbers = observed.dims, observed.numbers
     if not dims:
         if numbers is not None and numbers.ndim > 2:

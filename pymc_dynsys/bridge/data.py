@@ -14,7 +14,7 @@ from pytensor.graph.traversal import graph_inputs
 from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.sharedvar import TensorSharedVariable
 
-from pymc_dynsys.reading.labels import in_order
+from pymc_dynsys.reading.labels import in_order, keys, labelled
 from pymc_dynsys.reading.values import as_float, place, refuse_infinite
 
 
@@ -51,12 +51,17 @@ def data(name: str, value: Any, dims: str | Sequence[str] | None = None) -> Vari
     names = (dims,) if isinstance(dims, str) else dims
     if names is None and isinstance(value, xr.DataArray):
         names = tuple(map(str, value.dims))
-    values = as_float(name, in_order(name, value, names or (), dict(model.coords)))
+    value = labelled(name, value, names or (), model.coords)
+    indexes = dict(value.indexes) if isinstance(value, xr.DataArray) else {}
+    for dim in indexes:
+        bring_labels(model, str(dim), value)
+    values = as_float(name, in_order(name, value, names or (), model.coords))
     if names is not None and len(names) != values.ndim:
         raise ValueError(f"{name}: dims {tuple(names)} do not fit values of shape {values.shape}")
     refuse_infinite(name, values, [np.arange(n) for n in values.shape], names)
     kind = pt.TensorType("float64", shape=(None,) * values.ndim)
     shared = DataVariable(kind, values, strict=False, name=model.name_for(name))
+    shared.tag.labels = {str(dim): tuple(index) for dim, index in indexes.items()}
     for axis, dim in enumerate(names or ()):
         if dim not in model.dim_lengths:
             raise ValueError(f"{name}: dim {dim!r} is not in the model's coords")
@@ -76,6 +81,17 @@ class DataVariable(TensorSharedVariable):
     def set_value(self, new_value: Any, borrow: bool = False) -> None:
         """Replace the values; what is masked is missing."""
         super().set_value(as_float(str(self.name), new_value), borrow)
+
+
+def bring_labels(model: pm.Model, dim: str, array: xr.DataArray) -> None:
+    """Give a dim that the model has without labels those of an array, unless they are positions."""
+    unlabelled = dim in model.coords and model.coords[dim] is None
+    if not unlabelled or dim not in array.indexes or dim not in array.dims:
+        return
+    labels = list(array.indexes[dim])
+    positions = set(keys(labels)) == set(range(len(labels)))
+    if not positions and len(labels) == current_value(model.dim_lengths[dim]):
+        model.coords[dim] = tuple(labels)  # where PyMC looks them up
 
 
 def current_value(variable: Any) -> np.ndarray | None:

@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pymc as pm
 import xarray as xr
+from pytensor.graph.basic import Variable
 
+from pymc_dynsys.bridge.data import bring_labels
 from pymc_dynsys.bridge.dims import dim_length
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.inputs import own_part
@@ -20,6 +22,7 @@ from pymc_dynsys.reading.labels import (
     require_names,
     shown,
 )
+from pymc_dynsys.reading.values import plain
 
 OF_RESULTS = ("chain", "draw", "state", "state_2", "datum")
 
@@ -57,15 +60,28 @@ def require_dims(model: pm.Model, dims: Sequence[str], observed: Any) -> None:
             )
 
 
-def bring_labels(model: pm.Model, dim: str, array: xr.DataArray) -> None:
-    """Give a dim that the model has without labels those of an array, unless they are positions."""
-    unlabelled = dim in model.coords and model.coords[dim] is None
-    if not unlabelled or dim not in array.indexes or dim not in array.dims:
+def require_order(observed: object, frame: Frame) -> None:
+    """Raise where data were put in the order of the model, for an observation without names.
+
+    A vector keeps the order of the data, as the user has them before their eyes.
+    """
+    dim = frame.component_dim
+    if dim is None:
         return
-    labels = list(array.indexes[dim])
-    positions = set(keys(labels)) == set(range(len(labels)))
-    if not positions and len(labels) == dim_length(model, dim):
-        model.coords[dim] = tuple(labels)  # where PyMC looks them up
+    if isinstance(observed, Variable):
+        given = getattr(observed.tag, "labels", {}).get(dim)
+    else:
+        array = labelled("observed", observed, frame.dims, frame.labels)
+        given = array.indexes.get(dim) if isinstance(array, xr.DataArray) else None
+    known = keys(frame.labels[dim])
+    if given is not None and keys(given) != known:
+        first = ", ".join(f"{plain(label)}: ..." for label in keys(given)[:2])
+        raise ValueError(
+            f"observed: along {dim!r} the data come as {shown(keys(given))}, and the model's "
+            f"coords are {shown(known)}; the vector that observation() returns does not say which "
+            f"is which. Let it return a mapping, {{{first}, ...}} with dist.Normal for each, or "
+            "give the coords in the order of the data"
+        )
 
 
 def by_label(

@@ -13,7 +13,7 @@ from pytensor.tensor.random.variable import shared_rng
 
 from pymc_dynsys.bridge.assemble import Observed, Options, assemble
 from pymc_dynsys.bridge.data import constant, current_value, warn_unobserved
-from pymc_dynsys.bridge.labels import require_dims
+from pymc_dynsys.bridge.labels import require_dims, require_order
 from pymc_dynsys.bridge.probe import probe
 from pymc_dynsys.bridge.random_variable import Specification, TrajectoryRV
 from pymc_dynsys.bridge.study import Study
@@ -48,8 +48,9 @@ class Trajectory(Distribution):
         Time-varying quantities that the system's functions ask for by name. With the dims of
         `observed` an input holds from its visit to the next: the gap into visit k uses the
         value at k-1 (the first gap that at 0), the datum at k the value at k. A DataArray with
-        a ``time`` coordinate of its own may be finer or coarser than the visits. See
-        :class:`~pymc_dynsys.Input` for other interpolations.
+        times of its own may be finer or coarser than the visits: they are its coordinate
+        ``time``, else ``<dim>_time``. Labels along the time dim of `observed` are matched, and
+        never times. See :class:`~pymc_dynsys.Input` for other interpolations.
     events : Dataset, optional
         Doses, as :func:`~pymc_dynsys.panel` makes them: ``event_time`` and ``event_amount``,
         perhaps ``event_duration`` or ``event_rate`` (infusions) and ``event_state``, with the
@@ -66,7 +67,7 @@ class Trajectory(Distribution):
         first observation (or event, if that is earlier) of each trajectory.
     observed : array, DataArray or data variable, optional
         Data, NaN where missing. Dims and times of a DataArray are taken from it, and its
-        labels are matched to the model's.
+        labels are matched to the model's; a dim that the model has without labels gets them.
     dims : tuple of str, optional
         ``(*batch, time)`` for a scalar observation, ``(*batch, time, component)`` for a vector.
     likelihood : Likelihood, optional
@@ -151,6 +152,8 @@ class Trajectory(Distribution):
         study, announcements = assemble(name, system, params or {}, given, options, model)
         if numbers is not None:
             _check_observed(name, numbers, study)
+            if study.system.observation.names is None:
+                require_order(observed, study.frame)
         size = [model.dim_lengths[dim] for dim in study.frame.batch_dims]
         rv = _random_variable(study, size, model.dim_lengths)
         probe(study, model)

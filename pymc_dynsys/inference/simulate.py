@@ -144,12 +144,13 @@ def simulate(
     states, y = simulate_paths(design, simulator, keys, operands, grid)
     front = ("sample", *frame.batch_dims, time_dim)
     component = () if bound.observation.scalar else ("component",)
+    names = {} if bound.observation.names is None else {"component": list(bound.observation.names)}
     out = xr.Dataset(
         {
             "states": ((*front, "state"), np.array(states)),
             "observations": ((*front, *component), np.array(y)),
         },
-        coords={**frame.batch_coords(), "state": list(bound.states)},
+        coords={**frame.batch_coords(), "state": list(bound.states), **names},
         attrs={"system": repr(system), "simulator": repr(simulator)},
     )
     if own_times:

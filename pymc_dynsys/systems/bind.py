@@ -12,7 +12,7 @@ order in which mistakes are reported:
 5. proof: what is linear, Gaussian, free of time and of inputs (``proof.prove``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from jax import ShapeDtypeStruct
 from pymc_dynsys.systems import checks
 from pymc_dynsys.systems.binding import BoundFunction, bind, check_all_used, check_names
 from pymc_dynsys.systems.bound import BoundSystem, System
+from pymc_dynsys.systems.components import Names, in_order_of, observation_shape
 from pymc_dynsys.systems.discrete import DiscreteTime
 from pymc_dynsys.systems.dose import Dose
 from pymc_dynsys.systems.dosing import Dosing
@@ -37,8 +38,12 @@ def bind_system(
     source: System,
     param_shapes: Mapping[str, tuple[int, ...]],
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    components: Sequence[Hashable] | None = None,
 ) -> BoundSystem:
     """Bind a system to parameters and inputs of known names and per-trajectory shapes.
+
+    `components` are labels in the order of the data, for an observation that names its components;
+    by default these come in its own order.
 
     Raises
     ------
@@ -50,7 +55,8 @@ def bind_system(
             f"system: expected an SDE, ODE or DiscreteTime, got {type(source).__name__}"
         )
     both = (param_shapes, input_shapes or {})
-    return _bind(source, *(tuple((k, tuple(shape)) for k, shape in s.items()) for s in both))
+    shapes = (tuple((k, tuple(shape)) for k, shape in s.items()) for s in both)
+    return _bind(source, *shapes, None if components is None else tuple(components))
 
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
@@ -78,7 +84,12 @@ class Functions(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _bind(source: System, of_params: Shapes, of_inputs: Shapes) -> BoundSystem:
+def _bind(
+    source: System,
+    of_params: Shapes,
+    of_inputs: Shapes,
+    components: Names,
+) -> BoundSystem:
     """Bind once per system and shapes, so that compiled programs are found again.
 
     In order: names of arguments are resolved, shapes of what functions return are checked by
@@ -108,8 +119,9 @@ def _bind(source: System, of_params: Shapes, of_inputs: Shapes) -> BoundSystem:
         held=Held(values),
         inputs=tuple(input_shapes),
     )
-    observed = _check_shapes(functions, abstract, labels)
-    parts = _make_parts(source, functions, abstract, labels, observed)
+    observed, of_components = _check_shapes(functions, abstract, labels)
+    of_components = in_order_of(components, of_components)
+    parts = _make_parts(source, functions, abstract, labels, observed, of_components)
     return BoundSystem(
         source, labels, param_shapes, input_shapes, *parts, proof=prove(*parts, abstract)
     )
@@ -137,10 +149,10 @@ def _bind_functions(
 
 def _check_shapes(
     functions: Functions, abstract: AbstractArguments, states: tuple[str, ...]
-) -> tuple[int, ...]:
+) -> tuple[tuple[int, ...], Names]:
     """Check what the functions return for abstract arguments.
 
-    Returns the shape of an observation, ``()`` or ``(component,)``.
+    Returns the shape of an observation, ``()`` or ``(component,)``, and names of its components.
     """
     x, t, values = abstract.x, abstract.t, abstract.held.values
     drift, diffusion, jump = functions.drift, functions.diffusion, functions.jump
@@ -150,7 +162,7 @@ def _check_shapes(
         checks.check_transition(functions.transition, x, t, values, states)
     if diffusion is not None:
         checks.evaluate(diffusion, x, t, values, lambda v: checks.as_loading(v, states))
-    observed = checks.observation_shape(functions.observation, x, t, values)
+    observed = observation_shape(functions.observation, x, t, values)
     if jump is not None:
         given = {**values, "amount": ShapeDtypeStruct((), x.dtype)}
         checks.evaluate(jump, x, t, given, lambda v: checks.as_vector("events", v, states))
@@ -163,6 +175,7 @@ def _make_parts(
     abstract: AbstractArguments,
     states: tuple[str, ...],
     observed: tuple[int, ...],
+    names: Names,
 ) -> tuple[Dynamics, Observation, Start, Dosing]:
     """Make the parts of the system; `observed` is the shape of an observation."""
     values = abstract.held.values
@@ -177,6 +190,7 @@ def _make_parts(
     observation = Observation(
         scalar=not observed,
         n_components=observed[0] if observed else 1,
+        names=names,
         _function=functions.observation,
     )
     start = Start(

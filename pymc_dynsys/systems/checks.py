@@ -158,7 +158,7 @@ def _law(role: str, value: Any) -> Any:
     if hasattr(value, "log_prob"):
         return value
     if isinstance(value, tuple | list) and any(map(_is_law, value)):
-        return _independent(role, value)
+        return independent(role, value)
     known = stack(role, value)
     return dist.Delta(known, event_dim=known.ndim)
 
@@ -167,8 +167,8 @@ def _is_law(value: Any) -> bool:
     return hasattr(value, "log_prob") or isinstance(value, Diffuse)
 
 
-def _independent(role: str, entries: Sequence[Any]) -> Any:
-    """One distribution of independent states, from scalar Gaussian ones and numbers."""
+def independent(role: str, entries: Sequence[Any]) -> Any:
+    """One distribution of independent entries, from scalar Gaussian ones and numbers."""
     means, variances = [], []
     for i, entry in enumerate(entries):
         if isinstance(entry, Diffuse):
@@ -177,9 +177,8 @@ def _independent(role: str, entries: Sequence[Any]) -> Any:
         moments = gaussian_moments(law)
         if law.shape() != () or moments is None:
             raise ValueError(
-                f"{role}: entry {i} of the tuple is {type(law).__name__} of shape {law.shape()}; "
-                "in a tuple each is a number or a scalar Gaussian distribution. Return one joint "
-                "distribution instead"
+                f"{role}: entry {i} is {type(law).__name__} of shape {law.shape()}; each is a "
+                "number or a scalar Gaussian distribution. Return one joint distribution instead"
             )
         means.append(moments[0])
         variances.append(moments[1])
@@ -262,29 +261,4 @@ def count_states(
         return jnp.zeros(())
 
     evaluate(initial, None, None, params, read)
-    return found[0]
-
-
-def observation_shape(
-    observation: BoundFunction, x: Any, t: Any, params: Mapping[str, Any]
-) -> tuple[int, ...]:
-    """Shape of an observation, ``()`` or ``(component,)``."""
-    found: list[tuple[int, ...]] = []
-
-    def read(law: Any) -> Any:
-        if not hasattr(law, "log_prob") or isinstance(law, type):
-            raise TypeError(
-                f"observation() must return a numpyro distribution, got {type(law).__name__}; "
-                "for noise of standard deviation s write dist.Normal(mean, s)"
-            )
-        shape = law.shape()
-        if len(shape) > 1:
-            raise ValueError(
-                f"observation() returned a distribution of shape {shape}; one observation is a "
-                "scalar or a vector"
-            )
-        found.append(shape)
-        return jnp.zeros(())
-
-    evaluate(observation, x, t, params, read)
     return found[0]

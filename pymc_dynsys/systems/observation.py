@@ -9,6 +9,8 @@ from numpyro import distributions as dist
 
 from pymc_dynsys.linalg import ldl, unit_lower_solve
 from pymc_dynsys.systems.binding import BoundFunction
+from pymc_dynsys.systems.checks import independent
+from pymc_dynsys.systems.components import Names
 from pymc_dynsys.systems.gaussian import gaussian_moments, normal_logpdf
 from pymc_dynsys.systems.held import Held
 
@@ -23,16 +25,25 @@ class Observation:
         Whether an observation is one number. Its arrays have one component all the same.
     n_components : int
         Number of components; 1 for a scalar.
+    names : tuple or None
+        Labels of the components in order, where the function names them.
     """
 
     scalar: bool
     n_components: int
+    names: Names
     _function: BoundFunction = field(repr=False)
 
     def law(self, x: Float[Array, " state"], t: ArrayLike, held: Held) -> dist.Distribution:
-        """Distribution of the observation as the user gave it: scalar or ``(component,)``."""
-        law: dist.Distribution = self._function(x, t, held.values)
-        return law
+        """Distribution of the observation as the user gave it: scalar or ``(component,)``.
+
+        Named components are independent given the state, and put in order.
+        """
+        law = self._function(x, t, held.values)
+        if self.names is not None:
+            law = independent("observation", [law[name] for name in self.names])
+        given: dist.Distribution = law
+        return given
 
     def moments(
         self, x: Float[Array, " state"], t: ArrayLike, held: Held

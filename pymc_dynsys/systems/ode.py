@@ -24,7 +24,8 @@ class ODE:
     drift : callable or array
         ``f``; returns shape ``(state,)`` or a tuple with one scalar a state.
     observation : callable
-        The distribution of the observation given the state: any of numpyro.
+        The distribution of the observation given the state: any of numpyro, or a mapping from
+        labels of components to scalar Gaussian ones, whose order does not matter.
     initial : distribution, callable or array
         The state at ``t0``: an array or tuple, ``dist.Delta``, a function of parameters that
         returns one of these, or a distribution.
