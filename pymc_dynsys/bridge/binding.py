@@ -19,6 +19,7 @@ from pymc_dynsys.bridge.dims import (
 )
 from pymc_dynsys.reading.labels import keys, shown
 from pymc_dynsys.systems.bind import bind_system
+from pymc_dynsys.systems.binding import names_of_vector
 from pymc_dynsys.systems.bound import BoundSystem
 
 
@@ -130,11 +131,12 @@ def _wrong_rank(system: BoundSystem, dims: tuple[str, ...]) -> ValueError:
         )
     n = observation.n_components
     first = system.states[0]
-    scalar = "x[0]" if system.source.states is None else first
+    whole = names_of_vector(system.source.states, (*system.param_shapes, *system.input_shapes))[-1]
+    scalar = f"{whole}[0]" if system.source.states is None else first
     return ValueError(
         f"dims: observation() gives a vector distribution of shape ({n},), so dims must be "
         f"(*batch, time, component); got {dims}. For a scalar datum let the distribution be "
-        f"scalar: dist.Normal({scalar}, ...) with {scalar} instead of x"
+        f"scalar: dist.Normal({scalar}, ...) with {scalar} instead of {whole}"
     )
 
 

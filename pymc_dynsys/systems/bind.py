@@ -20,7 +20,13 @@ import jax.numpy as jnp
 from jax import ShapeDtypeStruct
 
 from pymc_dynsys.systems import checks
-from pymc_dynsys.systems.binding import BoundFunction, bind, check_all_used, check_names
+from pymc_dynsys.systems.binding import (
+    BoundFunction,
+    bind,
+    check_all_used,
+    check_names,
+    check_state_used,
+)
 from pymc_dynsys.systems.bound import BoundSystem, System
 from pymc_dynsys.systems.components import Names, in_order_of, observation_shape
 from pymc_dynsys.systems.discrete import DiscreteTime
@@ -105,6 +111,7 @@ def _bind(
     functions = _bind_functions(source, states, tuple(param_shapes), names)
     check_all_used(functions.all, param_shapes, "params")
     check_all_used(functions.all, input_shapes, "inputs")
+    check_state_used(functions.all, names)
 
     dtype = jnp.zeros(()).dtype
     values = {
@@ -217,6 +224,11 @@ def _bind_events(
     if isinstance(events, str):
         events = Dose(events)
     if not isinstance(events, Dose):
+        if "amount" in (*(states or ()), *names):
+            raise ValueError(
+                "events: 'amount' is the amount of a dose in a function, and a state, parameter or "
+                "input of this system too; rename that"
+            )
         return bind("events", events, states, (*names, "amount")), None, None
     index = None if events.state is None else (states or ()).index(events.state)
     fraction = events.bioavailability

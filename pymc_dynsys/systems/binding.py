@@ -1,4 +1,9 @@
-"""Arguments by name: a user's function of one trajectory becomes ``f(x, t, params)``."""
+"""Arguments by name: a user's function of one trajectory becomes ``f(x, t, params)``.
+
+The rule, which no other place knows: ``states`` is the whole state vector and ``t`` the time,
+always; a name in the system's states is that component; any other name is a parameter or an input.
+``x`` is short for the whole vector unless a state, a parameter or an input is called so.
+"""
 
 import difflib
 import inspect
@@ -6,7 +11,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-RESERVED = ("x", "t")
+WHOLE, SHORT = "states", "x"
+RESERVED = (WHOLE, "t")
+MEANING = f"{WHOLE!r} is the whole state vector, 't' the time"
+
+
+def names_of_vector(states: Iterable[str] | None, others: Iterable[str]) -> tuple[str, ...]:
+    """What the whole state vector is called beside these states, parameters and inputs."""
+    return (WHOLE,) if SHORT in (*(states or ()), *others) else (WHOLE, SHORT)
 
 
 def check_states(states: Sequence[str] | None) -> tuple[str, ...] | None:
@@ -22,10 +34,7 @@ def check_states(states: Sequence[str] | None) -> tuple[str, ...] | None:
         if not isinstance(name, str) or not name.isidentifier():
             raise ValueError(f"states: {name!r} is not a name a Python function can take")
         if name in RESERVED:
-            raise ValueError(
-                f"states: {name!r} is reserved ('x' is the whole state vector, 't' the time); "
-                "choose another name"
-            )
+            raise ValueError(f"states: {name!r} is reserved ({MEANING}); choose another name")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"states: {names} has {twice!r} more than once")
@@ -36,19 +45,21 @@ def check_states(states: Sequence[str] | None) -> tuple[str, ...] | None:
 class BoundFunction:
     """A function whose arguments were found among state, time and parameters.
 
-    Called as ``bound(x, t, params)``, it passes on what the user's signature asks for.
+    Called as ``bound(x, t, params)``, it passes on what the user's signature asks for. `vector` has
+    the names of ``x``.
     """
 
     role: str
     function: Callable[..., Any]
     arguments: tuple[tuple[str, bool], ...]
     states: tuple[str, ...]
+    vector: tuple[str, ...] = (WHOLE,)
 
     def __call__(self, x: Any, t: Any, params: Mapping[str, Any]) -> Any:
         """Value of the user's function."""
         positional, named = [], {}
         for name, by_keyword in self.arguments:
-            if name == "x":
+            if name in self.vector:
                 value = x
             elif name == "t":
                 value = t
@@ -65,8 +76,13 @@ class BoundFunction:
     @property
     def parameters(self) -> tuple[str, ...]:
         """Names taken from ``params``."""
-        known = (*RESERVED, *self.states)
+        known = (*RESERVED, *self.vector, *self.states)
         return tuple(name for name, _ in self.arguments if name not in known)
+
+    @property
+    def reads_state(self) -> bool:
+        """Whether it takes the state, all of it or a component."""
+        return any(name in (*self.vector, *self.states) for name, _ in self.arguments)
 
 
 def bind(
@@ -85,9 +101,10 @@ def bind(
     """
     names = states or ()
     params = tuple(params)
+    vector = names_of_vector(states, params)
     if not callable(function) or _is_distribution(function):
         value = function
-        return BoundFunction(role, lambda: value, (), names)
+        return BoundFunction(role, lambda: value, (), names, vector)
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError) as error:
@@ -95,7 +112,7 @@ def bind(
             f"{role}: the arguments of {function!r} cannot be read; wrap it in a lambda that "
             "names them"
         ) from error
-    available = (*(RESERVED if of_state else ()), *(names if of_state else ()), *params)
+    available = (*(("t", *vector, *names) if of_state else ()), *params)
     arguments = []
     for name, parameter in signature.parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -106,7 +123,7 @@ def bind(
             arguments.append((name, parameter.kind is not parameter.POSITIONAL_ONLY))
         elif parameter.default is parameter.empty:
             raise ValueError(_missing(role, name, names, params, of_state))
-    return BoundFunction(role, function, tuple(arguments), names)
+    return BoundFunction(role, function, tuple(arguments), names, vector)
 
 
 def _is_distribution(value: Any) -> bool:
@@ -116,7 +133,7 @@ def _is_distribution(value: Any) -> bool:
 def _missing(
     role: str, name: str, states: Sequence[str], params: Sequence[str], of_state: bool
 ) -> str:
-    if not of_state and (name in states or name in RESERVED):
+    if not of_state and name in (*states, *RESERVED, SHORT):
         return (
             f"{role}() asks for {name!r}, but the initial distribution may depend on "
             f"parameters only; params has {_listing(params)}"
@@ -146,9 +163,7 @@ def check_names(states: tuple[str, ...] | None, params: Iterable[str]) -> None:
         if not isinstance(name, str) or not name.isidentifier():
             raise ValueError(f"params: {name!r} is not a name a Python function can take")
         if name in RESERVED:
-            raise ValueError(
-                f"params: {name!r} is reserved ('x' is the state vector, 't' the time); rename it"
-            )
+            raise ValueError(f"params: {name!r} is reserved ({MEANING}); rename it")
         if states and name in states:
             raise ValueError(f"params: {name!r} is also a state; rename one of them")
 
@@ -171,3 +186,15 @@ def check_all_used(
                 f"{role} has {name!r}, which none of {roles} asks for (they ask for "
                 f"{_listing(asked)}){hint}"
             )
+
+
+def check_state_used(functions: Iterable[BoundFunction], names: Iterable[str]) -> None:
+    """Refuse a parameter or input called ``x`` where ``x`` seems to be meant as the state.
+
+    That is where no function asks for a state by another name.
+    """
+    if SHORT in names and not any(function.reads_state for function in functions):
+        raise ValueError(
+            f"params or inputs have {SHORT!r}, and no function asks for a state; where {SHORT!r} "
+            f"is a parameter or an input, the whole state vector is {WHOLE!r}"
+        )

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 from numpyro import distributions as dist
 
-from pymc_dynsys.systems.binding import BoundFunction
+from pymc_dynsys.systems.binding import SHORT, WHOLE, BoundFunction
 from pymc_dynsys.systems.gaussian import Gaussian, gaussian_moments
 from pymc_dynsys.systems.initial import Diffuse, Mixed, Stationary
 
@@ -32,7 +32,15 @@ def evaluate(
             ) from error
         return convert(value)
 
-    return jax.eval_shape(call, x, t, params)
+    try:
+        return jax.eval_shape(call, x, t, params)
+    except (TypeError, ValueError) as error:
+        asks = any(name == SHORT for name, _ in function.arguments)
+        if x is not None and asks and SHORT not in function.vector:
+            what = "a state" if SHORT in function.states else "a parameter or input"
+            hint = f"; {SHORT!r} is {what} here, and the whole state vector is {WHOLE!r}"
+            error.args = (f"{error}{hint}",)
+        raise
 
 
 def _explain(error: Exception) -> str:
@@ -53,8 +61,8 @@ def _shapes(function: BoundFunction, x: Any, params: Mapping[str, Any]) -> str:
     """Describe the arguments of a function by shape."""
     parts = []
     for name, _ in function.arguments:
-        if name == "x":
-            parts.append(f"x of shape {x.shape}")
+        if name in function.vector:
+            parts.append(f"{name} of shape {x.shape}")
         elif name == "t" or name in function.states:
             parts.append(f"{name!r} a scalar")
         else:

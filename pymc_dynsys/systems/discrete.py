@@ -15,9 +15,10 @@ class DiscreteTime:
 
     .. math:: x_{k+1} \sim p(x_{k+1} \mid x_k, t_k), \qquad y_k \sim p(y_k \mid x_k, t_k).
 
-    Arguments are bound by name as in :class:`~pymc_dynsys.SDE`. Linear-Gaussian structure is
-    proved from the functions, time-varying ones included, and gets the exact
-    :class:`~pymc_dynsys.Kalman` filter.
+    Arguments are bound by name as in :class:`~pymc_dynsys.SDE`: states, parameters and inputs by
+    their names, the whole state vector as ``x`` (as ``states`` where something else is called
+    ``x``). Linear-Gaussian structure is proved from the functions, time-varying ones included, and
+    gets the exact :class:`~pymc_dynsys.Kalman` filter.
 
     Timing: ``t`` in `transition` is the time the step leaves, and an input at visit k-1 drives the
     step from k-1 to k (that of the whole gap, where it is an :class:`~pymc_dynsys.Input` with

@@ -13,6 +13,7 @@ from numpyro import distributions as dist
 
 from pymc_dynsys.linalg import matvec
 from pymc_dynsys.linalg.lyapunov import stationary_moments
+from pymc_dynsys.systems.binding import WHOLE
 from pymc_dynsys.systems.discrete import DiscreteTime
 from pymc_dynsys.systems.gaussian import Gaussian
 from pymc_dynsys.systems.initial import Diffuse, Mixed, Stationary
@@ -106,14 +107,14 @@ class LinearGaussian:
         if not self.states:
             raise ValueError(f"{self.name} has no state; add one that has, such as local_level()")
 
-        def transition(x: Array, **params: Any) -> Any:
+        def transition(states: Array, **params: Any) -> Any:
             F, b, Q, *_ = self.matrices(params)
-            return Gaussian(matvec(F, x) + b, Q)
+            return Gaussian(matvec(F, states) + b, Q)
 
-        def observation(x: Array, **params: Any) -> Any:
+        def observation(states: Array, **params: Any) -> Any:
             *_, H, d, R = self.matrices(params)
             scalar = H.ndim == 1
-            mean = (H * x).sum() + d if scalar else matvec(H, x) + d
+            mean = (H * states).sum() + d if scalar else matvec(H, states) + d
             if R is None:
                 return Gaussian(mean, jnp.zeros(mean.shape * 2))
             if not self.definite:
@@ -130,8 +131,8 @@ class LinearGaussian:
             return self.initial(params)
 
         return DiscreteTime(
-            transition=_with_arguments(transition, "x", *self.params),
-            observation=_with_arguments(observation, "x", *self.params),
+            transition=_with_arguments(transition, WHOLE, *self.params),
+            observation=_with_arguments(observation, WHOLE, *self.params),
             initial=_with_arguments(initial, *self.params),
             states=self.states,
             step=self.step,

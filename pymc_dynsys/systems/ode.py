@@ -14,10 +14,11 @@ class ODE:
 
     .. math:: dx/dt = f(x, t), \qquad y_k \sim p(y \mid x(t_k)).
 
-    Arguments are bound by name as in :class:`~pymc_dynsys.SDE`. Any numpyro distribution
-    serves as observation. The likelihood is direct (:class:`~pymc_dynsys.ODESolve`) when
-    `initial` is a known state; with an uncertain initial state of a linear system use
-    :class:`~pymc_dynsys.Kalman`, else :class:`~pymc_dynsys.EKF`.
+    Arguments are bound by name as in :class:`~pymc_dynsys.SDE`: states, parameters and inputs by
+    their names, the whole state vector as ``x`` (as ``states`` where something else is called
+    ``x``). Any numpyro distribution serves as observation. The likelihood is direct
+    (:class:`~pymc_dynsys.ODESolve`) when `initial` is a known state; with an uncertain initial
+    state of a linear system use :class:`~pymc_dynsys.Kalman`, else :class:`~pymc_dynsys.EKF`.
 
     Parameters
     ----------
@@ -30,7 +31,7 @@ class ODE:
         The state at ``t0``: an array or tuple, ``dist.Delta``, a function of parameters that
         returns one of these, or a distribution.
     states : sequence of str, optional
-        Names of the states.
+        Names of the states. Without them functions use ``x``.
     events : str, Dose or callable, optional
         What an event does, as in :class:`~pymc_dynsys.SDE`.
 

@@ -16,8 +16,10 @@ class SDE:
 
     Every function describes one trajectory at one instant. Arguments are bound by name:
     ``x`` is the state vector of shape ``(state,)``, ``t`` the time, a name in `states` that
-    component as a scalar, any other name an entry of the ``params`` of the
-    :class:`~pymc_dynsys.Trajectory`. Any function may be replaced by a constant.
+    component as a scalar, any other name an entry of the ``params`` or ``inputs`` of the
+    :class:`~pymc_dynsys.Trajectory`. The state vector is also called ``states``, and only so where
+    a state, a parameter or an input is called ``x``: with ``states=("x", "y")`` the argument ``x``
+    is the first component. Any function may be replaced by a constant.
 
     Parameters
     ----------
@@ -37,8 +39,8 @@ class SDE:
         The initial distribution, at ``t0``: one of numpyro, a function of parameters that
         returns one, or an exactly known state (``dist.Delta``, an array or a tuple).
     states : sequence of str, optional
-        Names of the states. Without them functions use ``x`` and the number of states is
-        that of `initial`.
+        Names of the states; ``"t"`` and ``"states"`` are taken. Without them functions use ``x``
+        and the number of states is that of `initial`.
     events : str, Dose or callable, optional
         What an event of the event table does: the name of the state that the amount is added
         to, a :class:`~pymc_dynsys.Dose`, or a function that returns the state after the event

@@ -53,7 +53,11 @@ from tests.bad_inputs.models import (
             ("params", "mapping", "list"),
             {"params": lambda model: [("mu", model["mu"])]},
         ),
-        "reserved": (ValueError, ("params", "'x'", "reserved"), {"params": lambda _: {"x": 1.0}}),
+        "reserved": (
+            ValueError,
+            ("params", "'states'", "reserved"),
+            {"params": lambda _: {"states": 1.0}},
+        ),
         "a state's name": (
             ValueError,
             ("params", "'level'", "also a state"),

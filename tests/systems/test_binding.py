@@ -151,7 +151,7 @@ def test_a_parameter_nobody_asks_for():
     ("name", "message"),
     [
         ("central", "'central' is also a state; rename one"),
-        ("x", "'x' is reserved"),
+        ("states", "'states' is reserved \\('states' is the whole state vector"),
         ("t", "'t' is reserved"),
         ("k a", "'k a' is not a name"),
     ],
@@ -166,7 +166,7 @@ def test_an_input_that_is_also_a_parameter():
 
 
 def test_initial_may_not_ask_for_the_state_or_time():
-    for name in ("x", "t", "central"):
+    for name in ("x", "states", "t", "central"):
         scope = {}
         exec(f"def initial({name}, dose): return (dose, 0.0)", scope)
         refuses(
@@ -185,7 +185,7 @@ def test_arguments_must_be_named_each():
     [
         ((), "states is empty"),
         (("a", "a"), "has 'a' more than once"),
-        (("a", "x"), "'x' is reserved"),
+        (("a", "states"), "'states' is reserved"),
         (("a", "t"), "'t' is reserved"),
         (("a b",), "'a b' is not a name"),
         ((1,), "1 is not a name"),
@@ -199,6 +199,100 @@ def test_names_of_states(kind, states, message):
 
 def test_one_state_may_be_a_plain_string():
     assert system(states="level").states == ("level",)
+
+
+# What x is
+
+
+def in_x_and_y(**functions):
+    usual = {
+        "states": ("x", "y"),
+        "drift": lambda x, y, a: (a * x - y, 10.0 * x * y),
+        "diffusion": lambda states: 0.1 * states,
+        "initial": (1.0, 2.0),
+        "observation": lambda x: dist.Normal(x, 0.1),
+    }
+    return pds.SDE(**{**usual, **functions})
+
+
+def test_a_state_may_be_called_x():
+    bound = bind_system(
+        in_x_and_y(events=lambda states, x, amount: (x + amount, states[1])), {"a": ()}
+    )
+    at, held = jnp.array([3.0, 5.0]), Held({"a": 2.0})
+    np.testing.assert_array_equal(bound.dynamics.drift(at, 0.0, held), [1.0, 150.0])
+    np.testing.assert_allclose(bound.dynamics.diffusion(at, 0.0, held), [0.3, 0.5])
+    np.testing.assert_array_equal(bound.dosing.jump(at, 0.0, held, 7.0, 0), [10.0, 5.0])
+    assert bound.observation.law(at, 0.0, held).loc == 3.0
+    assert bound.states == ("x", "y") and bound.observation.scalar
+
+
+@pytest.mark.parametrize("role", ["params", "inputs"])
+def test_a_parameter_or_an_input_may_be_called_x(role):
+    own = {
+        "states": None,
+        "drift": lambda states, x: x * states,
+        "diffusion": 0.1,
+        "observation": lambda states, x: dist.Normal(states[1] + x, 0.1),
+    }
+    shapes = {"x": ()}
+    bound = bind_system(in_x_and_y(**own), *([shapes] if role == "params" else [{}, shapes]))
+    at, held = jnp.array([3.0, 5.0]), Held({"x": 2.0})
+    np.testing.assert_array_equal(bound.dynamics.drift(at, 0.0, held), [6.0, 10.0])
+    assert bound.observation.law(at, 0.0, held).loc == 7.0
+    assert bound.drives("x") == bound.is_observed_through("x") is True
+
+
+def test_the_vector_has_two_names_where_nothing_else_is_called_x():
+    for law in (lambda x, sd: dist.Normal(x[1], sd), lambda states, sd: dist.Normal(states[1], sd)):
+        bound = bind(observation=law)
+        law = bound.observation.law(jnp.array([3.0, 5.0]), 0.0, Held({"sd": 1.0}))
+        assert law.loc == 5.0
+
+
+@pytest.mark.parametrize(
+    "functions",
+    [
+        {"drift": lambda x, a: a * x},
+        {"drift": lambda x, y, a: a * x[0]},
+        {"observation": lambda x: dist.Normal(x[1], 0.1)},
+        {"events": lambda x, amount: x + amount},
+    ],
+)
+def test_the_vector_taken_for_a_state_called_x(functions):
+    with pytest.raises(ValueError, match="'x' is a state here, and the whole state vector is 'sta"):
+        bind_system(in_x_and_y(**functions), {"a": ()})
+
+
+def test_the_vector_taken_for_a_parameter_called_x():
+    own = {"states": None, "drift": lambda x: -x, "diffusion": 0.1}
+    with pytest.raises(ValueError, match="have 'x', and no function asks for a state; where"):
+        bind_system(in_x_and_y(**own), {"x": ()})
+    own["observation"] = lambda states: dist.Normal(states[0], 0.1)
+    with pytest.raises(ValueError, match=r"shape \(\), expected \(2,\).*'x' is a parameter or"):
+        bind_system(in_x_and_y(**own), {"x": ()})
+
+
+def test_blocks_may_be_called_x():
+    level = pds.local_level(0.5, name="x") + pds.white_noise(0.2)
+    bound = bind_system(level.system(), dict.fromkeys(level.params, ()))
+    held = Held({name: jnp.asarray(value) for name, value in level.params.items()})
+    m, P = bound.discrete.moments(jnp.array([3.0]), 0.0, held)
+    assert (m[0], P[0, 0]) == (3.0, 0.25) and bound.states == ("x",)
+
+
+def test_the_amount_of_a_dose_is_no_state():
+    with pytest.raises(ValueError, match="'amount' is the amount of a dose in a function, and"):
+        bind_system(
+            pds.ODE(
+                states=("amount",),
+                drift=lambda amount: -amount,
+                initial=1.0,
+                observation=lambda amount: dist.Normal(amount, 1.0),
+                events=lambda amount: amount,
+            ),
+            {},
+        )
 
 
 # Shapes and kinds of what functions return
