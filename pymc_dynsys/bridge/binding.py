@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 import pymc as pm
-import xarray as xr
-from pytensor.graph.basic import Variable
 
 from pymc_dynsys.bridge.dims import (
     Placed,
@@ -113,13 +111,11 @@ def _own_axes(
 
 
 def _dims_of(name: str, value: Any, model: Any) -> tuple[str | None, ...]:
-    """Names of the axes of a parameter; none for an expression without names, refused later."""
-    if isinstance(value, xr.DataArray):
-        return tuple(map(str, value.dims))
-    if isinstance(value, Variable) and not hasattr(value.type, "dims"):
-        known = {} if model is None else model.root.named_vars_to_dims
-        return tuple(known.get(value.name) or ())
-    return tuple(getattr(getattr(value, "type", None), "dims", ()))
+    """Names of the axes of a parameter; none for what `place` refuses."""
+    try:
+        return named_dims(name, value, model)[1]
+    except (TypeError, ValueError):
+        return ()
 
 
 def _wrong_rank(system: BoundSystem, dims: tuple[str, ...]) -> ValueError:

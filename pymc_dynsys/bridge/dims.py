@@ -14,6 +14,7 @@ from pytensor.tensor.random.op import RandomVariable
 from pytensor.xtensor.type import XTensorVariable
 
 from pymc_dynsys.bridge.data import current_value
+from pymc_dynsys.bridge.expressions import Unproved, known_dims, proved_dims
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.inputs import Input, input_core_shape
 from pymc_dynsys.reading.labels import aligned, named
@@ -55,16 +56,19 @@ def named_dims(
     if not isinstance(value, Variable):
         numbers = as_float(name, value)
         return numbers, (None,) * numbers.ndim
-    if model is not None and model.root.named_vars.get(value.name) is value:
-        dims = model.root.named_vars_to_dims.get(value.name) or (None,) * value.type.ndim
-        return value, tuple(dims)
+    dims = known_dims(value, model)
+    if dims is not None:
+        return value, dims
     if value.type.ndim == 0 or isinstance(value, Constant):
         return value, (None,) * value.type.ndim
-    raise ValueError(
-        f"{place}{name!r} is an expression with {value.type.ndim} axes and no names for "
-        f"them; name them with  {name} = pm.Deterministic({name!r}, ..., dims=...)  or a "
-        "pymc.dims expression"
-    )
+    try:
+        return value, proved_dims(value, model)
+    except Unproved as reason:
+        raise ValueError(
+            f"{place}{name!r} is an expression with {value.type.ndim} axes and no names for "
+            f"them ({reason}); name them with  {name} = pm.Deterministic({name!r}, ..., dims=...)  "
+            "or a pymc.dims expression"
+        ) from None
 
 
 def suggest_dims(
@@ -95,6 +99,8 @@ def place(
 
     `other_dims` are the trajectory's time dim, which a parameter cannot carry.
     """
+    if isinstance(value, Variable) and model is not None:
+        require_in_model(f"params: {name!r}", value, model)
     try:
         tensor, dims = named_dims(name, value, model)
     except ValueError as error:
@@ -107,8 +113,6 @@ def place(
             )
     if not isinstance(value, Variable | XTensorVariable):
         _refuse_not_finite(name, tensor, dims)
-    elif model is not None:
-        require_in_model(f"params: {name!r}", tensor, model)
     named = [dim for dim in dims if dim is not None]
     if len(set(named)) < len(named):
         raise ValueError(f"params: {name!r} has a dim twice in {dims}")
@@ -139,9 +143,9 @@ def input_shape(
 
 def place_input(name: str, value: Any, frame: Frame, model: pm.Model | None) -> Variable:
     """A PyMC variable as an input: batch dims first, then time, then its own axes."""
-    tensor, dims = named_dims(name, value, model, "inputs: ")
     if model is not None:
-        require_in_model(f"inputs: {name!r}", tensor, model)
+        require_in_model(f"inputs: {name!r}", value, model)
+    tensor, dims = named_dims(name, value, model, "inputs: ")
     if frame.time_dim not in dims:
         raise ValueError(
             f"inputs: {name!r} has dims {tuple(dims)}; it needs the time dim {frame.time_dim!r}; "

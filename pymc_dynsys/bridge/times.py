@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import pymc as pm
 import pytensor.tensor as pt
 import xarray as xr
 from pytensor.graph.basic import Variable
@@ -11,6 +10,7 @@ from pytensor.xtensor.type import XTensorVariable
 
 from pymc_dynsys.bridge.data import current_value
 from pymc_dynsys.bridge.dims import dim_length
+from pymc_dynsys.bridge.expressions import Unproved, known_dims, proved_dims
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.times import as_times
 
@@ -76,10 +76,16 @@ def read_times(
 
 
 def _model_dims(value: Any, model: Any) -> tuple[str, ...] | None:
-    if isinstance(model, pm.Model) and isinstance(value, Variable):
-        if model.root.named_vars.get(value.name) is value:
-            return model.root.named_vars_to_dims.get(value.name)
-    return None
+    """Dims of a variable, or of an elementwise expression of variables."""
+    if not isinstance(value, Variable):
+        return None
+    given = known_dims(value, model)
+    if given is not None:
+        return None if None in given else tuple(map(str, given))
+    try:
+        return proved_dims(value, model)
+    except Unproved:
+        return None
 
 
 def check_time_dim(model: Any, dims: tuple[str, ...], n_batch: int, times: np.ndarray) -> None:

@@ -43,7 +43,10 @@ class Trajectory(Distribution):
     params : mapping of str to value
         What the system's functions ask for by name: PyMC variables, ``pymc.dims`` variables,
         numbers, arrays, xarray objects. Dims shared with the batch dims of the trajectory are
-        batch axes; all others reach the function. Plain arrays have no batch axes.
+        batch axes; all others reach the function. Plain arrays have no batch axes. An elementwise
+        expression of variables, ``pm.math.exp(log_rate + slope * age)``, has the dims of these;
+        what else is made of them (indexing, sums, plain arrays) needs names,
+        ``pm.Deterministic(..., dims=...)``.
     inputs : mapping of str to DataArray or Input, optional
         Time-varying quantities that the system's functions ask for by name. With the dims of
         `observed` an input holds from its visit to the next: the gap into visit k uses the

@@ -181,7 +181,7 @@ def test_the_dim_of_an_expression_is_guessed_by_its_length():
             pds.Trajectory(
                 "y",
                 two_states(),
-                params={"rate": pm.math.exp(log_rate)},
+                params={"rate": pm.math.exp(log_rate)[::-1]},
                 observed=np.zeros((5, 2)),
                 dims=("year", "animal"),
             )
