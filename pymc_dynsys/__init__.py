@@ -14,6 +14,7 @@ from pymc_dynsys.bridge import Input, Trajectory, data
 from pymc_dynsys.discretization import EulerMaruyama, Exact, LocalLinearization, MomentODE
 from pymc_dynsys.effects import reparametrize
 from pymc_dynsys.inference import (
+    check_data,
     check_likelihood,
     forecast,
     innovations,
@@ -44,7 +45,12 @@ from pymc_dynsys.systems import (
 
 if TYPE_CHECKING:
     from pymc_dynsys.inference.leave_future_out import LeaveFutureOut
-    from pymc_dynsys.plots import plot_forecast, plot_innovations, plot_trajectories
+    from pymc_dynsys.plots import (
+        plot_data,
+        plot_forecast,
+        plot_innovations,
+        plot_trajectories,
+    )
 
     __version__: str
 
@@ -72,6 +78,7 @@ __all__ = [
     "Stationary",
     "Trajectory",
     "autoregression",
+    "check_data",
     "check_likelihood",
     "coords",
     "data",
@@ -83,6 +90,7 @@ __all__ = [
     "local_linear_trend",
     "log_likelihood",
     "panel",
+    "plot_data",
     "plot_forecast",
     "plot_innovations",
     "plot_trajectories",
@@ -98,6 +106,7 @@ __all__ = [
 # ArviZ's plots and statistics are slow to import: what needs them is imported when it is asked for.
 _LAZY = {
     "LeaveFutureOut": "pymc_dynsys.inference.leave_future_out",
+    "plot_data": "pymc_dynsys.plots",
     "plot_forecast": "pymc_dynsys.plots",
     "plot_innovations": "pymc_dynsys.plots",
     "plot_trajectories": "pymc_dynsys.plots",

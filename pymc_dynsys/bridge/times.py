@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pymc as pm
 import pytensor.tensor as pt
 import xarray as xr
 from pytensor.graph.basic import Variable
@@ -75,7 +76,7 @@ def read_times(
     return pt.as_tensor(value).astype("float64").dimshuffle(*order), numbers, origin
 
 
-def _model_dims(value: Any, model: Any) -> tuple[str, ...] | None:
+def _model_dims(value: object, model: pm.Model | None) -> tuple[str, ...] | None:
     """Dims of a variable, or of an elementwise expression of variables."""
     if not isinstance(value, Variable):
         return None

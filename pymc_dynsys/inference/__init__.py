@@ -1,6 +1,7 @@
 """Labelled results: xarray in, xarray out."""
 
 from pymc_dynsys.inference.check import check_likelihood
+from pymc_dynsys.inference.check_data import check_data
 from pymc_dynsys.inference.forecast import forecast
 from pymc_dynsys.inference.innovations import innovations
 from pymc_dynsys.inference.log_likelihood import log_likelihood
@@ -8,6 +9,7 @@ from pymc_dynsys.inference.simulate import simulate
 from pymc_dynsys.inference.states import sample_states
 
 __all__ = [
+    "check_data",
     "check_likelihood",
     "forecast",
     "innovations",

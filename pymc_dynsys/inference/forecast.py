@@ -18,7 +18,7 @@ from pymc_dynsys.inference.future import read_future
 from pymc_dynsys.inference.labels import draws_of, labelled, observed_data, select_rows
 from pymc_dynsys.inference.states import AskStates, warn_unidentified
 from pymc_dynsys.inference.times import OutputTimes, last_data, merged, requested_times
-from pymc_dynsys.reading.times import time_labels
+from pymc_dynsys.reading.times import as_dates, time_labels
 from pymc_dynsys.simulation.paths import path_grid, simulate_paths
 
 logger = logging.getLogger("pymc_dynsys")
@@ -156,7 +156,7 @@ def forecast(
     arrays = {study.name: (y, component), "states": (states, ("state",))}
     data = labelled(study, shown, draws, arrays)
     constant = xr.Dataset(
-        {"last_time": (frame.batch_dims, last)},
+        {"last_time": (frame.batch_dims, as_dates(last, frame.unit, frame.origin))},
         coords={d: frame.labels[d] for d in frame.batch_dims},
     )
     return xr.DataTree.from_dict(

@@ -1,7 +1,8 @@
 """Plots in the manner of arviz-plots: DataTree in, PlotCollection out."""
 
+from pymc_dynsys.plots.data import plot_data
 from pymc_dynsys.plots.forecast import plot_forecast
 from pymc_dynsys.plots.innovations import plot_innovations
 from pymc_dynsys.plots.trajectories import plot_trajectories
 
-__all__ = ["plot_forecast", "plot_innovations", "plot_trajectories"]
+__all__ = ["plot_data", "plot_forecast", "plot_innovations", "plot_trajectories"]

@@ -80,6 +80,8 @@ def plot_forecast(
     if line is not False:
         last = panels.variable(dt, "predictions_constant_data", "last_time")
         last = last.sel({d: labels for d, labels in (coords or {}).items() if d in last.dims})
+        last = last.copy(data=panels.as_numbers(last.values))
+        last = xr.broadcast(last, xr.zeros_like(pc.viz["plot"], float))[0]
         look = {"color": "gray", "linestyle": "C2", **(line if isinstance(line, Mapping) else {})}
         pc.map(vline, "last_time", data=last.to_dataset(name=var_name), ignore_aes="all", **look)
     return pc

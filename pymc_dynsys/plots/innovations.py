@@ -84,6 +84,6 @@ def plot_innovations(
         panels.points(
             pc, mean.rename("z"), dim, "innovation", **{"color": "C0", "size": 6, **given}
         )
-    x = panels.label_of(panels.times_of(z, dim), "time")
-    panels.names(pc, x, "standardised error", bool(facets) and style["title"] is not False)
+    titles = bool(facets) and style["title"] is not False
+    panels.names(pc, panels.times_of(z, dim), "standardised error", titles)
     return pc

@@ -91,9 +91,24 @@ def times_of(array: xr.DataArray, dim: str) -> xr.DataArray:
     return xr.DataArray(np.arange(array.sizes[dim]), dims=dim)
 
 
+def as_numbers(values: np.ndarray) -> np.ndarray:
+    """Times as numbers: dates are days since 1970, as matplotlib counts them."""
+    if values.dtype.kind != "M":
+        return values
+    days = (values - np.datetime64(0, "D")) / np.timedelta64(1, "D")
+    return np.where(np.isnat(values), np.nan, days)
+
+
+def days(unit: str) -> float:
+    """One unit of time in days."""
+    one: Any = unit
+    return float(np.timedelta64(1, one) / np.timedelta64(1, "D"))
+
+
 def over_time(array: xr.DataArray, dim: str, axis: str, **parts: xr.DataArray) -> xr.Dataset:
     """Times and `parts` stacked along a dim called `axis`, in a common dim ``at``."""
-    x = times_of(array, dim).astype(float)
+    x = times_of(array, dim)
+    x = x.copy(data=as_numbers(x.values).astype(float))
     pieces = xr.broadcast(x, *(p.reset_coords(drop=True) for p in parts.values()))
     labels = ["x", *parts]
     stacked = xr.concat(pieces, dim=xr.DataArray(labels, dims=axis, name=axis), coords="minimal")
@@ -117,26 +132,35 @@ def collection(
     states = [d for d in ("state", "component") if d in facets and data.sizes[d] > 1]
     figure.setdefault("sharex", True)
     figure.setdefault("sharey", not states)
-    options["figure_kwargs"] = figure
     # Panels whose first number is NaN would get no titles.
     one = xr.zeros_like(data.isel({d: 0 for d in data.dims if d not in facets}, drop=True))
     n = int(np.prod([data.sizes[d] for d in facets], dtype=int))
+    require_few(n, {d: data.sizes[d] for d in facets})
+    columns = min(n, options.get("col_wrap") or int(np.ceil(np.sqrt(n))))
+    options["figure_kwargs"] = sized(figure, columns, -(-n // columns), backend)
+    return PlotCollection.wrap(one, backend=backend, **options)
+
+
+def require_few(n: int, sizes: Mapping[str, int]) -> None:
+    """Raise for more panels than fit; `sizes` are those of the dims that may be cut."""
     most = rcParams["plot.max_subplots"]
     if most is not None and n > most:
-        long = max(facets, key=lambda d: data.sizes[d])
+        long = max(sizes, key=lambda d: sizes[d])
         raise ValueError(
             f"{n} panels are more than the {most} of az.rcParams['plot.max_subplots']; choose "
             f"some with coords={{{long!r}: [...]}}, or set that to more"
         )
+
+
+def sized(figure: dict[str, Any], columns: int, rows: float, backend: str) -> dict[str, Any]:
+    """Options of a figure, whose size is that of its panels unless it was given."""
     if "figsize" not in figure:
-        columns = min(n, options.get("col_wrap") or int(np.ceil(np.sqrt(n))))
-        rows = -(-n // columns)
         dots = 100 if backend != "matplotlib" else 1
         figure["figsize"] = (dots * max(WIDTH * columns, 5.0), dots * max(HEIGHT * rows, 3.0))
         figure["figsize_units"] = "inches" if backend == "matplotlib" else "dots"
     if backend == "matplotlib":
         figure.setdefault("layout", "constrained")
-    return PlotCollection.wrap(one, backend=backend, **options)
+    return figure
 
 
 def band(
@@ -174,12 +198,13 @@ def points(pc: PlotCollection, values: xr.DataArray, dim: str, label: str, **sty
     pc.map(scatter_xy, label, data=data, ignore_aes="all", **style)
 
 
-def names(pc: PlotCollection, x: str, y: str, titles: bool = True) -> None:
+def names(pc: PlotCollection, times: xr.DataArray, y: str, titles: bool = True) -> None:
     """Titles from the labels, and what is on the axes at the outer edges."""
     if titles:
         pc.map(labelled_title, "title", ignore_aes="all", subset_info=True, labeller=Labeller())
     below, left = _edges(pc)
-    pc.map(_at_edge(_labelled_below, below), "xlabel", ignore_aes="all", subset_info=True, text=x)
+    look = {"text": label_of(times, "time"), "dates": times.dtype.kind == "M"}
+    pc.map(_at_edge(labelled_below, below), "xlabel", ignore_aes="all", subset_info=True, **look)
     pc.map(_at_edge(labelled_y, left), "ylabel", ignore_aes="all", subset_info=True, text=y)
 
 
@@ -198,10 +223,13 @@ def _edges(pc: PlotCollection) -> tuple[Any, Any]:
     return below, left
 
 
-def _labelled_below(da: Any, target: Any, **kwargs: Any) -> Any:
+def labelled_below(da: Any, target: Any, dates: bool = False, **kwargs: Any) -> Any:
     """What is on the axis and its numbers, which shared axes have in the last row only."""
     if hasattr(target, "tick_params"):  # of matplotlib
         target.tick_params(axis="x", labelbottom=True)
+        if dates:
+            target.xaxis_date()
+            target.tick_params(axis="x", rotation=30)
     return labelled_x(da, target, **kwargs)
 
 

@@ -94,6 +94,8 @@ def plot_trajectories(
         draws.to_dataset(name=var_name), facets, plot_collection, backend, pc_kwargs
     )
     if data is not None and style["observed"] is not False:
+        lone = [d for d in panels.facets_of(data) if d not in facets and data.sizes[d] == 1]
+        data = data.isel(dict.fromkeys(lone, 0), drop=True)
         own = [d for d in panels.facets_of(data) if d in facets]
         look = {"color": "B1", "size": 5, **_mapping(style["observed"])}
         panels.points(pc, data.rename(var_name), panels.time_dim(data, own), "observed", **look)
@@ -103,10 +105,11 @@ def plot_trajectories(
             panels.band(pc, draws, dim, probability, f"band_{i}", **look)
     if style["median"] is not False:
         panels.middle(pc, draws, dim, "median", **{"color": "C0", **_mapping(style["median"])})
-    x, y = panels.label_of(panels.times_of(draws, dim), "time"), panels.label_of(draws, var_name)
+    y = panels.label_of(draws, var_name)
     if var_name == "states" and "state" in draws.coords and draws.coords["state"].ndim == 0:
         y = panels.label_of(draws, str(draws.coords["state"].item()))
-    panels.names(pc, x, y, titles=bool(facets) and style["title"] is not False)
+    times = panels.times_of(draws, dim)
+    panels.names(pc, times, y, titles=bool(facets) and style["title"] is not False)
     return pc
 
 
@@ -139,6 +142,7 @@ def _observed(
     data = data.sel({d: labels for d, labels in coords.items() if d in data.dims})
     if observed is None and "state" in draws.dims and draws.sizes["state"] > 1:
         return None
-    if observed is None and "component" in data.dims and "component" not in draws.dims:
+    several = [d for d in panels.facets_of(data) if d not in draws.dims and data.sizes[d] > 1]
+    if observed is None and several:
         return None
     return data

@@ -1,10 +1,12 @@
 """Pictures on two backends: what is drawn, where, and under which names."""
 
 import arviz as az
+import matplotlib.dates
 import matplotlib.pyplot as plt
 import numpy as np
 import pymc as pm
 import pytest
+import xarray as xr
 from numpyro import distributions as dist
 
 import pymc_dynsys as pds
@@ -80,6 +82,74 @@ def test_data_are_laid_over_their_predictions(model):
     )
     assert not axes(without)[0].collections
     assert len(axes(without)[0].lines) == 1
+
+
+def two_moods(times):
+    """Two components over three visits, dated or not."""
+    system = pds.SDE(
+        states=("sad", "glad"),
+        drift=lambda states, k: -k * states,
+        diffusion=0.5,
+        initial=dist.Normal(np.zeros(2), 1.0),
+        observation=lambda states: dist.Normal(states, 0.2),
+    )
+    with pm.Model(coords={"day": times, "component": ["sad", "glad"]}) as model:
+        params = {"k": pm.HalfNormal("k")}
+        y = np.array([[0.1, 1.0], [NAN, 1.2], [0.4, NAN]])
+        dims = ("day", "component")
+        pds.Trajectory("y", system, params=params, observed=y, dims=dims, unit="D")
+    return model
+
+
+DRAWS = posterior({"k": np.linspace(0.2, 1.0, 20)}, 20)
+
+
+@pytest.mark.parametrize("dated", [False, True])
+def test_forecasts_of_vectors_end_their_data_at_the_same_line(dated):
+    days = np.array(["2024-03-01", "2024-03-02", "2024-03-05"], "datetime64[ns]")
+    days = days if dated else np.array([0.0, 1.0, 4.0])
+    ahead = days[-1] + (np.array([1, 3], "timedelta64[D]") if dated else np.array([1.0, 3.0]))
+    future = pds.forecast(DRAWS, model=two_moods(days), times=ahead, random_seed=1)
+    last = matplotlib.dates.date2num(days[-1]) if dated else 4.0
+    for name, dim in (("y", "component"), ("states", "state")):
+        pc = pds.plot_forecast(future, var_name=name, backend="matplotlib")
+        assert dict(pc.viz["plot"].sizes) == {dim: 2}
+        assert [ax.get_title() for ax in axes(pc)] == ["sad", "glad"]
+        for ax in axes(pc):
+            ends = [x[0] for x in (ln.get_xdata() for ln in ax.lines) if len(set(x)) == 1]
+            np.testing.assert_allclose(ends, [last])
+            np.testing.assert_allclose(ax.lines[0].get_xdata(), [last + 1.0, last + 3.0])
+    one = pds.plot_forecast(future, backend="matplotlib", coords={"component": ["glad"]})
+    points = axes(one)[0].collections[0].get_offsets()
+    seen = np.ma.filled(points, NAN)
+    np.testing.assert_allclose(seen[~np.isnan(seen).any(1), 1], [1.0, 1.2])
+
+
+def test_several_series_of_one_state_are_not_laid_over_it():
+    states = xr.DataArray(
+        np.zeros((1, 2, 2, 1)),
+        {"chain": [0], "draw": [0, 1], "day": [0.0, 1.0], "state": ["level"]},
+        attrs={"time_dim": "day"},
+    )
+    seen = xr.DataArray(
+        np.zeros((2, 2)), {"day": [0.0, 1.0], "animal": ["hare", "lynx"]}, attrs={"time_dim": "day"}
+    )
+    tree = xr.DataTree.from_dict(
+        {"posterior": states.to_dataset(name="states"), "observed_data": seen.to_dataset(name="y")}
+    )
+    pc = pds.plot_trajectories(tree, backend="matplotlib")
+    assert len(axes(pc)) == 1 and len(axes(pc)[0].collections) == 2, "bands only"
+
+
+def test_forecasts_of_two_states_in_three_subjects(model):
+    future = pds.forecast(IDATA, model=model, times=GRID, random_seed=1)
+    pc = pds.plot_forecast(future, var_name="states", backend="matplotlib")
+    assert dict(pc.viz["plot"].sizes) == {"subject": 3, "state": 2}
+    ends = [
+        {line.get_xdata()[0] for line in ax.lines if len(set(line.get_xdata())) == 1}
+        for ax in axes(pc)
+    ]
+    assert ends == [{4.0}, {4.0}, {3.0}, {3.0}, {3.0}, {3.0}]
 
 
 def test_predictive_draws_of_pymc_are_drawn_too(model):
