@@ -63,10 +63,10 @@ def assemble(
     dims = observed.dims
     if isinstance(source, LinearGaussian):
         require_component_first(source.params, dims, model)
-    source, params = as_system(source, params)
     inputs = {} if options.inputs is None else options.inputs
     if not isinstance(inputs, Mapping):
         raise TypeError(f"inputs: expected a mapping of names, got {type(inputs).__name__}")
+    source, params = as_system(source, params, inputs)
     params, labels = by_label(source, params, {} if model is None else model.coords)
     system, placed, n_batch = bind_dims(source, params, inputs, observed, model)
     found = find_times(options.times, observed.given, dims[n_batch] if dims else None, model)

@@ -11,6 +11,7 @@ from pymc_dynsys.bridge.dims import (
     Placed,
     array_hint,
     dim_length,
+    input_hint,
     input_shape,
     named_dims,
     place,
@@ -168,7 +169,7 @@ def _bound(
         system = bind_system(source, shapes, of_inputs)
     except ValueError as error:
         lengths = {dim: dim_length(model, dim) for dim in batch} if model is not None else {}
-        hint = array_hint(params, placed, lengths)
+        hint = array_hint(params, placed, lengths) + input_hint(inputs, (*batch, time_dim), model)
         raise ValueError(f"{error}{hint}") from error.__cause__
     return system, placed
 

@@ -8,15 +8,17 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 import xarray as xr
+from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.op import RandomVariable
+from pytensor.tensor.random.type import RandomType
 from pytensor.xtensor.type import XTensorVariable
 
 from pymc_dynsys.bridge.data import current_value
 from pymc_dynsys.bridge.expressions import Unproved, known_dims, proved_dims
 from pymc_dynsys.reading.frame import Frame
-from pymc_dynsys.reading.inputs import Input, input_core_shape
+from pymc_dynsys.reading.inputs import Input, constant_hint, input_core_shape
 from pymc_dynsys.reading.labels import aligned, named
 from pymc_dynsys.reading.values import as_float
 
@@ -31,13 +33,13 @@ class Placed:
         The padded tensor, float64.
     core_shape : tuple of int
         Shape that one trajectory sees.
-    named : bool
-        Whether its dims were named; a plain array's are not.
+    dims : tuple of str or None
+        All its dims as the user named them; the axes of a plain array have no names.
     """
 
     tensor: Variable
     core_shape: tuple[int, ...]
-    named: bool
+    dims: tuple[str | None, ...]
 
 
 def named_dims(
@@ -108,8 +110,8 @@ def place(
     for dim in dims:
         if dim is not None and dim in other_dims:
             raise ValueError(
-                f"params: {name!r} varies along the time dim {dim!r}; parameters are constant in "
-                "time, use the argument t or a function of it instead"
+                f"params: {name!r} varies along the time dim {dim!r}; what varies in time goes "
+                f"into inputs={{{name!r}: ...}}, or is a function of the argument t"
             )
     if not isinstance(value, Variable | XTensorVariable):
         _refuse_not_finite(name, tensor, dims)
@@ -124,7 +126,7 @@ def place(
     return Placed(
         tensor=tensor.dimshuffle(*order, *own),
         core_shape=tuple(shape[axis] for axis in own),
-        named=any(dim is not None for dim in dims) or isinstance(value, xr.DataArray),
+        dims=tuple(dims),
     )
 
 
@@ -135,6 +137,8 @@ def input_shape(
     given = value.values if isinstance(value, Input) else value
     if not isinstance(given, Variable):
         return input_core_shape(value, batch_dims, time_dim)
+    if model is not None:
+        require_in_model(f"inputs: {name!r}", given, model)
     tensor, dims = named_dims(name, given, model, "inputs: ")
     shape = static_shape(pt.as_tensor(tensor), dims, model)
     known = (*batch_dims, time_dim)
@@ -143,13 +147,11 @@ def input_shape(
 
 def place_input(name: str, value: Any, frame: Frame, model: pm.Model | None) -> Variable:
     """A PyMC variable as an input: batch dims first, then time, then its own axes."""
-    if model is not None:
-        require_in_model(f"inputs: {name!r}", value, model)
     tensor, dims = named_dims(name, value, model, "inputs: ")
     if frame.time_dim not in dims:
         raise ValueError(
             f"inputs: {name!r} has dims {tuple(dims)}; it needs the time dim {frame.time_dim!r}; "
-            "what is constant in time goes into params"
+            f"{constant_hint(name, frame)}"
         )
     tensor = pt.as_tensor(tensor).astype("float64")
     known = (*frame.batch_dims, frame.time_dim)
@@ -171,16 +173,20 @@ def _refuse_not_finite(name: str, array: Any, dims: Sequence[str | None]) -> Non
 
 
 def require_in_model(what: str, tensor: Variable, model: pm.Model) -> None:
-    """Raise for an expression of random variables that are not in the model."""
-    own = set(model.root.named_vars.values())
+    """Raise for variables of other models, and expressions of them."""
+    own = {*model.root.named_vars.values(), *model.root.dim_lengths.values()}
     blockers = [v for v in own if isinstance(v, Variable)]
     for variable in ancestors([tensor], blockers=blockers):
-        if variable in own or variable.owner is None:
+        if variable in own:
             continue
-        if isinstance(variable.owner.op, RandomVariable):
+        is_random = variable.owner is not None and isinstance(variable.owner.op, RandomVariable)
+        is_data = isinstance(variable, SharedVariable) and variable.name is not None
+        if is_random or (is_data and not isinstance(variable.type, RandomType)):
+            kind = "a random variable" if is_random else f"the data {variable.name!r}"
+            inside = "mu = pm.Normal('mu', ...)" if is_random else "pm.Data(...)"
             raise ValueError(
-                f"{what} depends on a random variable that is not in this model; define it inside "
-                "the model, such as mu = pm.Normal('mu', ...)"
+                f"{what} depends on {kind} that is not in this model; define it inside the model, "
+                f"such as {inside}"
             )
 
 
@@ -230,32 +236,62 @@ def dim_length(model: Any, dim: str | None) -> int:
 def array_hint(
     params: Mapping[str, Any], placed: Mapping[str, Placed], lengths: Mapping[str, int]
 ) -> str:
-    """Suggest dims for unnamed arrays that are as long as a batch dim, after a shape error."""
+    """What may be meant by arrays of which each trajectory sees all, after a shape error."""
     hints = []
     for name, value in placed.items():
         if not value.core_shape:
             continue
-        if value.named:
-            if isinstance(params[name], xr.DataArray) and batch_free(params[name], lengths):
+        named = tuple(dim for dim in value.dims if dim is not None)
+        if not named:
+            hints += _unnamed_hint(name, value, params[name], lengths)
+        elif not lengths:
+            hints.append(
+                f"{name!r} has dims {named}, and the trajectory has none of them; if it varies by "
+                f"{named[0]}, the Trajectory needs dims=({named[0]!r}, ..., 'time')"
+            )
+        elif not set(named) & set(lengths):
+            finest = list(lengths)[-1]
+            hints.append(
+                f"{name!r} has dims {named}, none of which is a batch dim {tuple(lengths)}, so "
+                f"every trajectory sees all of it; to give each {finest} that of its own "
+                f"{named[0]}, write effects.combine('{name}_of_{finest}', {name}, "
+                f"dims={finest!r}, within={{{named[0]!r}: labels}})"
+            )
+    return "".join(f". {hint}" for hint in hints)
+
+
+def input_hint(inputs: Mapping[str, Any], dims: Sequence[str], model: pm.Model | None) -> str:
+    """What may be meant by inputs without names of their axes, after a shape error."""
+    hints, known = [], (*dims, "...")
+    expected = tuple(dim_length(model, dim) if _is_dim(dim, model) else None for dim in dims)
+    for name, given in inputs.items():
+        value = given.values if isinstance(given, Input) else given
+        if isinstance(value, Variable):
+            named = getattr(value.type, "dims", None)
+            named = named or (model and model.root.named_vars_to_dims.get(value.name))
+            if not named and value.type.ndim > 1:
+                hints.append(f"{name!r} has no named dims; say dims={known} where it is defined")
+        elif not isinstance(value, xr.DataArray) and np.ndim(value) > 1:
+            if np.shape(value) != expected:
                 hints.append(
-                    f"{name!r} has dims {tuple(params[name].dims)}, none of which is a batch dim "
-                    f"{tuple(lengths)}, so every trajectory sees all of it"
-                )
-            continue
-        for dim, length in lengths.items():
-            if value.core_shape[0] == length:
-                how = (
-                    f"dims={dim!r} where {name!r} is defined"
-                    if isinstance(params[name], Variable)
-                    else f"xr.DataArray({name}, dims={dim!r})"
-                )
-                hints.append(
-                    f"{name!r} has no named dims, so every trajectory sees all of it; if it varies "
-                    f"by {dim}, write {how}"
+                    f"{name!r} of shape {np.shape(value)} has no names of its axes, so each of its "
+                    f"values is taken for a number; a vector is xr.DataArray({name}, dims={known})"
                 )
     return "".join(f". {hint}" for hint in hints)
 
 
-def batch_free(array: xr.DataArray, lengths: Mapping[str, int]) -> bool:
-    """Whether a labelled array has none of the batch dims."""
-    return not set(map(str, array.dims)) & set(lengths)
+def _unnamed_hint(name: str, value: Placed, given: object, lengths: Mapping[str, int]) -> list[str]:
+    """Dims of the length of an array without names."""
+    hints = []
+    for dim, length in lengths.items():
+        if value.core_shape[0] == length:
+            how = (
+                f"dims={dim!r} where {name!r} is defined"
+                if isinstance(given, Variable)
+                else f"xr.DataArray({name}, dims={dim!r})"
+            )
+            hints.append(
+                f"{name!r} has no named dims, so every trajectory sees all of it; if it varies "
+                f"by {dim}, write {how}"
+            )
+    return hints

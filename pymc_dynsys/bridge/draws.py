@@ -22,6 +22,8 @@ from pymc_dynsys.bridge.labels import labels_of
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.discretization import Operands
 from pymc_dynsys.discretization.operands import Role
+from pymc_dynsys.reading.labels import keys, shown
+from pymc_dynsys.reading.values import plain
 
 
 class OperandDraws:
@@ -161,9 +163,16 @@ def _is_new(name: str, draws: xr.Dataset, model: pm.Model) -> bool:
         if not len(both):
             return True
         if len(both) < max(len(wanted), len(have)):
+            remedy = "a model of new ones must have new ones only, or all of them"
+            if len(both) == len(wanted):
+                every = ", ".join(map(plain, have))
+                remedy = (
+                    f"a model of new members of old groups keeps all the labels of {dim!r}, such "
+                    f"as coords=pds.coords(new) | {{{dim!r}: [{every}]}}"
+                )
             raise ValueError(
-                f"idata: along {dim!r} the model has {both[0]!r} of the draws, but not the same "
-                "labels; a model of new ones must have new ones only, or all of them"
+                f"idata: along {dim!r} the model has {plain(both[0])} of the draws, but not the "
+                f"same labels; {remedy}"
             )
     return False
 
@@ -197,7 +206,7 @@ def aligned_draws(name: str, draws: xr.Dataset, model: pm.Model) -> xr.DataArray
         if len(wanted) != len(have) or (position < 0).any():
             raise ValueError(
                 f"idata: {name} has other labels along {dim!r} than the model: "
-                f"{_shown(have)} and {_shown(wanted)}"
+                f"{shown(have)} ({len(have)}) and {shown(wanted)} ({len(wanted)})"
             )
         array = array.isel({dim: position})
     shape = tuple(int(n) for n in pt.stack([*variable.shape, 1]).eval(mode="FAST_COMPILE")[:-1])
@@ -219,10 +228,5 @@ def _labels(array: xr.DataArray, dim: str) -> Any:
 
 def _index(labels: Any) -> pd.Index:
     """Labels that compare equal whatever holds them: Python, numpy or pandas."""
-    index = pd.Index(list(labels))
+    index = pd.Index(keys(labels))
     return index.astype("datetime64[ns]") if index.dtype.kind == "M" else index
-
-
-def _shown(labels: Any) -> str:
-    some = ", ".join(map(str, labels[:4]))
-    return f"[{some}, ...] ({len(labels)})" if len(labels) > 4 else f"[{some}]"

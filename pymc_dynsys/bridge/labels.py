@@ -91,7 +91,7 @@ def by_label(
     params = {name: named(f"params: {name!r}", value) for name, value in params.items()}
     labels = gathered(params.values(), known)
     states = getattr(source, "states", None)
-    along = keys(labels.get("state") or ())
+    along = keys(labels["state"]) if labels.get("state") is not None else []
     if states is not None and set(along) == set(states) and along != list(states):
         if known.get("state") is not None:
             raise ValueError(

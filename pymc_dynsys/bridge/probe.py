@@ -18,8 +18,9 @@ from pytensor.graph.replace import clone_replace
 
 from pymc_dynsys.batching.mapping import map_batch
 from pymc_dynsys.bridge.data import is_variable
+from pymc_dynsys.bridge.noise import require_noise
 from pymc_dynsys.bridge.study import Study
-from pymc_dynsys.discretization import EulerMaruyama, Operands, prepare_grid
+from pymc_dynsys.discretization import EulerMaruyama, Operands, TimeGrid, prepare_grid
 from pymc_dynsys.discretization.grid import with_rows
 from pymc_dynsys.linalg import linearize
 from pymc_dynsys.systems.bound import BoundSystem
@@ -32,12 +33,14 @@ def probe(study: Study, model: pm.Model) -> None:
     if values is None:
         return
     operands = study.design.pack([None, *values])
-    params = {**operands.params, **_first_inputs(study, operands)}
+    grid = _with_inputs(study, operands)
+    params = {**operands.params, **_first_inputs(study, grid)}
     times, t0 = study.operands.times, study.operands.t0
     first = np.nanmin(np.where(np.isfinite(times), times, np.inf), axis=-1)
     start = np.where(np.isnan(t0), first, t0)
     found = evaluate_system(study.system, study.frame.rank, params, start)
     _require_semidefinite(study, found)
+    require_noise(study, operands.params, grid)
     _warn_not_finite(study, found, params)
     if "jacobian" in found:
         _warn_unstable(study, np.asarray(found["jacobian"]))
@@ -110,11 +113,17 @@ def _flat(parts: Any) -> Any:
     return jnp.concatenate([part.ravel() for part in parts])
 
 
-def _first_inputs(study: Study, operands: Operands) -> dict[str, np.ndarray]:
-    """Inputs at the first row."""
+def _with_inputs(study: Study, operands: Operands) -> TimeGrid | None:
+    """Rows with the values of inputs; None without inputs."""
     if not study.design.inputs:
+        return None
+    return with_rows(prepare_grid(study.design, operands), operands, study.system.n_states)
+
+
+def _first_inputs(study: Study, grid: TimeGrid | None) -> dict[str, np.ndarray]:
+    """Inputs at the first row."""
+    if grid is None:
         return {}
-    grid = with_rows(prepare_grid(study.design, operands), operands, study.system.n_states)
     assert grid.rows is not None
     row = study.frame.rank
     return {k: np.take(np.asarray(v), 0, axis=row) for k, v in grid.rows.row_inputs.items()}

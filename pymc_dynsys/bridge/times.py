@@ -10,7 +10,7 @@ from pytensor.graph.basic import Variable
 from pytensor.xtensor.type import XTensorVariable
 
 from pymc_dynsys.bridge.data import current_value
-from pymc_dynsys.bridge.dims import dim_length
+from pymc_dynsys.bridge.dims import dim_length, require_in_model
 from pymc_dynsys.bridge.expressions import Unproved, known_dims, proved_dims
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.times import as_times
@@ -64,6 +64,8 @@ def read_times(
     current = current_value(value)
     if current is None:
         raise TypeError(f"{role}: must be data, not something that depends on a random variable")
+    if model is not None:
+        require_in_model(role, value, model)
     full = (*frame.batch_dims, *([] if time_dim is None else [time_dim]))
     core = len(full) - frame.rank
     dims = named or {core: full[len(full) - core :], len(full): full}.get(current.ndim, ())

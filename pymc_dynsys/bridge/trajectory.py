@@ -13,6 +13,7 @@ from pytensor.tensor.random.variable import shared_rng
 
 from pymc_dynsys.bridge.assemble import Observed, Options, assemble
 from pymc_dynsys.bridge.data import constant, current_value, warn_unobserved
+from pymc_dynsys.bridge.dims import require_in_model
 from pymc_dynsys.bridge.labels import require_dims, require_order
 from pymc_dynsys.bridge.probe import probe
 from pymc_dynsys.bridge.random_variable import Specification, TrajectoryRV
@@ -220,6 +221,7 @@ def _observed(
     if observed is None:
         return None, None
     if isinstance(observed, Variable):
+        require_in_model("observed", observed, model)
         named = model.root.named_vars_to_dims.get(str(observed.name))
         if named is not None and tuple(named) != dims:
             raise ValueError(

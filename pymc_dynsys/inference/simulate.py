@@ -101,13 +101,13 @@ def simulate(
     """
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise ValueError(f"n: expected a positive integer, got {n!r}")
-    source, params = as_system(system, params)
+    inputs = inputs or {}
+    source, params = as_system(system, params, inputs)
     params, labels = by_label(source, params, {})
     frame, own_times = _frame(params, labels, times, t0, events, dims)
     time_array, time_dim, _ = as_times(
         "times", times, frame.batch_dims, "time", coords=frame.labels, lengths=frame.lengths
     )
-    inputs = inputs or {}
     frame = _with_inputs(replace(frame, time_dim=time_dim), inputs)
     start, _, _ = as_times(
         "t0",

@@ -139,14 +139,22 @@ class LinearGaussian:
         )
 
 
-def as_system(system: Any, params: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
-    """A system and all its parameters; those that a linear-Gaussian one brings along join."""
+def as_system(
+    system: Any, params: Mapping[str, Any], inputs: Mapping[str, Any]
+) -> tuple[Any, Mapping[str, Any]]:
+    """A system and all its parameters, which a linear-Gaussian one brings along."""
     if not isinstance(system, LinearGaussian):
         return system, params
-    both = sorted(set(system.params) & set(params))
-    if both:
-        raise ValueError(f"params: {both[0]!r} is given with the system {system.name} already")
-    return system.system(), {**system.params, **params}
+    for role, given in (("params", params), ("inputs", inputs)):
+        for name in given:
+            if name in system.params:
+                raise ValueError(f"{role}: {name!r} is given with the system {system.name} already")
+            raise ValueError(
+                f"{role}: {system.name} has no place for {name!r}: its parameters are "
+                f"{', '.join(system.params) or 'none'}, given where it is made, and it has no "
+                "inputs. A system with others is written as functions: use DiscreteTime"
+            )
+    return system.system(), system.params
 
 
 def first_law(initial: Stationary | Diffuse, of: Matrices) -> Mixed:

@@ -196,3 +196,110 @@ def test_a_name_that_nobody_knows_may_be_an_input():
                 observed=Y,
                 dims=("subject", "time"),
             )
+
+
+@pytest.mark.parametrize("dim", ["visit", "time"])
+@pytest.mark.parametrize("times", ["shared", "ragged"])
+@pytest.mark.parametrize("named", [True, False])
+def test_labels_of_the_time_dim_are_matched_and_never_times(dim, times, named):
+    """Visits are numbered, and the times are said apart: the input at visit k is u[k]."""
+    numbers = np.arange(4)
+    coords = {"subject": SUBJECTS, **({dim: numbers} if named else {})}
+    u = xr.DataArray(U, dims=("subject", dim), coords={"subject": SUBJECTS, dim: numbers})
+    own = xr.DataArray(np.tile(TIMES, (2, 1)), dims=("subject", dim), coords={"subject": SUBJECTS})
+    with pm.Model(coords=coords) as model:
+        pm.Data("any", U, dims=("subject", dim))
+        pds.Trajectory(
+            "y",
+            SYSTEM,
+            params={"k": RATE},
+            inputs={"u": u.isel({dim: [3, 0, 2, 1]})},
+            times=TIMES if times == "shared" else own,
+            observed=Y,
+            dims=("subject", dim),
+        )
+    found = model.compile_logp(sum=False, mode="FAST_COMPILE")({})[0]
+    expected = loop(before(U), U, lambda u: RATE * u, lambda u: u)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_other_labels_than_those_of_the_time_dim_say_where_times_go():
+    u = xr.DataArray(U, dims=("subject", "day"), coords={"day": [0.0, 0.5, 1.0, 1.5]})
+    with pm.Model(coords={"subject": SUBJECTS, "day": TIMES}):
+        with pytest.raises(ValueError, match=r"'day' has 0\.5, which.*coordinate 'time', along"):
+            pds.Trajectory(
+                "y",
+                SYSTEM,
+                params={"k": RATE},
+                inputs={"u": u},
+                observed=Y,
+                dims=("subject", "day"),
+            )
+    with pytest.raises(ValueError, match="'u' are not ascending for subject='q'; sort"):
+        late = {"time": (("subject", "knot"), [[0.0, 1.0], [1.0, 0.0]])}
+        logps(xr.DataArray(U[:, :2], dims=("subject", "knot"), coords=late))
+
+
+CHANNELS = pds.ODE(
+    states=("a",),
+    drift=lambda a, u, weight: (u * weight).sum() - a,
+    initial=0.0,
+    observation=lambda a: dist.Normal(a, 0.1),
+)
+WEIGHT = xr.DataArray([2.0, -3.0], dims="channel", coords={"channel": ["l", "r"]})
+TWO = xr.DataArray(
+    [[[1.0, 0.5], [0.2, 0.4]], [[0.0, 2.0], [1.0, -1.0]]],
+    dims=("subject", "time", "channel"),
+    coords={"subject": SUBJECTS, "time": [0.0, 1.0], "channel": ["l", "r"]},
+)
+SHUFFLED = TWO.isel(channel=[1, 0], subject=[1, 0])
+
+
+def two_steps(start):
+    """States at the times 1 and 2 of each subject, from the solution of ``a' = c - a``."""
+    a, found = np.asarray(start), []
+    for c in (TWO.values @ WEIGHT.values).T:
+        a = c + (a - c) * np.exp(-1.0)
+        found.append(a)
+    return np.stack(found, axis=1)
+
+
+def test_simulated_inputs_align_along_all_dims():
+    paths = pds.simulate(
+        CHANNELS,
+        {"weight": WEIGHT},
+        np.array([0.0, 1.0, 2.0]),
+        inputs={"u": SHUFFLED},
+        t0=xr.DataArray([0.0, 0.0], coords={"subject": SUBJECTS}),
+        dims="subject",
+        random_seed=1,
+    )
+    np.testing.assert_allclose(paths["states"][0, :, 1:, 0], two_steps([0, 0]), rtol=1e-6)
+
+
+def test_future_inputs_align_along_all_dims_also_those_the_model_does_not_have():
+    now = TWO.isel(time=[0]) * 0
+    with pm.Model(coords={"subject": SUBJECTS, "time": [0.0]}) as model:
+        pm.Normal("nothing")
+        pds.Trajectory(
+            "y",
+            CHANNELS,
+            params={"weight": WEIGHT},
+            inputs={"u": now},
+            observed=np.zeros((2, 1)),
+            dims=("subject", "time"),
+        )
+        idata = pm.sample_prior_predictive(1, random_seed=1, var_names=["nothing"])
+    future = pds.forecast(
+        idata,
+        model=model,
+        group="prior",
+        times=[1.0, 2.0],
+        inputs={"u": SHUFFLED},
+        random_seed=1,
+    )
+    states = future["predictions"]["states"].values[0, 0, ..., 0]
+    np.testing.assert_allclose(states, two_steps([0, 0]), rtol=1e-6)
+    with pytest.raises(ValueError, match="'channel' has 'm'"):
+        strange = SHUFFLED.assign_coords(channel=["l", "m"])
+        pds.forecast(idata, model=model, group="prior", times=[1.0, 2.0], inputs={"u": strange})
