@@ -68,4 +68,18 @@ class Execution:
         return jax.tree.map(single, operands)
 
 
+def require_double() -> None:
+    """Raise where JAX has no double precision, in which all is computed unless asked otherwise.
+
+    What is compiled with it is compiled anew without it, so asking while a program is traced
+    suffices.
+    """
+    if not jax.config.jax_enable_x64:
+        raise RuntimeError(
+            "JAX has been set to single precision, and filters need double: call "
+            "jax.config.update('jax_enable_x64', True), and leave floatX=float32 out of "
+            "PYTENSOR_FLAGS; single precision for the filter alone is Trajectory(dtype='float32')"
+        )
+
+
 DEFAULT = Execution()

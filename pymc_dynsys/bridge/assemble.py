@@ -9,8 +9,13 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 
 from pymc_dynsys.bridge.binding import Observed, bind_dims, require_component_first
+from pymc_dynsys.bridge.data import current_value
 from pymc_dynsys.bridge.dims import place_input
-from pymc_dynsys.bridge.execution import make_execution, require_single_suits
+from pymc_dynsys.bridge.execution import (
+    make_execution,
+    require_double_everywhere,
+    require_single_suits,
+)
 from pymc_dynsys.bridge.labels import Given, by_label, make_frame
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.bridge.times import check_time_dim, find_times, read_times
@@ -18,10 +23,10 @@ from pymc_dynsys.discretization import Design, InputKind, Operands, Signal
 from pymc_dynsys.likelihoods.base import Likelihood
 from pymc_dynsys.likelihoods.program import Program
 from pymc_dynsys.likelihoods.registry import choose_likelihood, require_likelihood
+from pymc_dynsys.reading.consistency import check_arrays
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.inputs import Input, read_input
-from pymc_dynsys.reading.schedule import check_schedule, read_doses
-from pymc_dynsys.reading.times import check_times, require_whole_steps
+from pymc_dynsys.reading.schedule import read_doses
 from pymc_dynsys.simulation.paths import Simulator, check_simulator, default_simulator
 from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.linear_gaussian import LinearGaussian, as_system
@@ -56,6 +61,7 @@ def assemble(
     doses and inputs are read for these dims; likelihood and simulator are chosen and checked for
     the gaps. Also returns what is to be announced.
     """
+    require_double_everywhere()
     if not isinstance(params, Mapping):
         raise TypeError(f"params: expected a mapping of names, got {type(params).__name__}")
     if options.likelihood is not None:
@@ -80,14 +86,11 @@ def assemble(
     if 0 in times_now.shape or 0 in frame.batch:
         raise ValueError(f"times: there is nothing to observe; times has shape {times_now.shape}")
     check_time_dim(model, dims, n_batch, times_now)
-    check_times(times_now, t0_now, frame.batch_labels, frame.batch_dims)
-    if system.step is not None and options.events is None:
-        require_whole_steps(system.step, times_now, t0_now, frame)
     doses = read_doses(options.events, frame, system)
     kinds, signals, tensors = _inputs(inputs, frame, times_now, model)
     design = Design(system, kinds, doses is not None, bool(doses and doses.durations is not None))
-    operands = Operands(None, times_now, t0_now, doses, signals, dict.fromkeys(placed))
-    gaps = check_schedule(design, operands, frame)
+    operands = Operands(observed.numbers, times_now, t0_now, doses, signals, dict.fromkeys(placed))
+    gaps = check_arrays(design, operands, frame)
 
     likelihood, announcements = _likelihood(options.likelihood, system, gaps)
     simulator = options.simulator or default_simulator(system, gaps)[0]
@@ -121,7 +124,7 @@ def _inputs(
 ) -> tuple[tuple[InputKind, ...], dict[str, Signal], dict[str, Variable]]:
     """Inputs read: kinds, known signals, and tensors of those that are PyMC variables.
 
-    The signal of a variable is that of ones, until its values are known.
+    Values of a variable are None where they are not known, since random variables enter.
     """
     kinds, signals, tensors = [], {}, {}
     for name, given in inputs.items():
@@ -130,9 +133,7 @@ def _inputs(
             interpolation = given.interpolation if isinstance(given, Input) else "previous"
             tensors[name] = tensor = place_input(name, value, frame, model)
             kinds.append(InputKind(name, interpolation, variable=True))
-            own = tuple(1 if n is None else n for n in tensor.type.shape[frame.rank + 1 :])
-            lead = (1,) * frame.rank
-            signals[name] = Signal(np.ones((*lead, times.shape[-1], *own)))
+            signals[name] = Signal(current_value(tensor))
         else:
             kind, signals[name] = read_input(name, given, frame, times)
             kinds.append(kind)

@@ -8,14 +8,16 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 import xarray as xr
+from pymc.data import MinibatchOp
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Constant, Variable
-from pytensor.graph.traversal import graph_inputs
+from pytensor.graph.traversal import ancestors, graph_inputs
 from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.sharedvar import TensorSharedVariable
 
+from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.labels import in_order, keys, labelled
-from pymc_dynsys.reading.values import as_float, place, refuse_infinite
+from pymc_dynsys.reading.values import as_float, refuse_infinite
 
 
 def data(name: str, value: Any, dims: str | Sequence[str] | None = None) -> Variable:
@@ -62,6 +64,7 @@ def data(name: str, value: Any, dims: str | Sequence[str] | None = None) -> Vari
     kind = pt.TensorType("float64", shape=(None,) * values.ndim)
     shared = DataVariable(kind, values, strict=False, name=model.name_for(name))
     shared.tag.labels = {str(dim): tuple(index) for dim, index in indexes.items()}
+    shared.tag.had_times = isinstance(value, xr.DataArray) and "time" in value.coords
     for axis, dim in enumerate(names or ()):
         if dim not in model.dim_lengths:
             raise ValueError(f"{name}: dim {dim!r} is not in the model's coords")
@@ -79,8 +82,10 @@ class DataVariable(TensorSharedVariable):
     """Shared data that may hold NaN, which ``pm.set_data`` masks on the way here."""
 
     def set_value(self, new_value: Any, borrow: bool = False) -> None:
-        """Replace the values; what is masked is missing."""
-        super().set_value(as_float(str(self.name), new_value), borrow)
+        """Replace the values; what is masked is missing, and infinity an error."""
+        values = as_float(str(self.name), new_value)
+        refuse_infinite(str(self.name), values, [np.arange(n) for n in values.shape], None)
+        super().set_value(values, borrow)
 
 
 def bring_labels(model: pm.Model, dim: str, array: xr.DataArray) -> None:
@@ -106,6 +111,19 @@ def current_value(variable: Any) -> np.ndarray | None:
     return None if is_variable(variable) else np.asarray(variable.eval(mode="FAST_COMPILE"))
 
 
+def refuse_minibatch(role: str, value: object) -> None:
+    """Raise for rows that are drawn at each evaluation, here or above."""
+    if isinstance(value, Variable) and any(
+        v.owner is not None and isinstance(v.owner.op, MinibatchOp)
+        for v in (value, *ancestors([value]))
+    ):
+        raise TypeError(
+            f"{role}: it is a pm.Minibatch, whose rows change from one evaluation to the next, "
+            "while labels, times and parameters are those of all trajectories; give the whole "
+            "array (pm.fit and samplers take it), or build the model for some of the trajectories"
+        )
+
+
 def is_variable(v: Variable) -> bool:
     """Whether `v` depends on anything but constants and shared data, random draws included."""
     return any(
@@ -114,13 +132,19 @@ def is_variable(v: Variable) -> bool:
     )
 
 
-def warn_unobserved(name: str, y: np.ndarray, batch: int, labels: Any, dims: Any) -> None:
+def observed_values(model: pm.Model) -> dict[Variable, Variable]:
+    """Values of the observed variables of a model, with their types."""
+    values = model.rvs_to_values
+    return {rv: values[rv].astype(rv.type.dtype) for rv in model.observed_RVs}
+
+
+def warn_unobserved(name: str, y: np.ndarray, frame: Frame) -> None:
     """Name the trajectories without a single datum."""
-    empty = np.isnan(y).all(axis=tuple(range(batch, y.ndim)))
+    empty = np.isnan(y).all(axis=tuple(range(frame.rank, y.ndim)))
     if empty.any():
-        which = "; ".join(place(i, labels, dims) for i in np.argwhere(empty)[:5])
+        which = "; ".join(frame.who(i) for i in np.argwhere(empty)[:5])
         more = f" and {int(empty.sum()) - 5} more" if empty.sum() > 5 else ""
-        what = which if batch else "the trajectory"
+        what = which if frame.rank else "the trajectory"
         warnings.warn(
             f"{name}: no value observed for {what}{more}; it adds nothing to the likelihood",
             UserWarning,

@@ -15,7 +15,8 @@ from pytensor.tensor.random.op import RandomVariable
 from pytensor.tensor.random.type import RandomType
 from pytensor.xtensor.type import XTensorVariable
 
-from pymc_dynsys.bridge.data import current_value
+from pymc_dynsys.bridge.coords import hold_array
+from pymc_dynsys.bridge.data import current_value, refuse_minibatch
 from pymc_dynsys.bridge.expressions import Unproved, known_dims, proved_dims
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.inputs import Input, constant_hint, input_core_shape
@@ -52,15 +53,18 @@ def named_dims(
     value = named(f"{place}{name!r}", value)
     if isinstance(value, xr.DataArray):
         array = aligned(f"{place}{name!r}", value, {} if model is None else model.coords)
-        return as_float(name, array.values), tuple(str(dim) for dim in array.dims)
+        dims = tuple(map(str, array.dims))
+        hold_array(f"{place}{name!r}", dims, model)
+        return as_float(name, array.values), dims
     if isinstance(value, XTensorVariable):
         return value.values, tuple(value.type.dims)
     if not isinstance(value, Variable):
         numbers = as_float(name, value)
         return numbers, (None,) * numbers.ndim
-    dims = known_dims(value, model)
-    if dims is not None:
-        return value, dims
+    refuse_minibatch(f"{place}{name!r}", value)
+    known = known_dims(value, model)
+    if known is not None:
+        return value, known
     if value.type.ndim == 0 or isinstance(value, Constant):
         return value, (None,) * value.type.ndim
     try:

@@ -12,12 +12,12 @@ import xarray as xr
 from jaxtyping import Array
 from pymc.sampling.jax import get_jaxified_graph
 from pytensor.compile.sharedvalue import SharedVariable
-from pytensor.graph.basic import Variable
+from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.replace import clone_replace
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.type import RandomType
 
-from pymc_dynsys.bridge.data import is_variable
+from pymc_dynsys.bridge.data import is_variable, observed_values
 from pymc_dynsys.bridge.labels import labels_of
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.discretization import Operands
@@ -29,9 +29,9 @@ from pymc_dynsys.reading.values import plain
 class OperandDraws:
     """Arrays of a trajectory, computed from draws of the model's free variables.
 
-    All else, data above all, is as the model has it now. Where free variables are missing from
-    the draws, deterministic ones that are there stand in for them, unless they depend on data
-    that may have changed.
+    All else, data above all, is as the model has it now; observed variables have the values that
+    are observed. Where free variables are missing from the draws, a stored deterministic one stands
+    in for them if it is a function of random variables and of nothing else.
     """
 
     def __init__(self, study: Study, model: pm.Model, draws: xr.Dataset) -> None:
@@ -39,22 +39,7 @@ class OperandDraws:
         known = study.design.unpack(study.operands)[1:]
         self._random = [i for i, value in enumerate(known) if value is None]
         outputs = [study.variables[i] for i in self._random]
-        held = {rv: str(rv.name) for rv in model.free_RVs if rv.name in draws}
-        if any(rv not in held for rv in _free_ancestors(study, model)):
-            held |= {
-                variable: str(variable.name)
-                for variable in model.deterministics
-                if variable.name in draws and not _depends_on_data(variable, model)
-            }
-        blockers = [*held, *model.free_RVs]
-        reached = {*outputs, *ancestors(outputs, blockers=blockers)}
-        missing = [str(rv.name) for rv in model.free_RVs if rv in reached and rv not in held]
-        if missing:
-            raise ValueError(
-                f"idata: the draws do not hold {', '.join(missing)}, on which the parameters of "
-                f"{study.name} depend; leave var_names out of pm.sample"
-            )
-        inputs = {name: v for v, name in held.items() if v in reached}
+        inputs = _sources(outputs, study.name, model, draws)
         self.size = draws.sizes["chain"] * draws.sizes["draw"]
         if not self.size:
             raise ValueError(f"idata: there are no draws, {dict(draws.sizes)}")
@@ -65,7 +50,8 @@ class OperandDraws:
             self.arrays[name] = values.reshape(self.size, *values.shape[2:])
         places = {variable: variable.type() for variable in inputs.values()}
         if outputs:
-            replaced = clone_replace(outputs, replace=places, rebuild_strict=False)
+            given = {**observed_values(model), **places}
+            replaced = clone_replace(outputs, replace=given, rebuild_strict=False)
             graph = get_jaxified_graph([*places.values()], replaced)
             self._function = jax.jit(jax.vmap(graph) if places else graph)
 
@@ -100,12 +86,66 @@ class OperandDraws:
         return value.reshape((n_draws if varies else 1, *missing, *batch, *own))
 
 
-def _depends_on_data(variable: Variable, model: pm.Model) -> bool:
-    """Whether shared data enter, apart from the lengths of dims."""
+def _sources(
+    outputs: list[Variable], name: str, model: pm.Model, draws: xr.Dataset
+) -> dict[str, Variable]:
+    """Variables from whose draws the outputs are computed, by name.
+
+    From the outputs upwards: free variables that were kept; else, below one that was not, a stored
+    deterministic variable that is sure to be what the model of now would compute; else an error.
+    """
+    free, observed = set(model.free_RVs), set(model.observed_RVs)
+    stored = {v for v in model.deterministics if v.name in draws}
+    sources: dict[str, Variable] = {}
+    missing: set[str] = set()
+    stale: set[str] = set()
+    seen: set[Variable] = set()
+    todo = list(outputs)
+    while todo:
+        variable = todo.pop()
+        if variable in seen or variable in observed:
+            continue
+        seen.add(variable)
+        if variable in free:
+            if variable.name in draws:
+                sources[str(variable.name)] = variable
+            else:
+                missing.add(str(variable.name))
+            continue
+        if variable in stored:
+            above = ancestors([variable], blockers=[*free, *observed])
+            if any(v in free and v.name not in draws for v in above):
+                if _is_formula(variable, model):
+                    sources[str(variable.name)] = variable
+                    continue
+                stale.add(str(variable.name))
+        todo += [] if variable.owner is None else variable.owner.inputs
+    if missing:
+        stand_in = (
+            f" ({', '.join(sorted(stale))} cannot stand in, since data or numbers enter that may "
+            "have been others when it was drawn)"
+            if stale
+            else ""
+        )
+        raise ValueError(
+            f"idata: the draws do not hold {', '.join(sorted(missing))}, on which the parameters "
+            f"of {name} depend{stand_in}; leave var_names out of pm.sample, or add "
+            f"{', '.join(map(repr, sorted(missing)))} to them"
+        )
+    return sources
+
+
+def _is_formula(variable: Variable, model: pm.Model) -> bool:
+    """Whether nothing enters but random variables and the lengths of dims.
+
+    Numbers may be a covariate, an intervention or an index, and so may have been others.
+    """
     lengths = set(model.dim_lengths.values())
-    return any(
-        isinstance(v, SharedVariable) and not isinstance(v.type, RandomType) and v not in lengths
-        for v in ancestors([variable])
+    return not any(
+        isinstance(v, Constant | SharedVariable)
+        and not isinstance(v.type, RandomType)
+        and v not in lengths
+        for v in ancestors([variable], blockers=model.basic_RVs)
     )
 
 
@@ -151,7 +191,8 @@ def draws_for_new_labels(
 def _free_ancestors(study: Study, model: pm.Model, through: bool = False) -> list[Any]:
     """Free variables on which the parameters depend, directly or `through` other free ones."""
     outputs = [v for v in study.variables if is_variable(v)]
-    reached = {*outputs, *ancestors(outputs, blockers=None if through else model.free_RVs)}
+    blockers = model.observed_RVs if through else model.basic_RVs
+    reached = {*outputs, *ancestors(outputs, blockers=blockers)}
     return [rv for rv in model.free_RVs if rv in reached]
 
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import jax
 import numpy as np
+import pytensor
 from jax.sharding import Mesh
 
-from pymc_dynsys.batching.execution import Execution
+from pymc_dynsys.batching.execution import Execution, require_double
 from pymc_dynsys.likelihoods.base import Likelihood
 from pymc_dynsys.systems.bound import BoundSystem
 
@@ -54,6 +55,17 @@ def make_execution(devices: Any, dtype: Any, lengths: dict[str, int]) -> Executi
             f"has {most}; ask for no more devices than that"
         )
     return Execution(chosen, name)
+
+
+def require_double_everywhere() -> None:
+    """Raise where PyTensor would round data and parameters before they arrive."""
+    if pytensor.config.floatX != "float64":
+        raise RuntimeError(
+            f"PyTensor's floatX is {pytensor.config.floatX!r}, so data, times and parameters would "
+            "be rounded to it; leave floatX out of PYTENSOR_FLAGS. Single precision for the filter "
+            "alone is Trajectory(dtype='float32')"
+        )
+    require_double()
 
 
 def require_single_suits(

@@ -24,14 +24,20 @@ from pytensor.link.jax.dispatch import jax_funcify
 from pytensor.tensor.extra_ops import broadcast_shape_iter
 
 from pymc_dynsys.bridge.data import is_variable
+from pymc_dynsys.bridge.runtime import (
+    check_data,
+    check_fixed,
+    fixed_arrays,
+    is_traced,
+    require_rows,
+)
 from pymc_dynsys.bridge.when_imported import when_imported
 from pymc_dynsys.discretization import TimeGrid
-from pymc_dynsys.discretization.operands import Role, Slot
+from pymc_dynsys.discretization.operands import Slot
 from pymc_dynsys.likelihoods.gradient import log_likelihood, require_gradient
 from pymc_dynsys.likelihoods.program import Program
-from pymc_dynsys.reading.times import check_times
 
-Y, TIMES, T0 = 0, 1, 2
+Y, TIMES = 0, 1
 
 
 class TrajectoryOp(Op):
@@ -78,19 +84,14 @@ class TrajectoryOp(Op):
 
     def prepare(self, arrays: Sequence[Any]) -> TimeGrid | None:
         """Grid of gaps; kept while the same data come again. None where some of them are traced."""
-        fixed = [
-            array
-            for slot, array in zip(self.slots(), arrays, strict=True)
-            if slot is not None and slot.role in (Role.TIME, Role.EVENT, Role.INPUT)
-            if not slot.smooth
-        ]
-        if any(isinstance(array, jax.core.Tracer) for array in fixed):
+        design = self.program.design
+        fixed = fixed_arrays(design, arrays)
+        if any(map(is_traced, fixed)):
             return None
         fixed = [np.asarray(array) for array in fixed]
         last = self.__dict__.get("_last")
         if last is None or not all(map(_same, last[0], fixed)):
-            check_times(np.asarray(arrays[TIMES]), np.asarray(arrays[T0]))
-            design = self.program.design
+            check_fixed(design, arrays)
             grid = self.program.prepare(design.pack(arrays[: len(design.slots)]))
             last = ([array.copy() for array in fixed], grid)
             self.__dict__["_last"] = last
@@ -98,8 +99,8 @@ class TrajectoryOp(Op):
         return kept
 
     def __getstate__(self) -> dict[str, Any]:
-        """State without the grid, which is made again where it is needed."""
-        return {name: value for name, value in self.__dict__.items() if name != "_last"}
+        """State without grid and data, which are made or looked at again where they are needed."""
+        return {k: v for k, v in self.__dict__.items() if k not in ("_last", "_data")}
 
     def compute(self, *arrays: Any) -> tuple[Any, ...]:
         """Outputs as JAX arrays."""
@@ -109,10 +110,15 @@ class TrajectoryOp(Op):
                 f"observed has {y.shape[y.ndim - core]} times, but times has {times.shape[-1]}; "
                 "set both together, pm.set_data({...times, ...observed})"
             )
-        return _compiled(self, self.prepare(arrays), jnp.asarray(y), *arrays[1:])
+        grid = self.prepare(arrays)
+        if y is not self.__dict__.get("_data"):
+            check_data(self.program.design, y, times)
+            self.__dict__["_data"] = None if is_traced(y) else y
+        return _compiled(self, grid, jnp.asarray(y), *arrays[1:])
 
     def perform(self, node: Apply, inputs: Sequence[Any], output_storage: Any) -> None:
         """Outputs as writable numpy arrays."""
+        require_rows(node, self.cores(), inputs)
         results = self.compute(*inputs)
         for storage, result, output in zip(output_storage, results, node.outputs, strict=True):
             storage[0] = np.array(result, dtype=output.type.dtype)
@@ -261,6 +267,8 @@ def _vectorize(op: TrajectoryOp, node: Apply, *batched: Variable) -> Apply:
 @jax_funcify.register(TrajectoryOp)
 def _jaxify(op: TrajectoryOp, node: Apply | None = None, **kwargs: Any) -> Any:
     def trajectory_op(*inputs: Any) -> Any:
+        if node is not None:
+            require_rows(node, op.cores(), inputs)
         results = op.compute(*inputs)
         return results if len(results) > 1 else results[0]
 

@@ -17,7 +17,7 @@ from pymc.initial_point import make_initial_point_fn
 from pytensor.graph.replace import clone_replace
 
 from pymc_dynsys.batching.mapping import map_batch
-from pymc_dynsys.bridge.data import is_variable
+from pymc_dynsys.bridge.data import is_variable, observed_values
 from pymc_dynsys.bridge.noise import require_noise
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.discretization import EulerMaruyama, Operands, TimeGrid, prepare_grid
@@ -48,13 +48,13 @@ def probe(study: Study, model: pm.Model) -> None:
 
 def initial_values(study: Study, model: pm.Model) -> list[np.ndarray] | None:
     """Values of all arrays at the model's initial point; None if PyMC has none."""
-    fixed: dict[Any, Any] = {}
+    fixed: dict[Any, Any] = dict(observed_values(model.root))
     if any(is_variable(tensor) for tensor in study.variables):
         try:
             point = make_initial_point_fn(model=model.root, return_transformed=False)(0)
         except NotImplementedError:
             return None
-        fixed = {
+        fixed |= {
             rv: rv.type.make_constant(np.asarray(point[rv.name], rv.dtype))
             for rv in model.root.free_RVs
         }

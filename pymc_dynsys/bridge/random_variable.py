@@ -12,10 +12,14 @@ from pymc.logprob.abstract import _logprob
 from pytensor.graph.basic import Constant, Variable
 from pytensor.link.jax.dispatch.random import jax_sample_fn
 from pytensor.tensor.random.op import RandomVariable
+from pytensor.tensor.type_other import NoneTypeT
 
+from pymc_dynsys.bridge.data import current_value
 from pymc_dynsys.bridge.ops import LogLikelihood
+from pymc_dynsys.bridge.runtime import check_fixed, fixed_arrays, is_traced
 from pymc_dynsys.likelihoods.base import Likelihood
 from pymc_dynsys.likelihoods.program import Program
+from pymc_dynsys.simulation.lost import warn_lost
 from pymc_dynsys.simulation.paths import Simulator, path_grid, simulate_paths
 from pymc_dynsys.systems.bound import BoundSystem
 
@@ -89,15 +93,31 @@ class TrajectoryRV(RandomVariable):
         *params, size = args
         seed = rng.integers(2**32, size=2, dtype=np.uint32)
         batch = self._batch_shape(params) if size is None else tuple(int(n) for n in size)
-        return np.array(self.draw(seed, batch, *params))
+        y = np.array(self.draw(seed, batch, *params))
+        n_own = 0 if self.spec.system.observation.scalar else 1
+        warn_lost(f"Trajectory of {self.spec.system.source!r}", y, params[0], n_own)
+        return y
 
     def draw(self, key: Any, batch: tuple[int, ...], *values: Any) -> Any:
         """Data ``(*batch, time[, component])`` from one raw key."""
         design, simulator = self.spec.program.design, self.spec.simulator
         keys = jax.random.split(jnp.asarray(key, jnp.uint32), int(np.prod(batch, dtype=int)))
+        fixed = fixed_arrays(design, [None, *values])
+        if not any(map(is_traced, fixed)) and not self._is_checked(fixed):
+            check_fixed(design, [None, *values])
+            self.__dict__["_checked"] = fixed
         operands = design.pack([None, *values])
         grid = path_grid(design, operands, simulator)
         return simulate_paths(design, simulator, keys.reshape(*batch, 2), operands, grid)[1]
+
+    def _is_checked(self, fixed: list[Any]) -> bool:
+        """Whether the last draw was made with the very same times, doses and inputs."""
+        last = self.__dict__.get("_checked", [])
+        return len(last) == len(fixed) and all(a is b for a, b in zip(last, fixed, strict=True))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """State without arrays."""
+        return {name: value for name, value in self.__dict__.items() if name != "_checked"}
 
     def _batch_shape(self, params: Any) -> tuple[int, ...]:
         shapes = [
@@ -122,8 +142,25 @@ def _log_likelihood(
 ) -> Any:
     """One number a trajectory; whether data are complete is known when they are constant."""
     (value,) = values
+    _require_size(value, size, len(op.spec.program.design.slots[0].core))
     complete = isinstance(value, Constant) and not np.isnan(value.data).any()
     return LogLikelihood(replace(op.spec.program, complete=complete))(value, *params)
+
+
+def _require_size(value: Variable, size: Variable, n_own: int) -> None:
+    """Raise for fixed data that have not one row for each trajectory, such as ``pm.observe`` gives.
+
+    What may change has the dims of the trajectory, and PyMC keeps it to them.
+    """
+    lengths = None if isinstance(size.type, NoneTypeT) else current_value(size)
+    if lengths is None or not isinstance(value, Constant):
+        return
+    batch, expected = value.data.shape[: value.data.ndim - n_own], tuple(map(int, lengths))
+    if batch != expected:
+        raise ValueError(
+            f"observed: shape {value.data.shape}, but the trajectories have the shape {expected}; "
+            "give one row for each of them, NaN where there is no datum"
+        )
 
 
 @_support_point.register(TrajectoryRV)

@@ -6,14 +6,17 @@ from typing import Any
 import numpy as np
 import pymc as pm
 from pymc.model.fgraph import clone_model
-from pytensor.graph.basic import Variable
+from pytensor.graph.basic import Constant, Variable
 
+from pymc_dynsys.bridge.coords import require_labels_of_data
 from pymc_dynsys.bridge.data import constant, current_value
+from pymc_dynsys.bridge.dims import dim_length
 from pymc_dynsys.bridge.labels import labels_of
 from pymc_dynsys.bridge.random_variable import Specification, TrajectoryRV
 from pymc_dynsys.discretization import Design, Operands
-from pymc_dynsys.discretization.operands import Role
+from pymc_dynsys.discretization.operands import Role, Slot
 from pymc_dynsys.likelihoods.program import Program
+from pymc_dynsys.reading.consistency import check_arrays
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.simulation.paths import Simulator
 from pymc_dynsys.systems.bound import BoundSystem
@@ -105,24 +108,47 @@ def find_trajectory(model: pm.Model, var_name: str | None = None) -> Study:
         )
     scalar = spec.system.observation.scalar
     dims, labels = _dims(model, var_name, y, 1 if scalar else 2)
+    if isinstance(model.rvs_to_values[rv], Constant):
+        require_labels_of_data(model, var_name, y)
     rank = len(dims) - (1 if scalar else 2)
+    named = var_name in model.named_vars_to_dims
+    lengths = [dim_length(model, dim) if named else n for dim, n in zip(dims, y.shape, strict=True)]
     frame = Frame(
         batch_dims=dims[:rank],
         time_dim=dims[rank],
         component_dim=None if scalar else dims[-1],
-        lengths=dict(zip(dims[:rank], y.shape, strict=False)),
+        lengths=dict(zip(dims[:rank], lengths, strict=False)),
         labels={**_known_labels(model, spec), **labels},
         unit=spec.unit,
         origin=spec.origin,
     )
     values = [np.asarray(y, float)]
-    values += [
-        _value(slot.name, slot.role is Role.TIME, variable, rank + len(slot.core))
-        for slot, variable in zip(design.slots[1:], variables, strict=True)
-    ]
-    program = replace(spec.program, complete=not np.isnan(values[0]).any())
+    for slot, variable in zip(design.slots[1:], variables, strict=True):
+        value = _value(slot.name, slot.role is Role.TIME, variable, rank + len(slot.core))
+        _require_batch(slot, variable, value, frame)
+        values.append(value)
     operands = design.pack(values)
+    check_arrays(design, operands, frame)
+    program = replace(spec.program, complete=not np.isnan(values[0]).any())
     return Study(var_name, program, spec.simulator, frame, variables, operands)
+
+
+def _require_batch(slot: Slot, variable: Variable, value: np.ndarray | None, frame: Frame) -> None:
+    """Raise for known values, batch axes first, that are not one for each trajectory or shared.
+
+    A shared value has an axis whose length is one by its type; one row that happens to be all that
+    there is does not stand for the others.
+    """
+    if value is None:
+        return
+    for axis, dim in enumerate(frame.batch_dims):
+        own = axis - frame.rank - len(slot.core) + variable.type.ndim
+        shared = own < 0 or variable.type.shape[own] == 1
+        if value.shape[axis] != frame.lengths[dim] and not (shared and value.shape[axis] == 1):
+            raise ValueError(
+                f"{slot.label}: {value.shape[axis]} along {dim!r}, which has length "
+                f"{frame.lengths[dim]} in the model; give one for each, by name and dim"
+            )
 
 
 def _value(name: str, required: bool, variable: Variable, ndim: int) -> Any:

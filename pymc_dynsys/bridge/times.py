@@ -9,7 +9,7 @@ import xarray as xr
 from pytensor.graph.basic import Variable
 from pytensor.xtensor.type import XTensorVariable
 
-from pymc_dynsys.bridge.data import current_value
+from pymc_dynsys.bridge.data import constant, current_value, refuse_minibatch
 from pymc_dynsys.bridge.dims import dim_length, require_in_model
 from pymc_dynsys.bridge.expressions import Unproved, known_dims, proved_dims
 from pymc_dynsys.reading.frame import Frame
@@ -20,10 +20,15 @@ def find_times(times: Any, observed: Any, time_dim: str | None, model: Any) -> A
     """Times from the argument, else the data's time coordinate, else the model's coord."""
     if times is not None:
         return times
-    if isinstance(observed, xr.DataArray):
-        for name in ("time", time_dim):
-            if name in observed.coords and time_dim in observed.coords[name].dims:
-                return observed.coords[name].reset_coords(drop=True)
+    of_data = _times_of_data(observed, time_dim)
+    if of_data is not None:
+        return of_data
+    if time_dim != "time" and getattr(getattr(observed, "tag", None), "had_times", False):
+        raise ValueError(
+            f"times: the data that {observed.name!r} was made from have a coordinate 'time', and "
+            "data variables keep values only; pass times=panel['time'], or times=pm.Data(...) if "
+            "they are to change with the data"
+        )
     labels = None if model is None or time_dim is None else model.coords.get(time_dim)
     if labels is not None and time_dim == "visit":
         raise ValueError(
@@ -37,6 +42,43 @@ def find_times(times: Any, observed: Any, time_dim: str | None, model: Any) -> A
             "pm.Model(coords=...)"
         )
     return np.asarray(labels)
+
+
+def _times_of_data(observed: object, time_dim: str | None) -> xr.DataArray | None:
+    """Time coordinate of labelled data; None where there is none."""
+    if isinstance(observed, xr.DataArray):
+        for name in ("time", time_dim):
+            if name in observed.coords and time_dim in observed.coords[name].dims:
+                return observed.coords[name].reset_coords(drop=True)
+    return None
+
+
+def takes_labels(times: object, observed: object, time_dim: str) -> bool:
+    """Whether the times are the labels of the time dim."""
+    if times is not None:
+        return False
+    of_data = _times_of_data(observed, time_dim)
+    return of_data is None or of_data.name == time_dim
+
+
+def register_times(name: str, times: np.ndarray, frame: Frame, model: pm.Model) -> None:
+    """Keep times that are not the labels of their dim as ``<name>_time`` among the model's data.
+
+    PyMC puts them into ``constant_data`` of whatever it draws. `times` are ``(*batch, time)``.
+    """
+    labels, own = model.coords.get(frame.time_dim), f"{name}_time"
+    ragged = any(n > 1 for n in times.shape[:-1])
+    if labels is not None and not ragged and np.array_equal(labels, times.reshape(-1)):
+        return
+    if model.root.named_vars.tree_contains(own) or own in model.coords:
+        raise ValueError(
+            f"{own}: the model has something of this name already, under which the times of "
+            f"{name!r} go into constant_data; give it another name"
+        )
+    shape = (*frame.batch, times.shape[-1])
+    values = np.broadcast_to(times, shape) if ragged else times.reshape(-1)
+    dims = (*frame.batch_dims, frame.time_dim) if ragged else (frame.time_dim,)
+    model.register_data_var(constant(values, own), dims=dims)
 
 
 def read_times(
@@ -61,6 +103,7 @@ def read_times(
                 f"{frame.batch_dims} nor the time dim"
             )
         return pt.constant(numbers), numbers, origin
+    refuse_minibatch(role, value)
     current = current_value(value)
     if current is None:
         raise TypeError(f"{role}: must be data, not something that depends on a random variable")

@@ -8,19 +8,22 @@ import numpy as np
 import pymc as pm
 import xarray as xr
 from pymc.distributions.distribution import Distribution
-from pytensor.graph.basic import Variable
+from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.graph.basic import Constant, Variable
 from pytensor.tensor.random.variable import shared_rng
 
 from pymc_dynsys.bridge.assemble import Observed, Options, assemble
-from pymc_dynsys.bridge.data import constant, current_value, warn_unobserved
+from pymc_dynsys.bridge.coords import hold_labels, hold_times
+from pymc_dynsys.bridge.data import constant, current_value, refuse_minibatch, warn_unobserved
 from pymc_dynsys.bridge.dims import require_in_model
 from pymc_dynsys.bridge.labels import require_dims, require_order
 from pymc_dynsys.bridge.probe import probe
 from pymc_dynsys.bridge.random_variable import Specification, TrajectoryRV
 from pymc_dynsys.bridge.study import Study
+from pymc_dynsys.bridge.times import register_times, takes_labels
 from pymc_dynsys.likelihoods.base import Likelihood
 from pymc_dynsys.reading.labels import in_order, keys
-from pymc_dynsys.reading.values import as_float, place, refuse_infinite
+from pymc_dynsys.reading.values import as_float
 from pymc_dynsys.simulation.paths import Simulator
 from pymc_dynsys.systems.bound import System
 from pymc_dynsys.systems.linear_gaussian import LinearGaussian
@@ -155,7 +158,7 @@ class Trajectory(Distribution):
         given = Observed(observed, numbers, names)
         study, announcements = assemble(name, system, params or {}, given, options, model)
         if numbers is not None:
-            _check_observed(name, numbers, study)
+            warn_unobserved(name, numbers, study.frame)
             if study.system.observation.names is None:
                 require_order(observed, study.frame)
         size = [model.dim_lengths[dim] for dim in study.frame.batch_dims]
@@ -163,7 +166,10 @@ class Trajectory(Distribution):
         probe(study, model)
         for message in announcements:
             logger.info("%s: %s", name, message)
-        return model.register_rv(rv, name, observed=values, dims=names or None)
+        found = model.register_rv(rv, name, observed=values, dims=names or None)
+        if names:
+            _connect(study, str(found.name), given, options, model)
+        return found
 
     @classmethod
     def dist(
@@ -200,6 +206,20 @@ class Trajectory(Distribution):
         return _random_variable(study, size)
 
 
+def _connect(
+    study: Study, name: str, observed: Observed, options: Options, model: pm.Model
+) -> None:
+    """Tell the model what belongs to which labels: dims of the data, times, fixed arrays."""
+    frame, data, times = study.frame, observed.given, study.operands.times
+    if isinstance(data, SharedVariable) and data.name in model.root.named_vars:
+        model.root.named_vars_to_dims.setdefault(data.name, observed.dims)
+    hold_labels(name, study.design, study.variables, frame, model)
+    if takes_labels(options.times, data, frame.time_dim):
+        hold_times(name, frame.time_dim, model)
+    elif isinstance(study.variables[0], Constant):
+        register_times(name, times, frame, model)
+
+
 def _dims_tuple(dims: Any, observed: Any) -> tuple[str, ...]:
     """Names of the axes, from the argument or else from labelled data."""
     if dims is not None and not isinstance(dims, str | Sequence):
@@ -222,6 +242,7 @@ def _observed(
         return None, None
     if isinstance(observed, Variable):
         require_in_model("observed", observed, model)
+        refuse_minibatch("observed", observed)
         named = model.root.named_vars_to_dims.get(str(observed.name))
         if named is not None and tuple(named) != dims:
             raise ValueError(
@@ -232,33 +253,6 @@ def _observed(
         return observed, None if value is None else as_float("observed", value)
     numbers = as_float("observed", in_order("observed", observed, dims, dict(model.coords)))
     return constant(numbers), numbers
-
-
-def _check_observed(name: str, y: np.ndarray, study: Study) -> None:
-    """Raise for data that do not fit the dims or the times, or are infinite."""
-    frame, expected = study.frame, study.shape
-    named = bool(frame.batch_dims) or frame.time_dim in frame.labels
-    dims = frame.dims if named else None
-    labels = [frame.labels.get(dim) for dim in frame.dims]
-    if y.shape != expected:
-        words = ", ".join(f"{d}={n}" for d, n in zip(dims or (), expected, strict=False))
-        raise ValueError(
-            f"observed: shape {y.shape}, expected {expected}"
-            + (f" ({words})" if words else "")
-            + ("; is it transposed?" if y.shape == expected[::-1] and y.ndim > 1 else "")
-        )
-    refuse_infinite("observed", y, labels, dims)
-    rank = frame.rank
-    no_visit = np.isnan(np.broadcast_to(study.operands.times, y.shape[: rank + 1]))
-    if y.ndim > rank + 1:
-        no_visit = no_visit[..., None]
-    astray = np.argwhere(no_visit & ~np.isnan(y))
-    if len(astray):
-        raise ValueError(
-            f"observed: {place(astray[0], labels, dims)} has an observation, "
-            f"{y[tuple(astray[0])]:g}, but its time is NaN, which means no visit"
-        )
-    warn_unobserved(name, y, rank, labels, dims)
 
 
 def _random_variable(study: Study, size: Any, known: Container[str] = ()) -> Variable:

@@ -104,11 +104,12 @@ def prepare_grid(
     Values of doses and inputs are looked up here too, except those of inputs that are variables,
     which the program looks up itself so that gradients reach them.
     """
+    times, t0 = operands.times, operands.t0
     if not design.scheduled:
-        return build_grid(operands.times, operands.t0, discretization)
+        return _without_disorder(build_grid(times, t0, discretization), times, t0)
     marks = lay_out(design, operands)
     grid = build_grid(marks.times, marks.start, discretization)
-    grid = replace(grid, marks=marks)
+    grid = _without_disorder(replace(grid, marks=marks), times, t0)
     if any(kind.variable for kind in design.inputs):
         return grid
     return with_rows(grid, operands, design.system.n_states)
@@ -166,6 +167,23 @@ def _traced_grid(times: Any, t0: Any, discretization: "Discretization | None") -
     times, gaps = _gaps(jnp, jnp.asarray(times), jnp.asarray(t0))
     steps = jnp.ones(gaps.shape, int)
     return TimeGrid(times, gaps, steps, gaps, steps, None, 1, False)
+
+
+def _without_disorder(grid: TimeGrid, times: Any, t0: Any) -> TimeGrid:
+    """The grid with gaps of NaN where traced times do not ascend, or lie before ``t0``.
+
+    Known times are refused before they come here. Traced ones cannot be, and must not give numbers.
+    """
+    if not isinstance(times, jax.core.Tracer) and not isinstance(t0, jax.core.Tracer):
+        return grid
+    times, t0 = jnp.asarray(times), jnp.asarray(t0)
+    known = jnp.where(jnp.isnan(times), -jnp.inf, times)
+    latest = jax.lax.cummax(known, axis=known.ndim - 1)
+    disorder = (~jnp.isnan(times) & (times < latest)).any(-1)
+    first = jnp.where(jnp.isnan(times), jnp.inf, times).min(-1)
+    wrong = (disorder | (t0 > first))[..., None]
+    gaps = jnp.where(wrong, jnp.nan, grid.gaps)
+    return replace(grid, gaps=gaps, distinct_gaps=gaps)
 
 
 def _gaps(xp: Any, times: Any, t0: Any) -> tuple[Any, Any]:

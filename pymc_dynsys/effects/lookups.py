@@ -9,6 +9,7 @@ import pandas as pd
 import pymc as pm
 import xarray as xr
 
+from pymc_dynsys.bridge.coords import hold_array
 from pymc_dynsys.bridge.dims import dim_length
 from pymc_dynsys.reading.labels import aligned, has_labels, key, shown
 from pymc_dynsys.reading.values import place
@@ -100,6 +101,7 @@ def _lookup(name: str, dim: str, labels: Any, dims: tuple[str, ...], model: pm.M
         )
     coords = dict(model.coords)
     labels = aligned(f"{name}: within[{dim!r}]", labels, coords)
+    hold_array(f"{name}: within[{dim!r}]", [*map(str, labels.dims), dim], model)
     over = tuple(d for d in dims if d in labels.dims)
     values = labels.transpose(*over).values
     if values.dtype.kind == "M":  # as objects, NumPy makes plain integers of nanoseconds

@@ -19,7 +19,7 @@ from pymc_dynsys.bridge.study import Study, find_trajectory
 from pymc_dynsys.discretization import Operands, TimeGrid
 from pymc_dynsys.inference.advice import advise
 from pymc_dynsys.inference.draws import prepared
-from pymc_dynsys.inference.labels import draws_of
+from pymc_dynsys.inference.labels import data_groups, draws_of
 from pymc_dynsys.likelihoods import registry
 from pymc_dynsys.likelihoods.base import Likelihood
 from pymc_dynsys.likelihoods.program import Program, totals
@@ -147,7 +147,7 @@ def check_likelihood(
     data.attrs["advice"] = advise(study, data, slopes, variations)
     for sentence in data.attrs["advice"]:
         logger.info("%s: %s", study.name, sentence)
-    return xr.DataTree.from_dict({"check": data})
+    return xr.DataTree.from_dict({"check": data, **data_groups(study)})
 
 
 def _draws(model: pm.Model, idata: Any, n_draws: int) -> tuple[xr.Dataset, np.ndarray]:

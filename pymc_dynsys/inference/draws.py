@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pymc_dynsys.batching.execution import require_double
 from pymc_dynsys.bridge.draws import OperandDraws
 from pymc_dynsys.discretization import Operands, TimeGrid
 from pymc_dynsys.inference import blocks
@@ -83,4 +84,5 @@ def answer(
     program: Program, ask: Ask[Any], operands: Operands, grid: TimeGrid, noise: Any, keys: Any
 ) -> Any:
     """Answers of the runs of all trajectories, compiled once per question and shapes."""
+    require_double()
     return map_run(program, ask, operands, grid, noise, keys)

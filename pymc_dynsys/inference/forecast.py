@@ -15,17 +15,18 @@ from pymc_dynsys.bridge.study import find_trajectory
 from pymc_dynsys.inference import blocks
 from pymc_dynsys.inference.draws import in_blocks, per_draw
 from pymc_dynsys.inference.future import read_future
-from pymc_dynsys.inference.labels import draws_of, labelled, observed_data, select_rows
+from pymc_dynsys.inference.labels import data_groups, draws_of, labelled, select_rows
 from pymc_dynsys.inference.states import AskStates, warn_unidentified
 from pymc_dynsys.inference.times import OutputTimes, last_data, merged, requested_times
 from pymc_dynsys.reading.times import as_dates, time_labels
+from pymc_dynsys.simulation.lost import warn_lost
 from pymc_dynsys.simulation.paths import path_grid, simulate_paths
 
 logger = logging.getLogger("pymc_dynsys")
 
 
 def forecast(
-    idata: xr.DataTree,
+    idata: xr.DataTree | None,
     *,
     model: pm.Model,
     times: Any,
@@ -44,8 +45,8 @@ def forecast(
 
     Parameters
     ----------
-    idata : DataTree
-        What ``pm.sample`` returned.
+    idata : DataTree or None
+        What ``pm.sample`` returned; None where all parameters are known, for one draw.
     model : pm.Model
         The model with the data; or the same model for other subjects, see Notes.
     times : array or DataArray
@@ -151,6 +152,7 @@ def forecast(
 
     n_rows = grid.times.shape[-1]
     states, y = in_blocks(of_draws, work, n_rows, "Forecasting ...", progressbar)
+    warn_lost(study.name, states, ahead, 1, study.frame.who)
     component = () if frame.component_dim is None else (frame.component_dim,)
     shown = replace(future, requested=extra)
     arrays = {study.name: (y, component), "states": (states, ("state",))}
@@ -163,6 +165,6 @@ def forecast(
         {
             "predictions": data,
             "predictions_constant_data": constant,
-            "observed_data": observed_data(study),
+            **data_groups(study),
         }
     )

@@ -12,13 +12,13 @@ from scipy import special
 from pymc_dynsys.bridge.draws import OperandDraws
 from pymc_dynsys.bridge.study import Study, find_trajectory
 from pymc_dynsys.inference.draws import per_draw
-from pymc_dynsys.inference.labels import draws_of, labelled
+from pymc_dynsys.inference.labels import data_groups, draws_of, labelled
 from pymc_dynsys.inference.times import OutputTimes, output_times
 from pymc_dynsys.likelihoods.base import Run
 
 
 def innovations(
-    idata: xr.DataTree,
+    idata: xr.DataTree | None,
     *,
     model: pm.Model,
     lags: int | None = None,
@@ -38,8 +38,8 @@ def innovations(
 
     Parameters
     ----------
-    idata : DataTree
-        What ``pm.sample`` returned.
+    idata : DataTree or None
+        What ``pm.sample`` returned; None where all parameters are known, for one draw.
     model : pm.Model
         The model.
     lags : int, optional
@@ -105,7 +105,8 @@ def innovations(
     at = output_times(study, None)
     of_draws = OperandDraws(study, model, draws)
     z = per_draw(of_draws, ask_innovations, at, "Predicting each datum ...", progressbar)
-    return _tested(study, at, draws, z, lags)
+    found = _tested(study, at, draws, z, lags)
+    return found.assign({name: xr.DataTree(group) for name, group in data_groups(study).items()})
 
 
 def ask_innovations(run: Run, visits: Callable[[Any], Any], key: Any) -> Array:

@@ -12,7 +12,12 @@ from pymc_dynsys.reading.times import as_dates
 
 
 def draws_of(idata: Any, group: str) -> xr.Dataset:
-    """The dataset with the draws of the parameters."""
+    """The dataset with the draws of the parameters; one without any where there is no `idata`.
+
+    That is enough where all parameters are known, and else an error when they are asked for.
+    """
+    if idata is None:
+        return xr.Dataset(coords={"chain": [0], "draw": [0]})
     if not isinstance(idata, xr.DataTree):
         raise TypeError(f"idata: expected the DataTree of pm.sample, got {type(idata).__name__}")
     if group not in idata.children:
@@ -89,6 +94,21 @@ def with_times(data: xr.Dataset, study: Study, times: np.ndarray, dim: str) -> x
         data = data.assign_coords({dim: frame.labels[dim]})
     shown = as_dates(values, frame.unit, frame.origin)
     return data.assign_coords(time=((*dims, dim), shown))
+
+
+def data_groups(study: Study) -> dict[str, xr.Dataset]:
+    """Groups of what was known: the data, and their times unless those label a dim."""
+    groups = {"observed_data": observed_data(study)}
+    times = groups["observed_data"].coords.get("time")
+    if times is not None and times.dims != ("time",):
+        frame, kept = study.frame, study.operands.times
+        ragged = any(n > 1 for n in kept.shape[:-1])
+        dims = (*frame.batch_dims, times.dims[-1]) if ragged else times.dims
+        values = np.broadcast_to(kept, study.seen.shape) if ragged else kept.reshape(-1)
+        shown = as_dates(values, frame.unit, frame.origin)
+        labels = {d: frame.labels[d] for d in frame.batch_dims if ragged}
+        groups["constant_data"] = xr.Dataset({f"{study.name}_time": (dims, shown)}, coords=labels)
+    return groups
 
 
 def observed_data(study: Study) -> xr.Dataset:

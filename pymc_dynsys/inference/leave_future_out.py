@@ -12,7 +12,7 @@ import numpy as np
 import pymc as pm
 import xarray as xr
 
-from pymc_dynsys.bridge.study import find_trajectory, with_data
+from pymc_dynsys.bridge.study import Study, find_trajectory, with_data
 from pymc_dynsys.inference.labels import draws_of
 from pymc_dynsys.inference.log_likelihood import of_visits, require_shared_times
 
@@ -54,12 +54,20 @@ class LeaveFutureOut(arviz_stats.SamplingWrapper):
     """
 
     def __init__(self, model: pm.Model, *, var_name: str | None = None, **sample_kwargs: Any):
-        self.study = find_trajectory(model, var_name)
-        require_shared_times(self.study)
+        self.var_name = var_name
+        require_shared_times(find_trajectory(model, var_name))
         super().__init__(model, sample_kwargs=sample_kwargs)
-        seen = self.study.seen
-        # Times at which nothing was observed are no points to leave out.
-        self._visits = np.flatnonzero(seen.any(tuple(range(self.study.frame.rank))))
+
+    @property
+    def study(self) -> Study:
+        """The trajectory with the data of now."""
+        return find_trajectory(self.model, self.var_name)
+
+    @property
+    def _visits(self) -> np.ndarray:
+        """Positions of the times at which something was observed: the points to leave out."""
+        study = self.study
+        return np.flatnonzero(study.seen.any(tuple(range(study.frame.rank))))
 
     def sel_observations(self, idx: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Data without those at the times with the positions `idx`; and these positions."""

@@ -9,7 +9,7 @@ import xarray as xr
 from pymc_dynsys.bridge.draws import OperandDraws
 from pymc_dynsys.bridge.study import Study, find_trajectory
 from pymc_dynsys.inference.draws import per_draw
-from pymc_dynsys.inference.labels import draws_of, labelled
+from pymc_dynsys.inference.labels import data_groups, draws_of, labelled
 from pymc_dynsys.inference.times import output_times
 from pymc_dynsys.likelihoods.program import ask_pointwise
 
@@ -17,7 +17,7 @@ By = Literal["trajectory", "datum", "time"]
 
 
 def log_likelihood(
-    idata: xr.DataTree,
+    idata: xr.DataTree | None,
     *,
     model: pm.Model,
     by: By = "datum",
@@ -31,8 +31,8 @@ def log_likelihood(
 
     Parameters
     ----------
-    idata : DataTree
-        What ``pm.sample`` returned.
+    idata : DataTree or None
+        What ``pm.sample`` returned; None where all parameters are known, for one draw.
     model : pm.Model
         The model.
     by : {"trajectory", "datum", "time"}
@@ -101,7 +101,11 @@ def log_likelihood(
         front = array.dims[2:]
         out = array.stack(datum=front, create_index=False)
         out = out.isel(datum=np.flatnonzero(seen.ravel()))
-    copy = idata.copy()
+    copy = xr.DataTree() if idata is None else idata.copy()
+    for name, known in data_groups(study).items():
+        if name == "constant_data":
+            held = copy[name].dataset if name in copy.children else xr.Dataset()
+            copy[name] = xr.DataTree(held.assign(known.data_vars))
     group = out.to_dataset(name=study.name)
     if "log_likelihood" in copy.children:
         held = copy["log_likelihood"].dataset.drop_vars(study.name, errors="ignore")

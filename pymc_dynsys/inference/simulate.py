@@ -11,12 +11,14 @@ import xarray as xr
 
 from pymc_dynsys.bridge.labels import by_label
 from pymc_dynsys.discretization import Design, Operands
+from pymc_dynsys.reading.consistency import check_arrays
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.inputs import input_core_shape, own_part, read_input
 from pymc_dynsys.reading.labels import Labels, gathered
-from pymc_dynsys.reading.schedule import check_schedule, read_doses
-from pymc_dynsys.reading.times import as_times, check_times, time_labels
+from pymc_dynsys.reading.schedule import read_doses
+from pymc_dynsys.reading.times import as_times, time_labels
 from pymc_dynsys.reading.values import as_float
+from pymc_dynsys.simulation.lost import warn_lost
 from pymc_dynsys.simulation.paths import (
     Simulator,
     check_simulator,
@@ -121,7 +123,6 @@ def simulate(
     of_inputs = {k: input_core_shape(v, frame.batch_dims, time_dim) for k, v in inputs.items()}
     shapes = {name: array.shape[frame.rank :] for name, array in arrays.items()}
     bound = bind_system(source, shapes, of_inputs)
-    check_times(time_array, start, frame.batch_labels, frame.batch_dims)
     along = {**frame.labels, time_dim: time_labels(times, time_array, time_dim)}
     of_visits = replace(frame, labels=along)
     read = {name: read_input(name, value, of_visits, time_array) for name, value in inputs.items()}
@@ -131,7 +132,7 @@ def simulate(
     design = Design(bound, kinds, doses is not None, lasts)
     signals = {name: signal for name, (_, signal) in read.items()}
     operands = Operands(None, time_array, start, doses, signals, arrays)
-    gaps = check_schedule(design, operands, frame)
+    gaps = check_arrays(design, operands, frame)
     if simulator is None:
         simulator, _ = default_simulator(bound, gaps)
     check_simulator(simulator, bound)
@@ -142,6 +143,7 @@ def simulate(
     keys = jax.random.split(seed, int(np.prod(batch))).reshape(*batch, 2)
     grid = path_grid(design, operands, simulator)
     states, y = simulate_paths(design, simulator, keys, operands, grid)
+    warn_lost("simulate", np.asarray(states), time_array, 1, frame.who)
     front = ("sample", *frame.batch_dims, time_dim)
     component = () if bound.observation.scalar else ("component",)
     names = {} if bound.observation.names is None else {"component": list(bound.observation.names)}

@@ -13,13 +13,14 @@ from jaxtyping import Array
 from pymc_dynsys.bridge.draws import OperandDraws
 from pymc_dynsys.bridge.study import Study, find_trajectory
 from pymc_dynsys.inference.draws import per_draw
-from pymc_dynsys.inference.labels import draws_of, labelled, observed_data
+from pymc_dynsys.inference.labels import data_groups, draws_of, labelled
 from pymc_dynsys.inference.times import OutputTimes, output_times
 from pymc_dynsys.likelihoods.base import Given, Moments, Run
+from pymc_dynsys.simulation.lost import warn_lost
 
 
 def sample_states(
-    idata: xr.DataTree,
+    idata: xr.DataTree | None,
     *,
     model: pm.Model,
     given: Given = "all",
@@ -39,7 +40,7 @@ def sample_states(
 
     Parameters
     ----------
-    idata : DataTree
+    idata : DataTree or None
         What ``pm.sample`` or ``pm.sample_prior_predictive`` returned. Fewer draws take less time:
         ``idata.isel(draw=slice(None, None, 10))``.
     model : pm.Model
@@ -112,7 +113,9 @@ def sample_states(
     ask = AskMoments(given) if moments else AskStates(given)
     title = "Sampling states ..."
     found = per_draw(of_draws, ask, at, title, progressbar, random_seed, keyed=not moments)
-    warn_unidentified(study, at, found[0] if moments else found)
+    states = found[0] if moments else found
+    warn_unidentified(study, at, states)
+    warn_lost_states(study, at, states)
     if moments:
         named = {"mean": (found[0], ("state",)), "covariance": (found[1], ("state", "state_2"))}
     else:
@@ -120,7 +123,7 @@ def sample_states(
     data = labelled(study, at, draws, named)
     if not moments:
         data["states"].attrs["trajectory"] = study.name
-    return xr.DataTree.from_dict({group: data, "observed_data": observed_data(study)})
+    return xr.DataTree.from_dict({group: data, **data_groups(study)})
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,17 @@ class AskMoments:
         """Means ``(visit, state)`` and covariances ``(visit, state, state)``."""
         moments: Moments = visits(run.moments(self.given))
         return moments
+
+
+def warn_lost_states(study: Study, at: OutputTimes, states: np.ndarray) -> None:
+    """Warn of states ``(draw, *batch, time, state)`` that are no numbers, at draws that have some.
+
+    Diffuse states that the data do not tell are NaN at all draws, and no failure.
+    """
+    if study.system.n_diffuse:
+        untold = np.isnan(states).all(0, keepdims=True)
+        states = np.where(untold, 0.0, states)
+    warn_lost(study.name, states, at.requested, 1, study.frame.who, stacklevel=4)
 
 
 def warn_unidentified(study: Study, at: OutputTimes, states: np.ndarray) -> None:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from pymc_dynsys.batching.execution import DEFAULT, Execution
+from pymc_dynsys.batching.execution import DEFAULT, Execution, require_double
 from pymc_dynsys.batching.mapping import (
     Part,
     batch_shape,
@@ -167,6 +167,7 @@ def totals(
 
     `tangents` directions are carried along in forward mode, so that blocks are smaller.
     """
+    require_double()
     system, own, execution = program.system, program.n_own_axes, program.execution
     grid = with_rows(grid, operands, system.n_states)
     cores = {name: len(shape) for name, shape in system.param_shapes.items()}

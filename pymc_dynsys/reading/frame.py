@@ -47,6 +47,11 @@ class Frame:
         return (*self.batch_dims, *own)
 
     @property
+    def known_dims(self) -> tuple[str, ...] | None:
+        """Dims of the data; None where nobody named them."""
+        return self.dims if self.batch_dims or self.time_dim in self.labels else None
+
+    @property
     def rank(self) -> int:
         """Number of batch dims."""
         return len(self.batch_dims)

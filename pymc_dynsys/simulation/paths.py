@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from pymc_dynsys.batching.execution import require_double
 from pymc_dynsys.batching.mapping import map_batch
 from pymc_dynsys.discretization import (
     Design,
@@ -81,6 +82,7 @@ def simulate_paths(
     do not vary. ``starts`` ``(*batch, state)`` replaces draws of the initial distribution. Where a
     time is NaN there is no visit, and both outputs are NaN.
     """
+    require_double()
     system = design.system
     if system.n_diffuse and starts is None:
         raise ValueError(
@@ -100,7 +102,9 @@ def simulate_paths(
     )
     no_visit = jnp.isnan(times)
     no_visit = no_visit.reshape((1,) * (rank + 1 - times.ndim) + times.shape)[..., None]
-    states, y = jnp.where(no_visit, jnp.nan, states), jnp.where(no_visit, jnp.nan, y)
+    # A count drawn at a rate that is NaN would be a number.
+    no_datum = no_visit | jnp.isnan(states).any(-1, keepdims=True)
+    states, y = jnp.where(no_visit, jnp.nan, states), jnp.where(no_datum, jnp.nan, y)
     return states, (y[..., 0] if system.observation.scalar else y)
 
 

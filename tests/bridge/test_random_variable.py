@@ -184,15 +184,6 @@ def test_times_without_their_data_and_unsorted_times_are_named():
         term(POINT)
 
 
-def test_data_that_turn_infinite_have_no_likelihood():
-    model = panel_model(observed="y_data")
-    with model:
-        pm.set_data({"y_data": np.where(np.isnan(draw_data()), np.inf, draw_data())})
-    assert model.compile_logp()(POINT) == -np.inf
-    slopes = model.compile_dlogp()(POINT)
-    assert np.isfinite(slopes).all()
-
-
 # Comparing and intervening -------------------------------------------------------------------
 
 

@@ -60,14 +60,6 @@ def test_deterministic_variables_are_computed_with_the_data_of_now():
         far_ahead(only_stale, model)
 
 
-def test_deterministic_variables_stand_in_for_free_ones_that_were_not_kept():
-    with pm.Model(coords=coords(["a", "b"])) as model:
-        z = pm.Normal("z", dims="subject")
-        trajectory(pm.Deterministic("mu", 2 * z, dims="subject"), "ab")
-    idata = posterior({"mu": (("subject",), np.array([3.0, 4.0]))}, 2, subject=["a", "b"])
-    np.testing.assert_allclose(far_ahead(idata, model), [3.0, 4.0], atol=1e-3)
-
-
 def test_labels_decide_and_not_positions():
     with pm.Model(coords=coords(["a", "b"])) as model:
         trajectory(pm.Normal("mu", dims="subject"), "ab")

@@ -1,0 +1,78 @@
+"""Arrays as they come while PyTensor computes, checked as they were when the model was built.
+
+Data change with ``pm.set_data`` and compiled functions go on, so this is where all of them are
+seen. Labels are not known here, hence places are positions. Traced arrays are left out.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import ArrayLike
+from pytensor.graph.basic import Apply
+
+from pymc_dynsys.discretization import Design
+from pymc_dynsys.discretization.operands import Role
+from pymc_dynsys.reading.consistency import check_arrays, check_values
+from pymc_dynsys.reading.frame import Frame
+
+
+def is_traced(array: object) -> bool:
+    """Whether JAX is compiling a program in which this array may be anything."""
+    return isinstance(array, jax.core.Tracer)
+
+
+def fixed_arrays(design: Design, arrays: Sequence[Any]) -> list[Any]:
+    """Times, doses and inputs, which no parameter enters, among the arrays of a design."""
+    return [
+        array
+        for slot, array in zip(design.slots, arrays, strict=False)
+        if slot.role in (Role.TIME, Role.EVENT, Role.INPUT) and not slot.smooth
+    ]
+
+
+def check_fixed(design: Design, arrays: Sequence[Any]) -> None:
+    """Raise for times, doses and inputs that do not fit each other."""
+    operands = design.pack([None, *arrays[1 : len(design.slots)]])
+    inputs = {
+        kind.name: operands.inputs[kind.name]._replace(values=None)
+        if kind.variable
+        else operands.inputs[kind.name]
+        for kind in design.inputs
+    }
+    frame = _frame(design, np.ndim(operands.times) - 1)
+    check_arrays(design, operands._replace(inputs=inputs), frame)
+
+
+def check_data(design: Design, y: ArrayLike, times: ArrayLike) -> None:
+    """Raise for data that are infinite, or where there is no visit."""
+    if not is_traced(y) and not is_traced(times):
+        y, times = np.asarray(y), np.asarray(times)
+        check_values(design, y, times, _frame(design, times.ndim - 1))
+
+
+def require_rows(node: Apply, cores: Sequence[int], arrays: Sequence[Any]) -> None:
+    """Raise where one row would stand for all trajectories though no type says that it is shared.
+
+    PyTensor refuses this of its own elementwise functions too.
+    """
+    shapes = tuple(np.shape(array) for array in arrays)
+    if getattr(node.tag, "shapes", None) == shapes:
+        return
+    rank = len(shapes[0]) - cores[0]
+    for axis in range(rank):
+        most = max(shape[axis] for shape in shapes)
+        for variable, shape in zip(node.inputs, shapes, strict=True):
+            if shape[axis] == 1 < most and variable.type.shape[axis] != 1:
+                raise ValueError(
+                    f"{variable.name or variable}: 1 row for {most} trajectories (axis {axis} of "
+                    f"shape {shape}); one row does not stand for the others, so give all of them"
+                )
+    node.tag.shapes = shapes
+
+
+def _frame(design: Design, rank: int) -> Frame:
+    """Dims without names or labels."""
+    component = None if design.system.observation.scalar else "component"
+    return Frame(tuple(f"trajectory axis {i}" for i in range(rank)), "time", component, {}, {})

@@ -1,0 +1,75 @@
+"""Whether the arrays of a panel fit each other: one check, when a model is built and ever after."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from pymc_dynsys.discretization import Design, Operands
+from pymc_dynsys.reading.frame import Frame
+from pymc_dynsys.reading.schedule import check_schedule
+from pymc_dynsys.reading.times import check_times, require_whole_steps
+from pymc_dynsys.reading.values import place, refuse_infinite
+
+
+def check_arrays(design: Design, operands: Operands, frame: Frame) -> np.ndarray:
+    """Raise for data, times, doses and inputs that do not fit each other; returns the gaps.
+
+    What is None is not known, since random variables enter, and is left out.
+    """
+    times, t0 = np.asarray(operands.times), np.asarray(operands.t0)
+    check_times(times, t0, frame.batch_labels, frame.batch_dims)
+    if design.system.step is not None and operands.doses is None:
+        require_whole_steps(design.system.step, times, t0, frame)
+    known = []
+    for kind in design.inputs:
+        values = operands.inputs[kind.name].values
+        if values is not None:
+            refuse_infinite_input(kind.name, np.asarray(values), frame)
+            known.append(kind._replace(variable=False))
+    gaps = check_schedule(replace(design, inputs=tuple(known)), operands, frame)
+    if operands.y is not None:
+        check_observed(design, np.asarray(operands.y), times, frame)
+    return gaps
+
+
+def check_observed(design: Design, y: np.ndarray, times: np.ndarray, frame: Frame) -> None:
+    """Raise for data that do not fit the dims or the times, or are infinite."""
+    observation = design.system.observation
+    own = () if observation.scalar else (observation.n_components,)
+    expected = (*frame.batch, times.shape[-1], *own)
+    dims = frame.known_dims
+    if y.shape != expected:
+        words = ", ".join(f"{d}={n}" for d, n in zip(dims or (), expected, strict=False))
+        raise ValueError(
+            f"observed: shape {y.shape}, expected {expected}"
+            + (f" ({words})" if words else "")
+            + ("; is it transposed?" if y.shape == expected[::-1] and y.ndim > 1 else "")
+        )
+    check_values(design, y, times, frame)
+
+
+def check_values(design: Design, y: np.ndarray, times: np.ndarray, frame: Frame) -> None:
+    """Raise for data that are infinite, or where a NaN time says that there is no visit."""
+    dims, n_own = frame.known_dims, 0 if design.system.observation.scalar else 1
+    labels = [frame.labels.get(dim) for dim in frame.dims]
+    refuse_infinite("observed", y, labels, dims)
+    if not np.isnan(times).any():
+        return
+    no_visit = np.isnan(np.broadcast_to(times, y.shape[: y.ndim - n_own]))
+    astray = np.argwhere(no_visit.reshape(*no_visit.shape, *(1,) * n_own) & ~np.isnan(y))
+    if len(astray):
+        raise ValueError(
+            f"observed: {place(astray[0], labels, dims)} has an observation, "
+            f"{y[tuple(astray[0])]:g}, but its time is NaN, which means no visit"
+        )
+
+
+def refuse_infinite_input(name: str, values: np.ndarray, frame: Frame) -> None:
+    """Raise for an infinite value of an input, ``(*batch, knot, *own)``."""
+    where = np.argwhere(np.isinf(values))
+    if len(where):
+        at = f" for {frame.who(where[0][: frame.rank])}" if frame.rank else ""
+        raise ValueError(
+            f"inputs: {name!r} has an infinite value{at}, at its position "
+            f"{where[0][frame.rank]} in time; a missing value is NaN"
+        )
