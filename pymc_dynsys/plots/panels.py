@@ -43,7 +43,28 @@ def variable(dt: Any, group: str, name: str) -> xr.DataArray:
         raise ValueError(
             f"dt: no {name!r} in {group}; it has {', '.join(map(str, data.data_vars))}"
         )
-    return data[name]
+    return _with_times(dt, group, data[name])
+
+
+def _with_times(dt: xr.DataTree, group: str, array: xr.DataArray) -> xr.DataArray:
+    """The array with its times where they are kept apart, as they are in PyMC's own groups.
+
+    There ``<name>_time`` is in ``constant_data``, with the dims along which times vary.
+    """
+    beside = "predictions_constant_data" if group == "predictions" else "constant_data"
+    name = f"{array.name}_time"
+    if "time_dim" in array.attrs or beside not in dt.children or name not in dt[beside].dataset:
+        return array
+    times = dt[beside].dataset[name]
+    if not set(times.dims) <= set(array.dims):
+        return array
+    labels = {d: array.indexes[d] for d in times.dims[:-1] if d in array.indexes}
+    times = times.reindex(labels)
+    if "time" in times.dims:  # its labels are no times
+        array, times = (
+            part.drop_vars("time", errors="ignore").rename(time="visit") for part in (array, times)
+        )
+    return array.assign_coords(time=(times.dims, times.values))
 
 
 def select(array: xr.DataArray, coords: Mapping[str, Any] | None) -> xr.DataArray:
@@ -84,11 +105,14 @@ def facets_of(array: xr.DataArray, last: Sequence[str] = ("state", "component"))
 
 
 def times_of(array: xr.DataArray, dim: str) -> xr.DataArray:
-    """Times along `dim`, perhaps with other dims."""
-    for name in ("time", dim):
+    """Times along `dim`, perhaps with other dims; what is not known to be time is called `dim`."""
+    found = xr.DataArray(np.arange(array.sizes[dim]), dims=dim)
+    for name in (dim, "time"):
         if name in array.coords and dim in array.coords[name].dims:
-            return array.coords[name].reset_coords(drop=True)
-    return xr.DataArray(np.arange(array.sizes[dim]), dims=dim)
+            found = array.coords[name].reset_coords(drop=True)
+    if dim == "time" or "time" in array.coords or "time_dim" in array.attrs:
+        return found
+    return found.assign_attrs({"long_name": dim, **found.attrs})
 
 
 def as_numbers(values: np.ndarray) -> np.ndarray:

@@ -29,7 +29,8 @@ def plot_trajectories(
     Parameters
     ----------
     dt : DataTree
-        From :func:`sample_states`, :func:`forecast` or ``pm.sample_posterior_predictive``.
+        From :func:`sample_states`, :func:`forecast` or ``pm.sample_posterior_predictive``, whose
+        times are those of ``<var_name>_time`` in ``constant_data``.
     var_name : str
         Variable to draw: ``"states"``, or the name of the trajectory for its data.
     group : str, optional

@@ -152,17 +152,44 @@ def test_forecasts_of_two_states_in_three_subjects(model):
     assert ends == [{4.0}, {4.0}, {3.0}, {3.0}, {3.0}, {3.0}]
 
 
-def test_predictive_draws_of_pymc_are_drawn_too(model):
+def test_predictive_draws_of_pymc_are_drawn_at_their_times(model, tmp_path):
+    """Also after they were saved, chosen from or drawn for new data alone."""
     with model:
         predicted = pm.sample_posterior_predictive(IDATA, random_seed=1, progressbar=False)
-    predicted = predicted.copy()
-    group = predicted["posterior_predictive"].dataset
-    time = (("subject", "visit"), TIMES)
-    predicted["posterior_predictive"] = group.assign_coords(time=time)
-    observed = predicted["observed_data"].dataset.assign_coords(time=time)
-    predicted["observed_data"] = observed
-    pc = pds.plot_trajectories(predicted, var_name="y", backend="matplotlib")
-    np.testing.assert_allclose(axes(pc)[0].lines[0].get_xdata(), TIMES[0])
+        alone = pm.sample_posterior_predictive(
+            IDATA, random_seed=1, progressbar=False, predictions=True
+        )
+    predicted.to_netcdf(tmp_path / "predicted.nc")
+    with xr.open_datatree(tmp_path / "predicted.nc") as saved:
+        np.testing.assert_array_equal(saved["constant_data"]["y_time"], TIMES)
+        for dt, of in ((predicted, [0, 1]), (saved.isel(subject=[2, 0]), [2, 0]), (alone, [0, 1])):
+            pc = pds.plot_trajectories(dt, var_name="y", backend="matplotlib")
+            for ax, subject in zip(axes(pc), of, strict=False):
+                np.testing.assert_allclose(ax.lines[0].get_xdata(), TIMES[subject])
+                assert ax.get_xlabel() in ("", "time")
+
+
+def test_ours_keep_the_times_as_pymc_does(model, tmp_path):
+    for result in (
+        pds.sample_states(IDATA, model=model, times=GRID, random_seed=1),
+        pds.forecast(IDATA, model=model, times=GRID, random_seed=1),
+        pds.innovations(IDATA, model=model),
+        pds.log_likelihood(IDATA, model=model),
+        pds.check_likelihood(model),
+    ):
+        result.to_netcdf(tmp_path / "result.nc")
+        with xr.open_datatree(tmp_path / "result.nc") as saved:
+            kept = saved["constant_data"]["y_time"]
+            assert kept.dims == ("subject", "visit")
+            np.testing.assert_array_equal(kept, TIMES)
+
+
+def test_an_axis_that_is_not_known_to_be_time_is_not_called_so(model):
+    with model:
+        predicted = pm.sample_posterior_predictive(IDATA, random_seed=1, progressbar=False)
+    del predicted["constant_data"]
+    pc = pds.plot_trajectories(predicted, var_name="y", backend="matplotlib", col_wrap=1)
+    assert [ax.get_xlabel() for ax in axes(pc)] == ["", "", "visit"]
 
 
 def test_innovations_lie_between_their_lines(model):
