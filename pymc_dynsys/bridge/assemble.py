@@ -20,13 +20,14 @@ from pymc_dynsys.bridge.labels import Given, by_label, make_frame
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.bridge.times import check_time_dim, find_times, read_times
 from pymc_dynsys.discretization import Design, InputKind, Operands, Signal
+from pymc_dynsys.discretization.operands import kinds_of_doses
 from pymc_dynsys.likelihoods.base import Likelihood
 from pymc_dynsys.likelihoods.program import Program
 from pymc_dynsys.likelihoods.registry import choose_likelihood, require_likelihood
 from pymc_dynsys.reading.consistency import check_arrays
+from pymc_dynsys.reading.doses import read_doses
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.inputs import Input, read_input
-from pymc_dynsys.reading.schedule import read_doses
 from pymc_dynsys.simulation.paths import Simulator, check_simulator, default_simulator
 from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.linear_gaussian import LinearGaussian, as_system
@@ -88,7 +89,7 @@ def assemble(
     check_time_dim(model, dims, n_batch, times_now)
     doses = read_doses(options.events, frame, system)
     kinds, signals, tensors = _inputs(inputs, frame, times_now, model)
-    design = Design(system, kinds, doses is not None, bool(doses and doses.durations is not None))
+    design = Design(system, kinds, **kinds_of_doses(doses))
     operands = Operands(observed.numbers, times_now, t0_now, doses, signals, dict.fromkeys(placed))
     gaps = check_arrays(design, operands, frame)
 
@@ -131,6 +132,11 @@ def _inputs(
         value = given.values if isinstance(given, Input) else given
         if isinstance(value, Variable):
             interpolation = given.interpolation if isinstance(given, Input) else "previous"
+            if isinstance(given, Input) and given.gaps is not None:
+                raise ValueError(
+                    f"inputs: {name!r} is a PyMC variable, which has no missing values; leave "
+                    f"gaps={given.gaps!r} out"
+                )
             tensors[name] = tensor = place_input(name, value, frame, model)
             kinds.append(InputKind(name, interpolation, variable=True))
             signals[name] = Signal(current_value(tensor))

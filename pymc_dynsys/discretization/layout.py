@@ -3,7 +3,7 @@
 A row is an instant at which something happens: a visit, an event, the start or end of an
 infusion, a change of an input. Between rows every input is constant, so a linear system keeps its
 exact transition. At one instant the order is: data first, then events, so a datum taken at the
-time of a dose is the trough before it.
+time of a dose is the trough before it, unless the dose says how many data come before it.
 
 A layout is a pure function of times. Known times are laid out by numpy, and rows that nobody
 needs are left out; times that a surrounding program traces are laid out by JAX, with as many rows
@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pymc_dynsys.discretization.operands import Design, Interpolation, Operands
+from pymc_dynsys.discretization.plan import Plan, plan_rows, require_start
 
 
 class Weighted(NamedTuple):
@@ -91,15 +92,6 @@ class Marks:
     lookups: dict[str, Lookup]
 
 
-class Plan(NamedTuple):
-    """Rows of one trajectory: times (NaN padded), visit and bolus at each (-1: none), start."""
-
-    times: Any
-    visit: Any
-    dose: Any
-    start: Any
-
-
 def lay_out(design: Design, operands: Operands) -> Marks:
     """Merge visits, events and changes of inputs into one ascending sequence of rows.
 
@@ -111,6 +103,8 @@ def lay_out(design: Design, operands: Operands) -> Marks:
         parts["doses"] = doses.times
         if doses.durations is not None:
             parts["durations"] = doses.durations
+        if doses.order is not None:
+            parts["order"] = doses.order
     knots = {name: s.times for name, s in signals.items() if s.times is not None}
     known = not any(isinstance(p, jax.core.Tracer) for p in (*parts.values(), *knots.values()))
     xp: ModuleType = np if known else jnp
@@ -125,9 +119,9 @@ def lay_out(design: Design, operands: Operands) -> Marks:
         core = array.shape[array.ndim - cores.get(name, 1) :]
         return xp.broadcast_to(array, (*batch, *core)).reshape(-1, *core)
 
-    plan = _each(xp, _plan, {name: flat(name) for name in arrays}, frozenset(knots))
+    plan = _each(xp, plan_rows, {name: flat(name) for name in arrays}, frozenset(knots))
     if known:
-        _require_start(plan)
+        require_start(plan)
         most = int(np.isfinite(plan.times).sum(-1).max(initial=1))
         plan = Plan(plan.times[:, :most], plan.visit[:, :most], plan.dose[:, :most], plan.start)
     n_rows, n_visits = plan.times.shape[-1], operands.times.shape[-1]
@@ -167,59 +161,6 @@ def _each(xp: ModuleType, function: Any, arrays: Any, *fixed: Any) -> Any:
     n = len(next(iter(arrays.values())))
     found = [call({name: a[i] for name, a in arrays.items()}, *fixed) for i in range(n)]
     return jax.tree.map(lambda *leaves: np.stack(leaves), *found)
-
-
-def _plan(xp: ModuleType, parts: dict[str, Any], knots: frozenset[str]) -> Plan:
-    """Rows of one trajectory from its visits, doses and knots of inputs.
-
-    Candidates are all visits, all boluses and all changes: both ends of each infusion and every
-    knot. Those that do not count get an infinite time and sort to the end. Changes come first at
-    their instant and are dropped where another row follows at the same time.
-    """
-    visits, t0 = parts["visits"], parts["t0"]
-    none = xp.full(0, xp.inf)
-    times = parts.get("doses", none)
-    durations = parts.get("durations", xp.zeros(times.shape))
-    visits = xp.where(xp.isfinite(visits), visits, xp.inf)
-    given = xp.where(xp.isfinite(times), times, xp.inf)
-    first = xp.minimum(visits.min(initial=xp.inf), given.min(initial=xp.inf))
-    start = xp.where(xp.isfinite(t0), t0, xp.where(xp.isfinite(first), first, 0.0))
-    last = xp.where(xp.isfinite(visits), visits, -xp.inf).max(initial=-xp.inf)
-    counts = xp.isfinite(given) & (given <= last)
-    bolus = xp.where(counts & (durations == 0), given, xp.inf)
-    changes = [none]
-    if "durations" in parts:
-        infused = counts & (durations > 0)
-        changes += [xp.where(infused, end, xp.inf) for end in (given, given + durations)]
-    changes += [parts[name] for name in sorted(knots)]
-    change = xp.concatenate(changes)
-    change = xp.where((change > start) & (change < last), change, xp.inf)
-    n, m, k = visits.shape[0], bolus.shape[0], change.shape[0]
-    at = xp.concatenate([visits, bolus, change])
-    visit = xp.concatenate([xp.arange(n), xp.full(m + k, -1)])
-    dose = xp.concatenate([xp.full(n, -1), xp.arange(m), xp.full(k, -1)])
-    rank = xp.concatenate([xp.zeros(n), xp.ones(m), xp.full(k, -1.0)])
-    order = xp.lexsort((rank, at))
-    at, visit, dose, rank = at[order], visit[order], dose[order], rank[order]
-    again = (rank == -1) & (at == xp.concatenate([at[1:], xp.full(1, xp.nan)]))
-    at = xp.where(again, xp.inf, at)
-    order = xp.argsort(at, stable=True)
-    at, visit, dose = at[order], visit[order], dose[order]
-    there = xp.isfinite(at)
-    return Plan(
-        xp.where(there, at, xp.nan), xp.where(there, visit, -1), xp.where(there, dose, -1), start
-    )
-
-
-def _require_start(plan: Plan) -> None:
-    """Raise where a trajectory begins after one of its rows."""
-    first = plan.times[:, 0] if plan.times.shape[1] else plan.start
-    late = np.flatnonzero(first < plan.start)
-    if len(late):
-        i = late[0]
-        raise ValueError(
-            f"t0 is {plan.start[i]:g}, after a visit or an event at {plan.times[i, 0]:g}"
-        )
 
 
 def _placed(xp: ModuleType, at: Any, n: int) -> Any:

@@ -72,13 +72,16 @@ class Signal(NamedTuple):
 class Doses(NamedTuple):
     """Events ``(*batch, event)``, padded with NaN times; a duration of zero is a bolus.
 
-    ``durations`` is None where there is no infusion. ``targets`` are indices of states.
+    ``durations`` is None where there is no infusion. ``targets`` are indices of states. ``order``
+    counts the visits at the time of an event that come before it, NaN where all do; None: they do
+    everywhere.
     """
 
     times: Any
     amounts: Any
     targets: Any
     durations: Any = None
+    order: Any = None
 
 
 class Operands(NamedTuple):
@@ -102,14 +105,16 @@ class Design:
         Dynamics of one trajectory.
     inputs : tuple of InputKind
         Time-varying inputs.
-    doses, infusions : bool
-        Whether there are events, and whether some last.
+    doses, infusions, ordered : bool
+        Whether there are events, whether some last, and whether some come before a visit of
+        their time.
     """
 
     system: BoundSystem
     inputs: tuple[InputKind, ...] = ()
     doses: bool = False
     infusions: bool = False
+    ordered: bool = False
 
     @property
     def scheduled(self) -> bool:
@@ -131,6 +136,8 @@ class Design:
                 yield Slot(Role.EVENT, name, ("event",), False)
             if self.infusions:
                 yield Slot(Role.EVENT, "duration", ("event",), False)
+            if self.ordered:
+                yield Slot(Role.EVENT, "order", ("event",), False)
         for kind in self.inputs:
             own = _own_axes(self.system.input_shapes[kind.name])
             yield Slot(Role.INPUT, kind.name, ("knot", *own), kind.variable)
@@ -148,6 +155,8 @@ class Design:
             doses = Doses(next(rest), next(rest), next(rest))
             if self.infusions:
                 doses = doses._replace(durations=next(rest))
+            if self.ordered:
+                doses = doses._replace(order=next(rest))
         inputs = {
             kind.name: Signal(next(rest), next(rest) if kind.own_times else None)
             for kind in self.inputs
@@ -159,7 +168,9 @@ class Design:
         """The arrays of the operands in the order of the slots."""
         flat = [operands.y, operands.times, operands.t0]
         if operands.doses is not None:
-            flat += operands.doses[: 4 if self.infusions else 3]
+            flat += operands.doses[:3]
+            flat += [operands.doses.durations] if self.infusions else []
+            flat += [operands.doses.order] if self.ordered else []
         for kind in self.inputs:
             signal = operands.inputs[kind.name]
             flat += [signal.values, signal.times] if kind.own_times else [signal.values]
@@ -172,8 +183,16 @@ class Design:
             kind._replace(own_times=operands.inputs[kind.name].times is not None)
             for kind in self.inputs
         )
-        infusions = doses is not None and doses.durations is not None
-        return Design(self.system, kinds, doses is not None, infusions)
+        return Design(self.system, kinds, **kinds_of_doses(doses))
+
+
+def kinds_of_doses(doses: Doses | None) -> dict[str, bool]:
+    """What a design says of doses."""
+    return {
+        "doses": doses is not None,
+        "infusions": doses is not None and doses.durations is not None,
+        "ordered": doses is not None and doses.order is not None,
+    }
 
 
 def _own_axes(shape: tuple[int, ...]) -> tuple[str, ...]:

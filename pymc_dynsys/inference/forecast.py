@@ -58,8 +58,9 @@ def forecast(
         holds from `times` on. Until its first time the input is the model's. Default: the
         model's throughout; the last value of one that holds until the next goes on.
     events : Dataset, optional
-        Doses at and after the last datum, instead of those of the model; a dose at the time of
-        the last datum comes after it. Infusions that began before it go on.
+        Doses after the last datum, instead of those of the model. A dose at the time of the last
+        datum comes after it: that of the model stays, unless `events` has one there, too, which
+        then replaces it with a warning. Infusions that began before go on.
     group : {"posterior", "prior"}
         Where the parameters are.
     var_name : str, optional

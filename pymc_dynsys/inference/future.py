@@ -1,5 +1,6 @@
 """Inputs and doses after the data: those of the model, unless others are given."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -8,10 +9,11 @@ import numpy as np
 
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.discretization import Design, Doses, InputKind, Operands, Signal
-from pymc_dynsys.inference.times import timed
+from pymc_dynsys.inference.times import starts, timed
+from pymc_dynsys.reading.doses import read_doses
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.inputs import read_input
-from pymc_dynsys.reading.schedule import check_schedule, read_doses
+from pymc_dynsys.reading.schedule import check_schedule
 
 
 def read_future(
@@ -24,6 +26,9 @@ def read_future(
     """
     operands, kinds = study.operands, {kind.name: kind for kind in study.design.inputs}
     signals = dict(timed(operands, operands.times).inputs)
+    for name, kind in kinds.items():
+        if kind.interpolation == "previous" and not kind.own_times:
+            signals[name] = signals[name]._replace(times=_from_start(study))
     for name, value in (inputs or {}).items():
         _require_input(name, kinds, signals)
         kinds[name], given = read_input(name, value, frame, times)
@@ -33,13 +38,20 @@ def read_future(
     given_doses = read_doses(events, frame, study.system)
     doses = _after(operands.doses, last)
     if given_doses is not None:
-        doses = _after(_continued(doses, given_doses, last), last)
+        doses = _after(_continued(doses, given_doses, last, study), last)
     ahead = np.where(times >= last[..., None], times, np.nan)
     future = Operands(operands.y, ahead, last, doses, signals, operands.params)
     design = replace(study.design, inputs=tuple(kinds.values())).replaced(future)
     known = tuple(kind for kind in design.inputs if signals[kind.name].values is not None)
     check_schedule(replace(design, inputs=known), future, frame, midway=True)
     return design, future
+
+
+def _from_start(study: Study) -> np.ndarray:
+    """Times of the visits, but the first one of each trajectory holds from its start on."""
+    times = study.operands.times
+    first = np.where(np.isnan(times), np.inf, times).min(-1, initial=np.inf)[..., None]
+    return np.where(times == first, np.fmin(first, starts(study)[..., None]), times)
 
 
 def _require_input(
@@ -58,32 +70,62 @@ def _require_input(
 
 
 def _after(doses: Doses | None, last: np.ndarray) -> Doses | None:
-    """Doses without the boluses that the last states hold already."""
+    """Doses without the boluses that the last states hold already.
+
+    A bolus at the time of the last datum is still to come, unless it has its place before a datum.
+    """
     if doses is None:
         return None
     bolus = np.ones(1, bool) if doses.durations is None else doses.durations == 0
-    past = bolus & (doses.times < last[..., None])
+    placed = np.zeros(1, bool) if doses.order is None else ~np.isnan(doses.order)
+    at = doses.times - last[..., None]
+    past = bolus & ((at < 0) | ((at == 0) & placed))
     times = np.broadcast_to(doses.times, past.shape)
-    return doses._replace(times=np.where(past, np.nan, times))
+    return doses._replace(times=np.where(past, np.nan, times), order=None)
 
 
-def _continued(old: Doses | None, new: Doses, last: np.ndarray) -> Doses:
-    """Infusions that began before the last datum, and the new doses."""
+def _continued(old: Doses | None, new: Doses, last: np.ndarray, study: Study) -> Doses:
+    """The model's doses up to the last datum, and the new ones.
+
+    What the model gives at the time of the last datum comes after it, so it stays, unless the new
+    table has an event there, too.
+    """
     if old is None:
         return new
-    begun = old.times < last[..., None]
-    old = old._replace(times=np.where(begun, old.times, np.nan))
-    both = [_written_out(doses) for doses in (old, new)]
-    lead = np.broadcast_shapes(*(part.shape[:-1] for doses in both for part in doses))
-    pairs = zip(*both, strict=True)
-    times, amounts, targets, durations = (_joined(list(pair), lead, -1) for pair in pairs)
-    return Doses(times, amounts, targets, durations if (durations > 0).any() else None)
+    old, new = _written_out(old), _written_out(new)
+    last = last[..., None]
+    stays = old.times <= last
+    again = (old.times == last) & (new.times == last).any(-1, keepdims=True)
+    again = again & np.ones_like(last, dtype=bool)
+    if again.any():
+        here = tuple(np.argwhere(again)[0])
+        at = f" of {study.frame.who(here[:-1])}" if study.frame.rank else ""
+        warnings.warn(
+            f"events: the model has a dose at time {np.broadcast_to(last, again.shape)[here]:g}"
+            f"{at}, the time of the last datum, and so has the new table, whose dose is taken "
+            "instead; the model's own would stay if the table began later",
+            UserWarning,
+            stacklevel=4,
+        )
+    old = old._replace(times=np.where(stays & ~again, old.times, np.nan))
+    lead = np.broadcast_shapes(*(part.shape[:-1] for doses in (old, new) for part in doses))
+    pairs = zip(old, new, strict=True)
+    times, amounts, targets, durations, order = (_joined(list(pair), lead, -1) for pair in pairs)
+    return Doses(
+        times,
+        amounts,
+        targets,
+        durations if (durations > 0).any() else None,
+        None if np.isnan(order).all() else order,
+    )
 
 
 def _written_out(doses: Doses) -> Doses:
-    """Doses with durations, all parts of one shape."""
+    """Doses with durations and an order, all parts of one shape."""
     durations = np.zeros(1) if doses.durations is None else doses.durations
-    return Doses(*np.broadcast_arrays(doses.times, doses.amounts, doses.targets, durations))
+    order = np.full(1, np.nan) if doses.order is None else doses.order
+    parts = (doses.times, doses.amounts, doses.targets, durations, order)
+    return Doses(*np.broadcast_arrays(*parts))
 
 
 def _followed(old: Signal, new: Signal, n_own: int) -> Signal:

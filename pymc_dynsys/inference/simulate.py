@@ -11,11 +11,12 @@ import xarray as xr
 
 from pymc_dynsys.bridge.labels import by_label
 from pymc_dynsys.discretization import Design, Operands
+from pymc_dynsys.discretization.operands import kinds_of_doses
 from pymc_dynsys.reading.consistency import check_arrays
+from pymc_dynsys.reading.doses import read_doses
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.inputs import input_core_shape, own_part, read_input
 from pymc_dynsys.reading.labels import Labels, gathered
-from pymc_dynsys.reading.schedule import read_doses
 from pymc_dynsys.reading.times import as_times, time_labels
 from pymc_dynsys.reading.values import as_float
 from pymc_dynsys.simulation.lost import warn_lost
@@ -128,8 +129,7 @@ def simulate(
     read = {name: read_input(name, value, of_visits, time_array) for name, value in inputs.items()}
     doses = read_doses(events, frame, bound)
     kinds = tuple(kind for kind, _ in read.values())
-    lasts = doses is not None and doses.durations is not None
-    design = Design(bound, kinds, doses is not None, lasts)
+    design = Design(bound, kinds, **kinds_of_doses(doses))
     signals = {name: signal for name, (_, signal) in read.items()}
     operands = Operands(None, time_array, start, doses, signals, arrays)
     gaps = check_arrays(design, operands, frame)

@@ -6,61 +6,60 @@ times, `interval` apart.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pymc_dynsys.panels.clock import read_spans
 from pymc_dynsys.panels.columns import Table, is_text, labels, numbers
-from pymc_dynsys.panels.rows import Rows, pad, refuse_infinite
-
-NONMEM = {
-    "amount": "AMT",
-    "rate": "RATE",
-    "duration": "DUR",
-    "kind": "EVID",
-    "state": "CMT",
-    "additional": "ADDL",
-    "interval": "II",
-    "missing": "MDV",
-    "steady_state": "SS",
-}
-"""What a column may say of events, and what NONMEM calls it."""
+from pymc_dynsys.panels.rows import Rows, refuse_infinite
 
 
-def event_columns(table: Table, events: Mapping[str, str] | str | None) -> dict[str, str]:
-    """Columns by what they say of events; empty if there are no events."""
-    if events is None:
-        return {}
-    if isinstance(events, str):
-        if events != "nonmem":
-            raise ValueError(
-                f"events: {events!r} is not known; pass 'nonmem' or a mapping such as "
-                "{'amount': 'dose'}"
-            )
-        columns = {part: name for part, name in NONMEM.items() if name in table.columns}
-        columns["amount"] = NONMEM["amount"]
-    elif isinstance(events, Mapping):
-        columns = dict(events)
-    else:
-        raise TypeError(f"events: expected 'nonmem' or a mapping, got {events!r}")
-    for part in columns:
-        if part not in NONMEM:
-            raise ValueError(f"events: {part!r} is not one of {', '.join(map(repr, NONMEM))}")
-    if "amount" not in columns:
-        raise ValueError("events: no column for 'amount'; pass {'amount': name_of_the_column}")
-    return columns
+@dataclass(frozen=True, eq=False)
+class Events:
+    """What happens to subjects, in order of subject and time, and what is left of the table.
+
+    Attributes
+    ----------
+    values : dict of array
+        What is said of each event, repeats included, by the names of a panel.
+    row : array of int
+        The row of the table that says so.
+    repeated : array of bool
+        Whether it is a repeat of the event at its row.
+    is_visit : array of bool
+        Which rows of the table are visits.
+    y : array, (row, column)
+        The data without their placeholders.
+    """
+
+    values: dict[str, np.ndarray]
+    row: np.ndarray
+    repeated: np.ndarray
+    is_visit: np.ndarray
+    y: np.ndarray
+
+    @property
+    def is_bolus(self) -> np.ndarray:
+        """Which events change the state at once."""
+        if not self.values:
+            return np.zeros(0, dtype=bool)
+        return (self.values["event_rate"] == 0) & (self.values["event_duration"] == 0)
 
 
 def read_events(
     table: Table, columns: Mapping[str, str], rows: Rows, y: np.ndarray, unit: str | None
-) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """The events as arrays, which rows are visits, and the data without their placeholders."""
+) -> Events:
+    """The events of a table, which rows are visits, and the data without their placeholders."""
     if not columns:
-        return {}, np.ones(len(y), dtype=bool), y
+        none = np.zeros(0, dtype=int)
+        return Events({}, none, none.astype(bool), np.ones(len(y), dtype=bool), y)
     check = _Checks(table, columns, rows, unit)
     is_event, is_visit, y = _sort_out(check, y)
-    return _event_arrays(check, is_event), is_visit, y
+    _refuse_lost(check, is_event)
+    values, row, repeated = _event_values(check, is_event)
+    return Events(values, row, repeated, is_visit, y)
 
 
 def _sort_out(check: "_Checks", y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -72,13 +71,12 @@ def _sort_out(check: "_Checks", y: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     amount = check.read("amount")
     check.refuse("amount", amount, amount < 0, "an amount is positive")
     if "missing" in columns:
-        y = np.where(np.nan_to_num(check.read("missing"))[:, None] != 0, np.nan, y)
+        missing = check.read("missing")
+        strange = ~np.isin(np.nan_to_num(missing), (0, 1))
+        check.refuse("missing", missing, strange, "expected 1 (the datum is missing) or 0")
+        y = np.where(np.nan_to_num(missing)[:, None] != 0, np.nan, y)
     if "kind" not in columns:
         is_event = np.nan_to_num(amount) != 0
-        for part in ("rate", "duration"):
-            value = check.read(part)
-            lost = np.isnan(amount) & (np.nan_to_num(value) != 0)
-            check.refuse(part, value, lost, "there is no amount in this row, give one")
         return is_event, ~(is_event & np.isnan(y).all(1)), y
     kind = check.read("kind")
     known = "expected 0 (datum), 1 (dose) or 2 (other)"
@@ -105,11 +103,30 @@ def _sort_out(check: "_Checks", y: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     return is_event, ~is_event, np.where((kind != 0)[:, None], np.nan, y)
 
 
-def _event_arrays(check: "_Checks", is_event: np.ndarray) -> dict[str, np.ndarray]:
-    """Arrays ``(subject, event)`` in order of time, padded with NaN.
+def _refuse_lost(check: "_Checks", is_event: np.ndarray) -> None:
+    """Raise where a row that is no event says something that only an event can have."""
+    lost_because = (
+        "its kind says that the row is no dose, so it would be lost: make the kind 1, or write 0"
+        if "kind" in check.columns
+        else "there is no amount in this row, so it would be lost: give one, or write 0"
+    )
+    for part in ("rate", "duration", "additional", "steady_state"):
+        value = check.read(part)
+        check.refuse(part, value, ~is_event & (np.nan_to_num(value) != 0), lost_because)
+    if "state" in check.columns and not is_text(check.table[check.columns["state"]]):
+        number = check.read("state")
+        check.refuse(
+            "state", number, number < 0, "compartments that are switched off are not supported"
+        )
 
-    In order: columns are read and checked, repeats are written out as rows of their own, rows are
-    sorted by subject and time, and each subject's rows become a row of the arrays.
+
+def _event_values(
+    check: "_Checks", is_event: np.ndarray
+) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """What is said of each event, the row that says so, and whether it is a repeat.
+
+    In order: columns are read and checked, repeats are written out as events of their own, and
+    all are sorted by subject and time.
     """
     rows = check.rows
     amount = check.read("amount")
@@ -125,8 +142,8 @@ def _event_arrays(check: "_Checks", is_event: np.ndarray) -> dict[str, np.ndarra
     state, rank = _state(check, is_event)
 
     row = np.repeat(np.flatnonzero(is_event), copies[is_event] + 1)
-    first = np.searchsorted(row, row)
-    times = rows.times[row] + (np.arange(len(row)) - first) * interval[row]
+    number = np.arange(len(row)) - np.searchsorted(row, row)
+    times = rows.times[row] + number * interval[row]
     # Ties are broken by value, so that the order of the table's rows does not matter.
     by = (rank[row], duration[row], rate[row], amount[row], times, rows.subject[row])
     order = np.lexsort(by)
@@ -139,14 +156,17 @@ def _event_arrays(check: "_Checks", is_event: np.ndarray) -> dict[str, np.ndarra
     }
     if state is not None:
         values["event_state"] = state[row]
-    whose = rows.subject[row]
-    return {name: pad(value, whose, len(rows.subjects)) for name, value in values.items()}
+    return values, row, number[order] > 0
 
 
 def _infusion(
     check: "_Checks", amount: np.ndarray, is_event: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rate and duration of each row, both 0 for a bolus."""
+    """Rate and duration of each row as they are told: both 0 for a bolus, one for an infusion.
+
+    They stay apart, since what is absorbed in part lasts shorter at the same rate, but has the
+    same duration at a lower one.
+    """
     rate, duration = (np.nan_to_num(check.read(part)) for part in ("rate", "duration"))
     check.refuse(
         "rate",
@@ -163,9 +183,7 @@ def _infusion(
         given & (rate > 0) & ~np.isclose(rate * duration, amount, rtol=1e-6),
         "rate times duration is not the amount; give only one of the two",
     )
-    rate = np.divide(amount, duration, out=rate, where=given & (rate == 0))
-    from_rate = np.divide(amount, rate, out=np.zeros_like(rate), where=is_event & (rate > 0))
-    return rate, np.where(given, duration, from_rate)
+    return rate, duration
 
 
 def _repeats(check: "_Checks", is_event: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

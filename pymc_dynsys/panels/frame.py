@@ -7,18 +7,14 @@ import numpy as np
 import xarray as xr
 
 from pymc_dynsys.panels.clock import read_times
-from pymc_dynsys.panels.columns import (
-    Table,
-    is_missing,
-    is_text,
-    labels,
-    numbers,
-    refuse_missing,
-    refuse_unused_levels,
-)
-from pymc_dynsys.panels.events import event_columns, read_events
+from pymc_dynsys.panels.endpoints import as_endpoint, codes_of, refuse_mixed, split_endpoints
+from pymc_dynsys.panels.events import read_events
+from pymc_dynsys.panels.parts import event_columns
+from pymc_dynsys.panels.records import as_record
 from pymc_dynsys.panels.roles import Roles, as_names, check_roles, open_table
-from pymc_dynsys.panels.rows import Rows, one_per_subject, pad, refuse_infinite
+from pymc_dynsys.panels.rows import Rows, pad
+from pymc_dynsys.panels.subjects import covariate, finite, group, members
+from pymc_dynsys.panels.visits import Ties, find_visits
 
 
 def panel(
@@ -32,12 +28,14 @@ def panel(
     groups: str | Sequence[str] = (),
     unit: str | None = None,
     events: Mapping[str, str] | str | None = None,
+    endpoint: str | Mapping[str, Mapping[Any, str]] | None = None,
+    ties: Ties = None,
 ) -> xr.Dataset:
     r"""A tidy table, one row per subject and time, as a labelled panel.
 
     The dims are ``("subject", "visit")`` with a time :math:`t_{ik}` for each subject :math:`i`
     and visit :math:`k`, or ``("subject", "time")`` where all subjects have the same times. The
-    order of the rows does not matter.
+    order of the rows does not matter, unless `ties` or inputs tell apart rows of one time.
 
     Parameters
     ----------
@@ -53,9 +51,12 @@ def panel(
         What was measured. One column keeps its name; several become the variable ``observed``
         with a last dim ``component``. A row without any value is still a visit.
     inputs : str or sequence of str, optional
-        Columns that vary in time; each becomes a variable with the dims of the observed. In a
+        Columns that vary in time; each becomes a variable with the dims of the observed. Where
+        some rows are no visits of their own (doses, say), its dims are ``("subject", "record")``
+        with the times of all rows as the coordinate ``record_time``. In a
         :class:`~pymc_dynsys.Trajectory` a value holds from its row to the next; see
-        :class:`~pymc_dynsys.Input` for columns that say what happened since the last row.
+        :class:`~pymc_dynsys.Input` for columns that say what happened since the last row, and
+        for columns with missing values.
     covariates : str or sequence of str, optional
         Columns that are constant in a subject, numbers or text; each becomes a variable over
         ``subject``. Rows that lack the value take it from the subject's other rows.
@@ -70,6 +71,16 @@ def panel(
     events : mapping or "nonmem", optional
         Columns that describe events, see Notes; ``"nonmem"`` means those of NONMEM's names
         (given there in brackets) which the table has.
+    endpoint : str or mapping, optional
+        Column whose codes tell apart several endpoints in one column of data, such as ``"DVID"``:
+        they become the variable ``observed`` with a component for each code. ``{"DVID": {1:
+        "conc", 2: "effect"}}`` names the codes, and its order is that of the components. Rows of
+        one subject and time with different endpoints are one visit.
+    ties : {"data", "record"}, optional
+        What comes first at one time. ``"data"``: a datum comes before a dose, so it is the
+        trough. ``"record"``: the order of the table's rows counts; repeats of a dose
+        (``additional``) come before all rows of their time; replicates are visits of their own.
+        Default: as ``"data"``, with a warning where the table has a datum after a dose.
 
     Returns
     -------
@@ -104,13 +115,16 @@ def panel(
     so are those marked missing. A 0 observed in a row of kind 1 or 2 is a placeholder; another
     value there is an error. An event is an infusion if it has a positive rate or duration, else a
     bolus. It is repeated ``additional`` times, ``interval`` apart. Resets, steady state and rates
-    that are themselves parameters are refused.
+    that are themselves parameters are refused, and so is what a row says of a dose that it does
+    not give. Data of one column whose rows have several states, or several codes in a column
+    DVID, are refused unless `endpoint` tells them apart.
 
-    The panel then has ``event_time``, ``event_amount``, ``event_rate`` and ``event_duration`` (0
-    for a bolus), and ``event_state`` if there is a column for it, all over ``("subject",
-    "event")``, in order of time, NaN (or empty text) after a subject's last event. Durations
-    and intervals are in the unit of the times. A subject with events only has one visit without
-    a time.
+    The panel then has ``event_time``, ``event_amount``, ``event_rate`` and ``event_duration``
+    (those that the table tells; 0 otherwise), ``event_state`` if there is a column for it, and
+    ``event_order`` where ``ties="record"`` puts a dose before a datum (how many visits of its time
+    come before it), all over ``("subject", "event")``, in order of time, NaN (or empty text) after
+    a subject's last event. Durations and intervals are in the unit of the times. A subject with
+    events only has one visit without a time.
 
     Examples
     --------
@@ -141,46 +155,60 @@ def panel(
     array([0, 1])
     """
     table = open_table(frame)
+    seen, told = as_names("observed", observed), as_names("inputs", inputs)
+    constant, belonging = as_names("covariates", covariates), as_names("groups", groups)
+    used = {subject, time, *seen, *told, *constant, *belonging}
+    of_endpoint = as_endpoint(endpoint)
     roles = Roles(
         subject,
         time,
-        as_names("observed", observed),
-        as_names("inputs", inputs),
-        as_names("covariates", covariates),
-        as_names("groups", groups),
-        event_columns(table, events),
+        seen,
+        told,
+        constant,
+        belonging,
+        event_columns(table, events, used),
+        None if of_endpoint is None else of_endpoint.column,
     )
     check_roles(table, roles)
-    subjects, position = _members(table, "subject", subject)
+    subjects, position = members(table, "subject", subject)
     times, attrs = read_times(table, time, unit)
     rows = Rows(subjects, position, times)
-    y = np.column_stack([_finite(table, "observed", column, rows) for column in roles.observed])
-    happenings, is_visit, y = read_events(table, roles.events, rows, y, unit)
-    order = rows.visits(is_visit)
+    y = np.column_stack([finite(table, "observed", column, rows) for column in roles.observed])
+    happenings = read_events(table, roles.events, rows, y, unit)
+    y, components = happenings.y, list(roles.observed)
+    if of_endpoint is not None:
+        y, components = split_endpoints(table, of_endpoint, y, rows)
+    refuse_mixed(table, codes_of(table, roles), y, components, rows)
+    visits = find_visits(rows, happenings, y, components, ties)
 
     def over_visits(values: np.ndarray) -> np.ndarray:
-        return pad(values[order], position[order], len(subjects))
+        return pad(values, visits.subject, len(subjects))
 
-    dims, visit_coords = _layout(over_visits(times), attrs)
+    dims, coordinates = _layout(over_visits(visits.times), attrs)
+    coordinates = {"subject": subjects, **coordinates}
     variables: dict[str, Any] = {}
     for column in roles.inputs:
-        variables[column] = (dims, over_visits(_finite(table, "inputs", column, rows)))
+        values = finite(table, "inputs", column, rows)
+        variables[column] = as_record(values, rows, visits, dims, coordinates, attrs)
     for column in roles.covariates:
-        variables[column] = ("subject", _covariate(table, column, rows))
-    coordinates: dict[str, Any] = {"subject": subjects, **visit_coords}
-    if len(roles.observed) == 1:
-        variables[roles.observed[0]] = (dims, over_visits(y[:, 0]))
+        variables[column] = ("subject", covariate(table, column, rows))
+    if roles.several:
+        variables["observed"] = ((*dims, "component"), over_visits(visits.y))
+        coordinates["component"] = components
     else:
-        variables["observed"] = ((*dims, "component"), over_visits(y))
-        coordinates["component"] = list(roles.observed)
+        variables[roles.observed[0]] = (dims, over_visits(visits.y[:, 0]))
     for column in roles.groups:
-        members, index = _group(table, column, rows)
+        found, index = group(table, column, rows)
         variables[f"{column}_index"] = ("subject", index)
-        coordinates[column] = members
-        coordinates[f"{column}_of_subject"] = ("subject", members[index])
-    for name, values in happenings.items():
+        coordinates[column] = found
+        coordinates[f"{column}_of_subject"] = ("subject", found[index])
+    of_events = dict(happenings.values)
+    if visits.before_event is not None:
+        of_events["event_order"] = visits.before_event
+    for name, each in of_events.items():
         about = attrs if name == "event_time" else {}
-        variables[name] = (("subject", "event"), values, about)
+        padded = pad(each, rows.subject[happenings.row], len(subjects))
+        variables[name] = (("subject", "event"), padded, about)
     return xr.Dataset(variables, coordinates)
 
 
@@ -195,8 +223,8 @@ def coords(panel: xr.Dataset) -> dict[str, list[Any]]:
     Returns
     -------
     dict of str to list
-        ``subject``, ``visit`` or ``time``, ``component`` if several columns were observed, and
-        each group. Events are no dim of a model and are left out.
+        ``subject``, ``visit`` or ``time``, ``component`` if there are several, and each group.
+        Events and records are no dims of a model and are left out.
 
     Raises
     ------
@@ -226,57 +254,9 @@ def coords(panel: xr.Dataset) -> dict[str, list[Any]]:
     return {name: panel[name].values.tolist() for name in names}
 
 
-def _members(table: Table, role: str, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of a complete column, each with a row, and each row's position among them."""
-    refuse_missing(role, column, is_missing(table[column]))
-    members, position = labels(table, role, column)
-    refuse_unused_levels(table, role, column, members)
-    return members, position
-
-
-def _finite(table: Table, role: str, column: str, rows: Rows) -> np.ndarray:
-    values = numbers(table, role, column)
-    refuse_infinite(role, column, values, rows)
-    return values
-
-
 def _layout(times: np.ndarray, attrs: dict[str, str]) -> tuple[tuple[str, str], dict[str, Any]]:
     """Dims and coordinates of what varies in time: one clock for all, or one a subject."""
     if (times == times[0]).all():
         return ("subject", "time"), {"time": ("time", times[0], attrs)}
     clocks = (("subject", "visit"), times, attrs)
     return ("subject", "visit"), {"visit": np.arange(times.shape[1]), "time": clocks}
-
-
-def _covariate(table: Table, column: str, rows: Rows) -> np.ndarray:
-    """One number a subject, NaN where missing, or one text."""
-    if not is_text(table[column]):
-        values = _finite(table, "covariates", column, rows)
-        source, has = one_per_subject("covariates", column, values, np.isnan(values), rows)
-        return np.where(has, values[source], np.nan)
-    texts, position = labels(table, "covariates", column)
-    return texts[_one_label("covariates", column, texts, position, rows)]
-
-
-def _group(table: Table, column: str, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct labels of a group column, and each subject's position among them."""
-    members, position = labels(table, "groups", column)
-    refuse_unused_levels(table, "groups", column, members)
-    return members, _one_label("groups", column, members, position, rows)
-
-
-def _one_label(
-    role: str, column: str, distinct: np.ndarray, position: np.ndarray, rows: Rows
-) -> np.ndarray:
-    """Position of each subject's label; a subject without one is an error."""
-    missing = position < 0
-    if not missing.all():
-        source, has = one_per_subject(role, column, distinct[position], missing, rows)
-        if has.all():
-            return position[source]
-        missing = ~has[rows.subject]
-    row = int(np.argmax(missing))
-    raise ValueError(
-        f"{role}: column {column!r} has no label at {rows.place(row)}, nor elsewhere for this "
-        "subject; fill it in, with 'unknown' if need be"
-    )

@@ -22,6 +22,8 @@ class Roles:
         What was measured, what varies in time, what does not, and what subjects belong to.
     events : dict of str to str
         Columns that describe events, by what they say of them.
+    endpoint : str or None
+        Column whose codes tell endpoints apart; it may say the state of events, too.
     """
 
     subject: str
@@ -31,6 +33,12 @@ class Roles:
     covariates: tuple[str, ...]
     groups: tuple[str, ...]
     events: dict[str, str]
+    endpoint: str | None = None
+
+    @property
+    def several(self) -> bool:
+        """Whether a datum has components."""
+        return len(self.observed) > 1 or self.endpoint is not None
 
     def pairs(self) -> Iterable[tuple[str, str]]:
         """Role and column, for every column in use."""
@@ -41,6 +49,8 @@ class Roles:
                 yield role, column
         for part, column in self.events.items():
             yield f"events[{part!r}]", column
+        if self.endpoint is not None and self.endpoint != self.events.get("state"):
+            yield "endpoint", self.endpoint
 
 
 def open_table(frame: Any) -> Table:
@@ -75,6 +85,11 @@ def check_roles(table: Table, roles: Roles) -> None:
     """Refuse columns that are absent, used twice, or would make one name mean two things."""
     if not roles.observed:
         raise ValueError("observed: name at least one column")
+    if roles.endpoint is not None and len(roles.observed) > 1:
+        raise ValueError(
+            f"endpoint: column {roles.endpoint!r} tells apart what is in one column of data, but "
+            f"observed names {len(roles.observed)}; leave one of the two out"
+        )
     taken: dict[str, str] = {}
     for role, column in roles.pairs():
         require_column(table, role, column)
@@ -116,16 +131,17 @@ def _check_names(roles: Roles) -> None:
         "time": "the times",
         "component": "the dim of several observed columns",
         "event": "the dim of the events",
+        "record": "the dim of all rows",
+        "record_time": "the times of all rows",
         **{
             f"event_{part}": "the events"
-            for part in ("time", "amount", "rate", "duration", "state")
+            for part in ("time", "amount", "rate", "duration", "state", "order")
         },
     }
     used = dict(meaning)
-    several = len(roles.observed) > 1
-    if several:
+    if roles.several:
         used["observed"] = "the observed columns together"
-    made = [("observed", column, "") for column in roles.observed if not several]
+    made = [("observed", column, "") for column in roles.observed if not roles.several]
     made += [(role, c, "") for role in ("inputs", "covariates") for c in getattr(roles, role)]
     made += [("groups", c, end) for c in roles.groups for end in ("", "_index", "_of_subject")]
     for role, column, ending in made:

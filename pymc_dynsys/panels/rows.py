@@ -29,21 +29,13 @@ class Rows:
         label = self.subjects[self.subject[row]].item()
         return f"subject {label!r}, time {self.times[row]:.10g}, row {row}"
 
-    def visits(self, is_visit: np.ndarray) -> np.ndarray:
-        """Rows that are visits, by subject and time; two at one time are an error."""
+    def instants(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rows in order of subject, time and table, and which instant each of these is at."""
         order = np.lexsort((self.times, self.subject))
-        order = order[is_visit[order]]
         who, when = self.subject[order], self.times[order]
-        twice = np.flatnonzero((who[1:] == who[:-1]) & (when[1:] == when[:-1]))
-        if len(twice):
-            first, second = sorted(order[twice[0] : twice[0] + 2].tolist())
-            raise ValueError(
-                f"time: subject {self.subjects[self.subject[first]].item()!r} has time "
-                f"{self.times[first]:.10g} twice, in rows {first} and {second}; a subject has one "
-                "row a time, so average repeated measurements, give each quantity a column of its "
-                "own, or name the columns of events"
-            )
-        return order
+        begins = np.ones(len(order), dtype=bool)
+        begins[1:] = (who[1:] != who[:-1]) | (when[1:] != when[:-1])
+        return order, np.cumsum(begins) - 1
 
 
 def refuse_infinite(role: str, column: str, values: np.ndarray, rows: Rows) -> None:

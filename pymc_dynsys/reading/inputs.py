@@ -11,6 +11,7 @@ import xarray as xr
 from pymc_dynsys.discretization import InputKind, Signal
 from pymc_dynsys.discretization.operands import Interpolation
 from pymc_dynsys.reading.frame import Frame
+from pymc_dynsys.reading.gaps import Gaps, filled
 from pymc_dynsys.reading.labels import aligned, keys, labelled
 from pymc_dynsys.reading.times import as_numbers
 from pymc_dynsys.reading.values import as_float
@@ -28,11 +29,15 @@ class Input:
         ``"previous"`` (the default of plain arrays) holds a value until the next one;
         ``"next"`` takes the coming one; ``"linear"`` draws straight lines, of which each gap
         sees the mean.
+    gaps : {"previous", "linear"}, optional
+        How missing values (NaN) are filled: by the last one known, or along a straight line
+        between those on both sides. What comes before the first value stays missing. Default: a
+        missing value is an error where it is used.
 
     Raises
     ------
     ValueError
-        For another interpolation.
+        For another interpolation or another word for gaps.
 
     Examples
     --------
@@ -45,8 +50,11 @@ class Input:
 
     values: Any
     interpolation: Interpolation = "previous"
+    gaps: Gaps = None
 
     def __post_init__(self) -> None:
+        if self.gaps not in (None, "previous", "linear"):
+            raise ValueError(f"Input: gaps must be 'previous', 'linear' or None, got {self.gaps!r}")
         if self.interpolation not in get_args(Interpolation):
             raise ValueError(
                 f"Input: interpolation must be one of {get_args(Interpolation)}, got "
@@ -83,8 +91,9 @@ def read_input(name: str, value: Any, frame: Frame, times: np.ndarray) -> tuple[
     `times` are those of the visits, ``(*batch, visit)``.
     """
     interpolation: Interpolation = "previous"
+    gaps: Gaps = None
     if isinstance(value, Input):
-        value, interpolation = value.values, value.interpolation
+        value, interpolation, gaps = value.values, value.interpolation, value.gaps
     role = f"inputs[{name!r}]"
     value = _named(name, value, frame, times)
     knot_dim, coord = _time_axis(
@@ -114,6 +123,7 @@ def read_input(name: str, value: Any, frame: Frame, times: np.ndarray) -> tuple[
             f"inputs: {name!r} has {n_knots} values along {knot_dim!r}, but there are "
             f"{times.shape[-1]} times{hint}"
         )
+    values = filled(values, times if knots is None else knots, frame.rank, gaps)
     return InputKind(name, interpolation, knots is not None), Signal(values, knots)
 
 
@@ -188,7 +198,8 @@ def _knots(
     times = frame.batch_first(coord.copy(data=numbers), (dim,))
     if dim == frame.time_dim and _equal(times, visits):
         return None
-    late = np.argwhere(np.diff(np.where(np.isnan(times), np.inf, times)) < 0)
+    with np.errstate(invalid="ignore"):  # inf - inf between padding
+        late = np.argwhere(np.diff(np.where(np.isnan(times), np.inf, times)) < 0)
     if len(late):
         of = f" for {frame.who(late[0][:-1])}" if times.size > times.shape[-1] else ""
         raise ValueError(f"inputs: the times of {name!r} are not ascending{of}; sort them")

@@ -244,6 +244,15 @@ def test_default_start_is_the_first_record():
         ({"event_time": EVENTS["event_time"] - 1}, "before t0 = 0"),
         ({"event_amount": (("subject", "event"), np.full((3, 4), np.nan))}, "amount of the event"),
         ({"event_state": (("subject", "event"), np.full((3, 4), 1.0))}, None),
+        (
+            {"event_rate": (("subject", "event"), np.full((3, 4), -2.0))},
+            "rate .* is -2, expected 0",
+        ),
+        (
+            {"event_rate": (("subject", "event"), np.full((3, 4), 3.0))},
+            "rate .* is 3, expected the",
+        ),
+        ({"event_duration": EVENTS["event_duration"] - 1}, "duration .* is -1, expected 0"),
     ],
 )
 def test_bad_event_tables(change, message):
@@ -280,3 +289,23 @@ def test_a_system_of_several_states_must_say_where_doses_go():
         model_of(system, pds.Kalman(), wrong)
     with pytest.raises(ValueError, match="'gut' is not a state"):
         one_compartment(0.1, events="gut")
+
+
+def test_table_and_system_may_not_disagree_about_the_state():
+    options = {
+        "states": ("depot", "central"),
+        "drift": lambda depot, central, ke: (-depot, depot - ke * central),
+        "initial": dist.Delta(np.zeros(2)),
+        "observation": lambda central, V: dist.Normal(central / V, S_OBS),
+    }
+    second = EVENTS.assign(event_state=(("subject", "event"), np.full((3, 4), 2.0)))
+    message = "event at time 0 for subject='a' enters 'central', but the system says 'depot'"
+    with pytest.raises(ValueError, match=message):
+        model_of(one_compartment(0.4, **{**options, "events": "depot"}), pds.Kalman(), second)
+    mixed = second.assign(event_state=second["event_state"].where(EVENTS["event_time"] > 0, 1.0))
+    jump = {**options, "events": lambda depot, central, amount: (depot + amount, central)}
+    with pytest.raises(ValueError, match="names several states, but the jump function"):
+        model_of(one_compartment(0.4, **jump), pds.Kalman(), mixed)
+    lagged = EVENTS.assign(event_lag=EVENTS["event_duration"])
+    with pytest.raises(ValueError, match="'event_lag' is not known, expected event_time"):
+        model_of(one_compartment(0.4), pds.Kalman(), lagged)

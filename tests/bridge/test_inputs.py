@@ -37,6 +37,14 @@ DRIVEN = pds.SDE(
     observation=lambda a: dist.Normal(a, 0.5),
 )
 
+LOOKED_AT = pds.SDE(
+    states=("a",),
+    drift=lambda a, k: -k * a,
+    diffusion=0.3,
+    initial=dist.Normal(0.0, 1.0),
+    observation=lambda a, u: dist.Normal(a + u, 0.5),
+)
+
 
 def logps(u, system=SYSTEM, likelihood=None, times=TIMES):
     with pm.Model(coords={"subject": SUBJECTS, "time": times}) as model:
@@ -140,6 +148,57 @@ def test_missing_input_names_subject_and_time():
         logps(panel(u), DRIVEN)
     with pytest.raises(ValueError, match=r"subject='q' .*at time 2\.5|over the gap before time 3"):
         logps(panel(u))
+
+
+@pytest.mark.parametrize("gaps", ["previous", "linear"])
+def test_gaps_are_filled_as_the_user_says(gaps):
+    u, whole = U.copy(), U.copy()
+    u[1, 1] = np.nan
+    whole[1, 1] = 0.1 if gaps == "previous" else 0.1 + (0.3 - 0.1) * (1.0 / 2.5)
+    np.testing.assert_allclose(logps(pds.Input(u, gaps=gaps)), logps(whole), rtol=1e-14)
+    with pytest.raises(ValueError, match=r"at time 1; .*gaps='previous'.*any number"):
+        logps(panel(u), LOOKED_AT)
+
+
+def test_gaps_are_filled_from_what_comes_before_only():
+    u = np.where(np.arange(4) == 0, np.nan, U)
+    for gaps in ("previous", "linear"):
+        with pytest.raises(ValueError, match=r"'u' is missing for subject='p' over .* time 1"):
+            logps(pds.Input(u, gaps=gaps), DRIVEN)
+    with pytest.raises(ValueError, match="gaps must be 'previous'"):
+        pds.Input(u, gaps="next")
+    with pm.Model(coords={"subject": SUBJECTS, "time": TIMES}):
+        free = pm.Normal("u", dims=("subject", "time"))
+        with pytest.raises(ValueError, match=r"'u' is a PyMC variable, .*leave gaps='linear' out"):
+            pds.Trajectory(
+                "y",
+                DRIVEN,
+                params={"k": 1.0},
+                inputs={"u": pds.Input(free, gaps="linear")},
+                observed=Y,
+                dims=("subject", "time"),
+            )
+
+
+def records(times, values):
+    """An input with times of its own, as ``panel`` makes it where rows are no visits."""
+    coords = {"subject": SUBJECTS, "record_time": (("subject", "record"), times)}
+    return xr.DataArray(values, dims=("subject", "record"), coords=coords)
+
+
+def test_a_value_does_not_hold_before_its_time():
+    late = records([[0.5, 1.0], [0.0, 1.0]], [[1.0, 2.0], [1.0, 2.0]])
+    message = "'u' is missing for subject='p' over the gap before time 0.5; .*begin later"
+    with pytest.raises(ValueError, match=message):
+        logps(late, DRIVEN)
+
+
+def test_two_values_at_once():
+    """The last one holds from there on, but a datum of that time might mean either."""
+    u = records([[0.0, 1.0, 1.0, 2.5, 3.0]] * 2, np.repeat([[1.0, 7.0, 2.0, 0.5, 3.0]], 2, 0))
+    np.testing.assert_array_equal(logps(u, DRIVEN), logps(panel(U[[0, 0]]), DRIVEN))
+    with pytest.raises(ValueError, match="'u' has two values at time 1 for subject='p', and obs"):
+        logps(u, LOOKED_AT)
 
 
 def test_an_unknown_input_after_the_last_visit_does_not_matter():

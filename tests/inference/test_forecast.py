@@ -133,15 +133,40 @@ def dosed():
 FUTURE = np.array([2.0, 3.0, 5.0, 6.0, 9.0])
 
 
-@pytest.mark.parametrize("scenario", [None, doses(1.0, 99.0, 2.0, 7.0, 4.5, 2.0)])
-def test_doses_to_come_are_those_of_the_model_or_of_a_scenario(dosed, scenario):
+SCENARIOS = {
+    "the model's": (None, [(2.0, 4.0), (5.0, 8.0)]),
+    "later ones": (doses(4.5, 2.0), [(2.0, 4.0), (4.5, 2.0)]),
+    "earlier and later ones": (doses(1.0, 99.0, 4.5, 2.0), [(2.0, 4.0), (4.5, 2.0)]),
+    "another at the last datum": (doses(2.0, 7.0, 4.5, 2.0), [(2.0, 7.0), (4.5, 2.0)]),
+}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_doses_to_come_are_those_of_the_model_or_of_a_scenario(dosed, name):
     """A dose at the time of the last datum comes after it; earlier ones are in its state."""
-    idata = posterior({"ka": KA}, 3)
-    out = pds.forecast(idata, model=dosed, times=FUTURE, events=scenario, random_seed=1)
+    idata, (scenario, after) = posterior({"ka": KA}, 3), SCENARIOS[name]
+    given = {"model": dosed, "times": FUTURE, "events": scenario, "random_seed": 1}
+    if name == "another at the last datum":
+        with pytest.warns(UserWarning, match="the model has a dose at time 2, the time"):
+            out = pds.forecast(idata, **given)
+    else:
+        out = pds.forecast(idata, **given)
     central = out.predictions["states"].sel(state="central").values[0]
-    after = [(2.0, 4.0), (5.0, 8.0)] if scenario is None else [(2.0, 7.0), (4.5, 2.0)]
     expected = bateman(FUTURE, 10.0) + sum(bateman(FUTURE - at, dose) for at, dose in after)
     np.testing.assert_allclose(central, np.broadcast_to(expected, (3, 5)), rtol=1e-8)
+
+
+def test_a_dose_before_the_last_datum_of_its_time_is_in_the_state(dosed):
+    events = doses(0.0, 10.0, 2.0, 4.0).assign(event_order=("event", [np.nan, 0.0]))
+    with pm.Model(coords={"time": [0.5, 2.0]}) as model:
+        params = {"ka": pm.Normal("ka", 1.0)}
+        pds.Trajectory("y", PK, params=params, observed=[3.0, 4.0], events=events, dims="time")
+    expected = bateman(FUTURE, 10.0) + bateman(FUTURE - 2.0, 4.0)
+    for scenario in (None, doses(30.0, 1.0)):
+        given = {"model": model, "times": FUTURE, "events": scenario, "random_seed": 1}
+        out = pds.forecast(posterior({"ka": KA}, 1), **given)
+        got = out.predictions["states"].sel(state="central").values[0, 0]
+        np.testing.assert_allclose(got, expected, rtol=1e-8)
 
 
 def test_an_infusion_under_way_goes_on():

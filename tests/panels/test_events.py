@@ -11,8 +11,8 @@ NAN = np.nan
 ROLES = {"subject": "ID", "time": "TIME", "observed": "DV"}
 
 
-def build(table, events="nonmem", unit=None, **columns):
-    return panel(table(columns), **ROLES, events=events, unit=unit)
+def build(table, events="nonmem", unit=None, ties=None, **columns):
+    return panel(table(columns), **ROLES, events=events, unit=unit, ties=ties)
 
 
 # The first rows of nlme's Phenobarb, and a subject of a later one.
@@ -54,9 +54,15 @@ def test_without_kind_an_amount_beside_a_datum_is_both(table):
 
 
 def test_an_event_at_the_time_of_a_datum(table):
-    got = build(table, ID=[1, 1, 1], TIME=[0, 1, 1], AMT=[0, 5, 0], EVID=[0, 1, 0], DV=[2.0, 0, 3])
+    columns = {"ID": [1, 1, 1], "TIME": [0, 1, 1], "AMT": [0, 5, 0], "EVID": [0, 1, 0]}
+    message = (
+        "dose of row 1 comes before the datum of row 2.* at time 1 of subject 1; .*ties='record'"
+    )
+    with pytest.warns(UserWarning, match=message):
+        got = build(table, **columns, DV=[2.0, 0, 3])
     assert got["DV"].values.tolist() == [[2.0, 3.0]]
     assert got["event_time"].values.tolist() == [[1.0]]
+    xr.testing.assert_identical(got, build(table, **columns, DV=[2.0, 0, 3], ties="data"))
 
 
 def test_two_data_at_one_time_remain_an_error(table):
@@ -96,8 +102,8 @@ def test_infusions(table):
         DV=[NAN, NAN, NAN, NAN, 1.0],
     )
     assert got["event_amount"].values.tolist() == [[100, 100, 100, 60]]
-    assert got["event_rate"].values.tolist() == [[50, 0, 12.5, 0]]
-    assert got["event_duration"].values.tolist() == [[2, 0, 8, 0]]
+    assert got["event_rate"].values.tolist() == [[50, 0, 0, 0]]
+    assert got["event_duration"].values.tolist() == [[0, 0, 8, 0]]
 
 
 def test_rate_and_duration_may_agree(table):
@@ -153,7 +159,7 @@ def test_intervals_and_durations_may_be_spans_of_time(table):
         DUR=[2 * hour, None],
     )
     assert spans["event_time"].values.tolist() == [[0.0, 12.0, 24.0]]
-    assert spans["event_rate"].values.tolist() == [[50.0] * 3]
+    assert spans["event_duration"].values.tolist() == [[2.0] * 3]
     assert spans["event_time"].attrs == spans["time"].attrs
     numbers = build(table, **columns, TIME=[0, 50], II=[12, 0], DUR=[2, 0])
     assert spans.drop_attrs().identical(numbers)
@@ -218,7 +224,8 @@ def test_order_of_rows_does_not_matter(table, seed):
     }
     order = np.random.default_rng(seed).permutation(6)
     shuffled = {name: [values[i] for i in order] for name, values in columns.items()}
-    xr.testing.assert_identical(build(table, **shuffled), build(table, **columns))
+    first, second = (build(table, **given, ties="data") for given in (shuffled, columns))
+    xr.testing.assert_identical(first, second)
 
 
 BASE = {"ID": ["a", "a"], "TIME": [0.0, 1.5], "DV": [1.0, NAN]}
