@@ -9,13 +9,12 @@ import pymc as pm
 
 from pymc_dynsys.bridge.dims import (
     Placed,
-    array_hint,
     dim_length,
-    input_hint,
     input_shape,
     named_dims,
     place,
 )
+from pymc_dynsys.bridge.hints import array_hint, input_hint
 from pymc_dynsys.reading.labels import keys, shown
 from pymc_dynsys.systems.bind import bind_system
 from pymc_dynsys.systems.binding import names_of_vector

@@ -1,6 +1,6 @@
 """Named dims become batch axes: never an axis position, never a guess from a shape."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -219,7 +219,7 @@ def static_shape(
 ) -> tuple[int, ...]:
     """Shape as numbers, from the type, else from the named dims, else computed."""
     known = [
-        dim_length(model, dim) if length is None and _is_dim(dim, model) else length
+        dim_length(model, dim) if length is None and is_dim(dim, model) else length
         for length, dim in zip(tensor.type.shape, dims, strict=True)
     ]
     if None in known:
@@ -227,7 +227,8 @@ def static_shape(
     return tuple(known)
 
 
-def _is_dim(dim: str | None, model: pm.Model | None) -> bool:
+def is_dim(dim: str | None, model: pm.Model | None) -> bool:
+    """Whether the model has a dim of this name."""
     return model is not None and dim in model.dim_lengths
 
 
@@ -235,67 +236,3 @@ def dim_length(model: Any, dim: str | None) -> int:
     """Return the current length of a dim of the model."""
     length: Any = current_value(model.dim_lengths[dim])
     return int(length)
-
-
-def array_hint(
-    params: Mapping[str, Any], placed: Mapping[str, Placed], lengths: Mapping[str, int]
-) -> str:
-    """What may be meant by arrays of which each trajectory sees all, after a shape error."""
-    hints = []
-    for name, value in placed.items():
-        if not value.core_shape:
-            continue
-        named = tuple(dim for dim in value.dims if dim is not None)
-        if not named:
-            hints += _unnamed_hint(name, value, params[name], lengths)
-        elif not lengths:
-            hints.append(
-                f"{name!r} has dims {named}, and the trajectory has none of them; if it varies by "
-                f"{named[0]}, the Trajectory needs dims=({named[0]!r}, ..., 'time')"
-            )
-        elif not set(named) & set(lengths):
-            finest = list(lengths)[-1]
-            hints.append(
-                f"{name!r} has dims {named}, none of which is a batch dim {tuple(lengths)}, so "
-                f"every trajectory sees all of it; to give each {finest} that of its own "
-                f"{named[0]}, write effects.combine('{name}_of_{finest}', {name}, "
-                f"dims={finest!r}, within={{{named[0]!r}: labels}})"
-            )
-    return "".join(f". {hint}" for hint in hints)
-
-
-def input_hint(inputs: Mapping[str, Any], dims: Sequence[str], model: pm.Model | None) -> str:
-    """What may be meant by inputs without names of their axes, after a shape error."""
-    hints, known = [], (*dims, "...")
-    expected = tuple(dim_length(model, dim) if _is_dim(dim, model) else None for dim in dims)
-    for name, given in inputs.items():
-        value = given.values if isinstance(given, Input) else given
-        if isinstance(value, Variable):
-            named = getattr(value.type, "dims", None)
-            named = named or (model and model.root.named_vars_to_dims.get(value.name))
-            if not named and value.type.ndim > 1:
-                hints.append(f"{name!r} has no named dims; say dims={known} where it is defined")
-        elif not isinstance(value, xr.DataArray) and np.ndim(value) > 1:
-            if np.shape(value) != expected:
-                hints.append(
-                    f"{name!r} of shape {np.shape(value)} has no names of its axes, so each of its "
-                    f"values is taken for a number; a vector is xr.DataArray({name}, dims={known})"
-                )
-    return "".join(f". {hint}" for hint in hints)
-
-
-def _unnamed_hint(name: str, value: Placed, given: object, lengths: Mapping[str, int]) -> list[str]:
-    """Dims of the length of an array without names."""
-    hints = []
-    for dim, length in lengths.items():
-        if value.core_shape[0] == length:
-            how = (
-                f"dims={dim!r} where {name!r} is defined"
-                if isinstance(given, Variable)
-                else f"xr.DataArray({name}, dims={dim!r})"
-            )
-            hints.append(
-                f"{name!r} has no named dims, so every trajectory sees all of it; if it varies "
-                f"by {dim}, write {how}"
-            )
-    return hints
