@@ -9,7 +9,7 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 
 from pymc_dynsys.bridge.binding import Observed, bind_dims, require_component_first
-from pymc_dynsys.bridge.data import current_value
+from pymc_dynsys.bridge.data import current_value, is_variable
 from pymc_dynsys.bridge.dims import place_input
 from pymc_dynsys.bridge.execution import (
     make_execution,
@@ -138,7 +138,8 @@ def _inputs(
                     f"gaps={given.gaps!r} out"
                 )
             tensors[name] = tensor = place_input(name, value, frame, model)
-            kinds.append(InputKind(name, interpolation, variable=True))
+            random = is_variable(tensor)
+            kinds.append(InputKind(name, interpolation, variable=True, random=random))
             signals[name] = Signal(current_value(tensor))
         else:
             kind, signals[name] = read_input(name, given, frame, times)

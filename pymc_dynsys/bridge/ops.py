@@ -29,6 +29,7 @@ from pymc_dynsys.bridge.runtime import (
     check_fixed,
     fixed_arrays,
     is_traced,
+    known_arrays,
     require_rows,
 )
 from pymc_dynsys.bridge.when_imported import when_imported
@@ -88,12 +89,12 @@ class TrajectoryOp(Op):
         fixed = fixed_arrays(design, arrays)
         if any(map(is_traced, fixed)):
             return None
-        fixed = [np.asarray(array) for array in fixed]
+        known = [np.asarray(array) for array in known_arrays(design, arrays)]
         last = self.__dict__.get("_last")
-        if last is None or not all(map(_same, last[0], fixed)):
+        if last is None or len(last[0]) != len(known) or not all(map(_same, last[0], known)):
             check_fixed(design, arrays)
             grid = self.program.prepare(design.pack(arrays[: len(design.slots)]))
-            last = ([array.copy() for array in fixed], grid)
+            last = ([array.copy() for array in known], grid)
             self.__dict__["_last"] = last
         kept: TimeGrid = last[1]
         return kept

@@ -16,7 +16,7 @@ from pytensor.tensor.type_other import NoneTypeT
 
 from pymc_dynsys.bridge.data import current_value
 from pymc_dynsys.bridge.ops import LogLikelihood
-from pymc_dynsys.bridge.runtime import check_fixed, fixed_arrays, is_traced
+from pymc_dynsys.bridge.runtime import check_fixed, is_traced, known_arrays
 from pymc_dynsys.likelihoods.base import Likelihood
 from pymc_dynsys.likelihoods.program import Program
 from pymc_dynsys.simulation.lost import warn_lost
@@ -102,18 +102,18 @@ class TrajectoryRV(RandomVariable):
         """Data ``(*batch, time[, component])`` from one raw key."""
         design, simulator = self.spec.program.design, self.spec.simulator
         keys = jax.random.split(jnp.asarray(key, jnp.uint32), int(np.prod(batch, dtype=int)))
-        fixed = fixed_arrays(design, [None, *values])
-        if not any(map(is_traced, fixed)) and not self._is_checked(fixed):
+        known = known_arrays(design, [None, *values])
+        if not any(map(is_traced, known)) and not self._is_checked(known):
             check_fixed(design, [None, *values])
-            self.__dict__["_checked"] = fixed
+            self.__dict__["_checked"] = known
         operands = design.pack([None, *values])
         grid = path_grid(design, operands, simulator)
         return simulate_paths(design, simulator, keys.reshape(*batch, 2), operands, grid)[1]
 
-    def _is_checked(self, fixed: list[Any]) -> bool:
+    def _is_checked(self, known: list[Any]) -> bool:
         """Whether the last draw was made with the very same times, doses and inputs."""
         last = self.__dict__.get("_checked", [])
-        return len(last) == len(fixed) and all(a is b for a, b in zip(last, fixed, strict=True))
+        return len(last) == len(known) and all(a is b for a, b in zip(last, known, strict=True))
 
     def __getstate__(self) -> dict[str, Any]:
         """State without arrays."""

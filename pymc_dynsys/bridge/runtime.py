@@ -32,14 +32,24 @@ def fixed_arrays(design: Design, arrays: Sequence[Any]) -> list[Any]:
     ]
 
 
+def known_arrays(design: Design, arrays: Sequence[Any]) -> list[Any]:
+    """Fixed arrays, and inputs that are data: all that parameters do not enter."""
+    data = {kind.name for kind in design.inputs if kind.variable and not kind.random}
+    return fixed_arrays(design, arrays) + [
+        array
+        for slot, array in zip(design.slots, arrays, strict=False)
+        if slot.role is Role.INPUT and slot.name in data and not is_traced(array)
+    ]
+
+
 def check_fixed(design: Design, arrays: Sequence[Any]) -> None:
     """Raise for times, doses and inputs that do not fit each other."""
     operands = design.pack([None, *arrays[1 : len(design.slots)]])
     inputs = {
-        kind.name: operands.inputs[kind.name]._replace(values=None)
-        if kind.variable
-        else operands.inputs[kind.name]
-        for kind in design.inputs
+        kind.name: signal._replace(values=None)
+        if kind.random or is_traced(signal.values)
+        else signal
+        for kind, signal in ((kind, operands.inputs[kind.name]) for kind in design.inputs)
     }
     frame = _frame(design, np.ndim(operands.times) - 1)
     check_arrays(design, operands._replace(inputs=inputs), frame)

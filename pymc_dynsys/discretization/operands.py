@@ -50,13 +50,15 @@ class InputKind(NamedTuple):
     """How one time-varying input is read.
 
     ``own_times`` says whether its knots have times of their own instead of those of the visits,
-    ``variable`` whether its values depend on random variables of a model.
+    ``variable`` whether its values are a variable of a model, and ``random`` whether that is more
+    than data.
     """
 
     name: str
     interpolation: Interpolation = "previous"
     own_times: bool = False
     variable: bool = False
+    random: bool = False
 
 
 class Signal(NamedTuple):
