@@ -1,5 +1,6 @@
 """From what the user wrote to what is computed: system, batch axes, times, likelihood."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +23,7 @@ from pymc_dynsys.bridge.times import check_time_dim, find_times, read_times
 from pymc_dynsys.discretization import Design, InputKind, Operands, Signal
 from pymc_dynsys.discretization.operands import kinds_of_doses
 from pymc_dynsys.likelihoods.base import Likelihood
+from pymc_dynsys.likelihoods.caveats import caveats, noise_of_state, unseen_states
 from pymc_dynsys.likelihoods.program import Program
 from pymc_dynsys.likelihoods.registry import choose_likelihood, require_likelihood
 from pymc_dynsys.reading.consistency import check_arrays
@@ -93,7 +95,7 @@ def assemble(
     operands = Operands(observed.numbers, times_now, t0_now, doses, signals, dict.fromkeys(placed))
     gaps = check_arrays(design, operands, frame)
 
-    likelihood, announcements = _likelihood(options.likelihood, system, gaps)
+    likelihood, announcements = _likelihood(name, options.likelihood, system, gaps)
     simulator = options.simulator or default_simulator(system, gaps)[0]
     check_simulator(simulator, system)
     execution = make_execution(options.devices, options.dtype, dict(frame.lengths))
@@ -108,16 +110,28 @@ def assemble(
 
 
 def _likelihood(
-    likelihood: Likelihood | None, system: BoundSystem, gaps: np.ndarray
+    name: str, likelihood: Likelihood | None, system: BoundSystem, gaps: np.ndarray
 ) -> tuple[Likelihood, tuple[str, ...]]:
-    """The likelihood with all its options, and what to announce of it."""
-    why = ""
+    """The likelihood with all its options, and what to announce of it.
+
+    What the data tell of a state and the likelihood does not see is a warning, unless it was asked
+    for and sees some of it.
+    """
+    why, chosen = "", likelihood is None
     if likelihood is None:
         likelihood, why = choose_likelihood(system)
     likelihood.check(system)
     likelihood, message = likelihood.resolve_defaults(system, gaps)
-    chosen = f"likelihood {likelihood!r}: {why}" if why else ""
-    return likelihood, tuple(text for text in (chosen, message) if text)
+    announced = [f"likelihood {likelihood!r}: {why}" if why else "", message]
+    blind = unseen_states(likelihood, system)
+    if blind is None and chosen:
+        blind = noise_of_state(likelihood, system)
+    for caveat in caveats(likelihood, system):
+        if caveat == blind:
+            warnings.warn(f"{name}: {caveat}", UserWarning, stacklevel=4)
+        else:
+            announced.append(caveat)
+    return likelihood, tuple(text for text in announced if text)
 
 
 def _inputs(

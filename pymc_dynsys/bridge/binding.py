@@ -15,6 +15,7 @@ from pymc_dynsys.bridge.dims import (
     place,
 )
 from pymc_dynsys.bridge.hints import array_hint, input_hint
+from pymc_dynsys.reading.inputs import lines_of
 from pymc_dynsys.reading.labels import keys, shown
 from pymc_dynsys.systems.bind import bind_system
 from pymc_dynsys.systems.binding import names_of_vector
@@ -57,7 +58,7 @@ def bind_dims(
         )
     order = None if known is None else keys(known)
     shapes = system.param_shapes, system.input_shapes
-    return bind_system(system.source, *shapes, order), placed, n_batch
+    return bind_system(system.source, *shapes, order, system.lines), placed, n_batch
 
 
 def _bind_dims(
@@ -165,7 +166,7 @@ def _bound(
     }
     try:
         shapes = {name: value.core_shape for name, value in placed.items()}
-        system = bind_system(source, shapes, of_inputs)
+        system = bind_system(source, shapes, of_inputs, lines=lines_of(inputs))
     except ValueError as error:
         lengths = {dim: dim_length(model, dim) for dim in batch} if model is not None else {}
         hint = array_hint(params, placed, lengths) + input_hint(inputs, (*batch, time_dim), model)

@@ -41,6 +41,7 @@ def probe(study: Study, model: pm.Model) -> None:
     found = evaluate_system(study.system, study.frame.rank, params, start)
     _require_semidefinite(study, found)
     require_noise(study, operands.params, grid)
+    _require_positive_diffusion(study, found)
     _warn_not_finite(study, found, params)
     if "jacobian" in found:
         _warn_unstable(study, np.asarray(found["jacobian"]))
@@ -151,7 +152,7 @@ def _require_semidefinite(study: Study, found: dict[str, Any]) -> None:
         _require_symmetric(study, role, what, safe, scale)
         proof = study.system.proof
         if role == "observation" and proof.observation.definite and _is_projected(study):
-            singular = np.argwhere(finite & (lowest <= 1e-13 * scale) & (lowest > -1e-10 * scale))
+            singular = np.argwhere(finite & (lowest <= 1e-13 * scale) & (lowest >= -1e-10 * scale))
             if len(singular):
                 raise ValueError(
                     f"{study.name}: the noise covariance of observation() is singular at the "
@@ -187,6 +188,26 @@ def _require_symmetric(
         raise ValueError(
             f"{study.name}: {role}() has a {what} that is not symmetric at the model's initial "
             f"point{_at(study, tuple(bad[0]))}"
+        )
+
+
+def _require_positive_diffusion(study: Study, found: dict[str, Any]) -> None:
+    """Raise for a parameter as diffusion that is negative: the sign has no meaning.
+
+    The loading is ``(*batch, state)`` where noises are independent. What a function of state, time
+    or inputs gives may change its sign.
+    """
+    rank, L = study.frame.rank, np.asarray(found.get("diffusion", 0.0))
+    if L.ndim != rank + 1 or not study.system.proof.dynamics.constant_noise:
+        return
+    negative = np.argwhere(L < 0)
+    if len(negative):
+        here = tuple(negative[0])
+        state = study.system.states[here[-1]]
+        raise ValueError(
+            f"{study.name}: diffusion() of {state} is {L[here]:g} at the model's initial point"
+            f"{_at(study, here[:-1])}; it is a standard deviation per root of time, whose sign has "
+            "no meaning. Give it a positive prior, such as pm.HalfNormal or pm.LogNormal"
         )
 
 

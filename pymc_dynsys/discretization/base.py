@@ -5,6 +5,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from pymc_dynsys.linalg import ldl, matvec, psd_factor
@@ -74,6 +75,20 @@ class Discretization:
     ) -> LinearTransition:
         """Transition over one step of length `h` for drift ``A x + c`` and noise rate ``S``."""
         raise NotImplementedError
+
+    def ramp(
+        self, A: Float[Array, "state state"], gap: ArrayLike, steps: ArrayLike, most: int
+    ) -> Float[Array, "state state"]:
+        """Response of linear dynamics to a drift that changes along a line over a gap.
+
+        The ``K`` in ``x' = F x + G c + K b``, for the drift ``A x + c + b s`` with `s` the time
+        since the middle of the gap, which is crossed in some steps, at most so many.
+        """
+        raise NotImplementedError
+
+    def follows_lines(self, system: BoundSystem) -> bool:
+        """Whether inputs that are straight lines are followed, or held at their means."""
+        return self.exact_if_linear and system.proof.dynamics.linear
 
     def step(self, system: BoundSystem, x: Any, t: Any, h: Any, held: Held) -> Transition:
         """Transition over one step from state `x` at time `t`."""

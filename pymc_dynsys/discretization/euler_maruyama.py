@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from pymc_dynsys.discretization.base import (
@@ -13,7 +14,7 @@ from pymc_dynsys.discretization.base import (
     Transition,
     check_step,
 )
-from pymc_dynsys.linalg import linearize, matvec
+from pymc_dynsys.linalg import linearize, matmul, matvec
 from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.held import Held
 
@@ -67,8 +68,25 @@ class EulerMaruyama(Discretization):
         identity = jnp.eye(A.shape[0])
         return LinearTransition(F=identity + A * h, G=identity * h, Q=S * h)
 
+    def ramp(
+        self, A: Float[Array, "state state"], gap: ArrayLike, steps: ArrayLike, most: int
+    ) -> Float[Array, "state state"]:
+        """Response to a line of which each step holds the mean."""
+        h = gap / steps
+        F, nothing = jnp.eye(A.shape[0]) + A * h, jnp.zeros(A.shape)
+
+        def longer(carry: tuple[Array, Array], i: Array) -> tuple[tuple[Array, Array], None]:
+            # The middle of i steps lies h / 2 before that of i + 1, their last one i h / 2 after.
+            G, K = carry
+            more = (matmul(F, G) + jnp.eye(A.shape[0]) * h, matmul(F, K - 0.5 * h * G))
+            more = (more[0], more[1] + jnp.eye(A.shape[0]) * (0.5 * i * h * h))
+            return jax.tree.map(lambda new, old: jnp.where(i < steps, new, old), more, carry), None
+
+        return jax.lax.scan(longer, (nothing, nothing), jnp.arange(most))[0][1]
+
     def step(self, system: BoundSystem, x: Any, t: Any, h: Any, held: Held) -> Transition:
         """Euler step of the mean, its Jacobian and its noise."""
+        held = held.over_step(t, h)
         f, J = linearize(lambda x: system.continuous.drift(x, t, held), x)
         S = system.continuous.noise_covariance(x, t, held)
         return Transition(mean=x + f * h, F=jnp.eye(x.shape[0]) + J * h, Q=S * h)
@@ -86,6 +104,7 @@ class EulerMaruyama(Discretization):
         self, system: BoundSystem, x: Any, t: Any, h: Any, held: Held, noise: Any
     ) -> Float[Array, " state"]:
         """One Euler-Maruyama step with the given normals."""
+        held = held.over_step(t, h)
         L = system.continuous.diffusion(x, t, held)
         kick = L * noise if L.ndim == 1 else matvec(L, noise)
         return x + system.continuous.drift(x, t, held) * h + kick * safe_sqrt(h)

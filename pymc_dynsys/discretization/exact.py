@@ -12,12 +12,14 @@ as long as they like. The number of doublings is the same for all gaps (those no
 masked), which keeps the program small and reverse-differentiable.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from pymc_dynsys.discretization.base import (
@@ -78,14 +80,27 @@ class Exact(Discretization):
 
     def step(self, system: BoundSystem, x: Any, t: Any, h: Any, held: Held) -> Transition:
         """Exact transition, linearized where the drift already is linear."""
-        return linearized_step(system, x, t, h, held)
+        return linearized_step(system, x, t + 0.5 * h, h, held)
+
+    def ramp(
+        self, A: Float[Array, "state state"], gap: ArrayLike, steps: ArrayLike, most: int
+    ) -> Float[Array, "state state"]:
+        """Exact response to a line over a gap."""
+        return exact_ramp(A, gap)
 
 
 def linearized_step(system: BoundSystem, x: Any, t: Any, h: Any, held: Held) -> Transition:
-    """Transition of the SDE linearized at `x`: mean ``x + G f(x)``, noise at `x`."""
+    """Transition of the SDE linearized at `x`: mean ``x + G f(x)``, noise at `x`.
+
+    `t` is the middle of the step, where inputs that are lines have their means. Linear dynamics
+    follow the lines, others hold the means.
+    """
     f, J = linearize(lambda x: system.continuous.drift(x, t, held), x)
     F, G, Q = exact_transition(J, system.continuous.noise_covariance(x, t, held), h)
-    return Transition(mean=x + matvec(G, f), F=F, Q=Q)
+    mean = x + matvec(G, f)
+    if held.lines is not None and system.proof.dynamics.linear:
+        mean = mean + matvec(exact_ramp(J, h), system.continuous.drift_along_lines(x, t, held))
+    return Transition(mean=mean, F=F, Q=Q)
 
 
 def exact_transition(
@@ -109,13 +124,66 @@ def relative_expm1(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jnp.where(small, series, jnp.expm1(far) / far)
 
 
+def exact_ramp(A: Float[Array, "state state"], h: ArrayLike) -> Float[Array, "state state"]:
+    r"""Response ``K`` over a gap `h` to a drift that changes along a line through zero midway.
+
+    One more column of the matrix exponential, doubled like the others:
+
+    .. math:: K = \int_0^h e^{A (h - s)} (s - h / 2)\, ds, \qquad
+              K \leftarrow F K + K + \tfrac{h}{2} (G - F G)
+    """
+    h = jnp.asarray(h)
+    if A.shape == (1, 1):
+        return jnp.reshape(h * h * relative_ramp(A[0, 0] * h), (1, 1))
+    _, doublings, short = _halvings(A, h)
+
+    def double(carry: tuple[Array, ...], i: Array) -> Any:
+        F, G, K, length = carry
+        FG = matmul(F, G)
+        doubled = (matmul(F, F), G + FG, K + matmul(F, K) + 0.5 * length * (G - FG), 2 * length)
+        return tuple(
+            jnp.where(i < doublings, new, old) for new, old in zip(doubled, carry, strict=True)
+        ), None
+
+    start = (*_taylor_ramp(A, short), short)
+    (_, G, K, length), _ = jax.lax.scan(double, start, jnp.arange(DOUBLINGS))
+    # Beyond the longest gap all has decayed but the line, which goes on.
+    return K + 0.5 * (h - length) * G
+
+
+def relative_ramp(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """``K / h**2`` for one state with ``z = a h``, accurate at and around zero."""
+    small = jnp.abs(z) < 0.5
+    far = jnp.where(small, 1.0, z)
+    near = jnp.where(small, z, 0.0)
+    series = jnp.zeros_like(near)
+    for k in range(15, 0, -1):
+        series = near * (series - 0.5 * k / ((k + 1) * (k + 2) * math.factorial(k)))
+    E = jnp.expm1(far) / far
+    return jnp.where(small, series, 0.5 * E - (jnp.exp(far) - E) / far)
+
+
+def _taylor_ramp(A: Array, h: Array) -> tuple[Array, Array, Array]:
+    """Series of F, G and K on a step with ``|A| h <= 1/2``.
+
+    With Phi_k = (A h)^k / k!: F = sum Phi_k, G = h sum Phi_k / (k + 1),
+    K = -h^2 sum Phi_k k / (2 (k + 1) (k + 2)).
+    """
+    identity, Ah = jnp.eye(A.shape[0]), A * h
+
+    def term(carry: Any, k: Any) -> Any:
+        power, F, G, K = carry
+        power = matmul(Ah, power) / k
+        return (power, F + power, G + power / (k + 1), K + power * (k / ((k + 1) * (k + 2)))), None
+
+    start = (identity, identity, identity, jnp.zeros_like(A))
+    orders = np.arange(1.0, TAYLOR_TERMS + 1)
+    (_, F, G, K), _ = jax.lax.scan(term, start, orders)
+    return F, G * h, K * (-0.5 * h * h)
+
+
 def _doubled(A: Array, S: Array, h: Array) -> LinearTransition:
-    rate = jnp.max(jnp.abs(A).sum(axis=1))
-    wanted = jnp.ceil(jnp.log2(jnp.maximum(2 * rate * h, 1.0)))
-    doublings = jax.lax.stop_gradient(jnp.minimum(wanted, DOUBLINGS))
-    # Beyond the longest gap the transition no longer changes if everything has decayed.
-    longest = jax.lax.stop_gradient(jnp.where(wanted > DOUBLINGS, 2.0**DOUBLINGS / 2 / rate, h))
-    short = jnp.where(wanted > DOUBLINGS, longest, h) * 0.5**doublings
+    wanted, doublings, short = _halvings(A, h)
     F, G, Q = _taylor(A, S, short)
 
     def double(carry: Any, i: Any) -> Any:
@@ -130,6 +198,16 @@ def _doubled(A: Array, S: Array, h: Array) -> LinearTransition:
     undecayed = (wanted > DOUBLINGS) & (jnp.max(jnp.abs(F)) > 1e-17)
     F, G, Q = (jnp.where(undecayed, jnp.nan, M) for M in (F, G, Q))
     return LinearTransition(F, G, symmetrize(Q))
+
+
+def _halvings(A: Array, h: Array) -> tuple[Array, Array, Array]:
+    """Doublings that a gap asks for, those made of them, and the short step they begin with."""
+    rate = jnp.max(jnp.abs(A).sum(axis=1))
+    wanted = jnp.ceil(jnp.log2(jnp.maximum(2 * rate * h, 1.0)))
+    doublings = jax.lax.stop_gradient(jnp.minimum(wanted, DOUBLINGS))
+    # Beyond the longest gap the transition no longer changes if everything has decayed.
+    longest = jax.lax.stop_gradient(jnp.where(wanted > DOUBLINGS, 2.0**DOUBLINGS / 2 / rate, h))
+    return wanted, doublings, jnp.where(wanted > DOUBLINGS, longest, h) * 0.5**doublings
 
 
 def _taylor(A: Array, S: Array, h: Array) -> tuple[Array, Array, Array]:

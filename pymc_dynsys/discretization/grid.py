@@ -222,6 +222,7 @@ def grid_cores(grid: TimeGrid, design: Design) -> TimeGrid:
             infusion=None if grid.rows.infusion is None else 2,
             gap_inputs=of_inputs,
             row_inputs=of_inputs,
+            rates={name: of_inputs[name] for name in grid.rows.rates},
         )
         cores = replace(cores, rows=rows)
     return cores

@@ -17,7 +17,7 @@ as there may be. A visit at 0 and at 5 and a dose at 2 become::
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -205,26 +205,34 @@ def _look(xp: ModuleType, parts: dict[str, Any], interpolation: Interpolation) -
     leaves = xp.concatenate([parts["start"][None], ends[:-1]])
     at_end = _locate(xp, knots, order, ends, interpolation)
     if interpolation == "linear":
-        return Lookup((_locate(xp, knots, order, leaves, interpolation), at_end), at_end)
+        return Lookup((_locate(xp, knots, order, leaves, interpolation, "right"), at_end), at_end)
     if interpolation == "next":
         return Lookup((at_end,), at_end)
     return Lookup((_locate(xp, knots, order, leaves, interpolation),), at_end)
 
 
 def _locate(
-    xp: ModuleType, knots: Any, order: Any, at: Any, interpolation: Interpolation
+    xp: ModuleType,
+    knots: Any,
+    order: Any,
+    at: Any,
+    kind: Interpolation,
+    side: Literal["left", "right"] = "left",
 ) -> Weighted:
-    """Knots between which given times lie; before the first one its value holds (``previous``)."""
+    """Knots between which given times lie; before the first one its value holds (``previous``).
+
+    A line that jumps, by two knots at one time, begins at the last of them: ``side="right"``.
+    """
     count = xp.isfinite(knots).sum()
     top = xp.maximum(count - 1, 0)
     known = xp.isfinite(at) & (count > 0)
-    if interpolation == "previous":
+    if kind == "previous":
         held = xp.clip(xp.searchsorted(knots, at, side="right") - 1, 0, top)
         return Weighted(order[held], None, None, known)
-    if interpolation == "next":
+    if kind == "next":
         found = xp.searchsorted(knots, at, side="left")
         return Weighted(order[xp.minimum(found, top)], None, None, known & (found < count))
-    right = xp.clip(xp.searchsorted(knots, at, side="left"), 0, top)
+    right = xp.clip(xp.searchsorted(knots, at, side=side), 0, top)
     left = xp.maximum(right - 1, 0)
     span = knots[right] - knots[left]
     known = known & (at >= knots[0]) & (at <= knots[top])

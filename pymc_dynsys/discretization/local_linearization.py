@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from pymc_dynsys.discretization.base import (
@@ -11,7 +12,7 @@ from pymc_dynsys.discretization.base import (
     Transition,
     check_step,
 )
-from pymc_dynsys.discretization.exact import exact_transition, linearized_step
+from pymc_dynsys.discretization.exact import exact_ramp, exact_transition, linearized_step
 from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.held import Held
 
@@ -64,6 +65,12 @@ class LocalLinearization(Discretization):
     ) -> LinearTransition:
         """Exact: a linear system is its own linearization."""
         return exact_transition(A, S, h)
+
+    def ramp(
+        self, A: Float[Array, "state state"], gap: ArrayLike, steps: ArrayLike, most: int
+    ) -> Float[Array, "state state"]:
+        """Exact response to a line over a gap."""
+        return exact_ramp(A, gap)
 
     def step(self, system: BoundSystem, x: Any, t: Any, h: Any, held: Held) -> Transition:
         """Transition of the system linearized at `x`, with time at the middle of the step."""

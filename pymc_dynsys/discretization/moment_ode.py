@@ -61,6 +61,10 @@ class MomentODE(Discretization):
             if not (np.isfinite(value) and value > 0):
                 raise ValueError(f"{name}: expected a positive number, got {value!r}")
 
+    def follows_lines(self, system: BoundSystem) -> bool:
+        """The solver does."""
+        return True
+
     def step(self, system: BoundSystem, x: Any, t: Any, h: Any, held: Held) -> Transition:
         """Transition over a whole gap; time runs from 0 to 1 so that a gap of zero is one too."""
         import diffrax

@@ -1,7 +1,7 @@
 """Values of doses and inputs at the rows of a layout, looked up once, outside any loop."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -12,12 +12,12 @@ import numpy as np
 
 from pymc_dynsys.discretization.layout import Marks, Weighted
 from pymc_dynsys.discretization.operands import Doses, Operands
-from pymc_dynsys.systems.held import Held
+from pymc_dynsys.systems.held import Held, Lines
 
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=("infusion", "amount", "target", "gap_inputs", "row_inputs"),
+    data_fields=("infusion", "amount", "target", "gap_inputs", "row_inputs", "rates", "middle"),
     meta_fields=(),
 )
 @dataclass(frozen=True)
@@ -33,7 +33,11 @@ class Rows:
     target : array of int, (*batch, row), or None
         State that it enters.
     gap_inputs, row_inputs : dict of arrays, (*batch, row, *own)
-        Inputs held over the gap into the row, and at it.
+        Inputs held over the gap into the row (means of those that are lines), and at it.
+    rates : dict of arrays, (*batch, row, *own)
+        Rates of change over the gap of those inputs that are lines.
+    middle : array, (*batch, row), or None
+        Time of the middle of the gap, where there are lines.
     """
 
     infusion: Any
@@ -41,10 +45,13 @@ class Rows:
     target: Any
     gap_inputs: dict[str, Any]
     row_inputs: dict[str, Any]
+    rates: dict[str, Any] = field(default_factory=dict)
+    middle: Any = None
 
     def over_gap(self, params: Mapping[str, Any]) -> Held:
-        """Parameters, inputs and infusions that hold over the gap."""
-        return Held({**params, **self.gap_inputs}, self.infusion)
+        """Parameters, inputs and infusions that hold over the gap, and inputs that are lines."""
+        lines = Lines(self.rates, self.middle) if self.rates else None
+        return Held({**params, **self.gap_inputs}, self.infusion, lines)
 
     def at_row(self, params: Mapping[str, Any]) -> Held:
         """Parameters and inputs that hold at the row."""
@@ -66,7 +73,7 @@ def look_up(marks: Marks, operands: Operands, n_states: int) -> Rows:
     leaves = jax.tree.leaves((marks, operands.doses, operands.inputs))
     known = not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
     xp: ModuleType = np if known else jnp
-    gaps, rows = {}, {}
+    gaps, rows, rates, middle = {}, {}, {}, None
     for name, lookup in marks.lookups.items():
         values = operands.inputs[name].values
         at_ends = [_value(xp, part, values) for part in lookup.gap]
@@ -75,14 +82,20 @@ def look_up(marks: Marks, operands: Operands, n_states: int) -> Rows:
         # Nothing is crossed in a gap of zero, and padding is nowhere: an unknown input is no
         # matter there.
         begins = xp.concatenate([marks.start[..., None], marks.times[..., :-1]], axis=-1)
-        idle = _expand(~(marks.times > begins), held)
+        crossed = marks.times > begins
+        idle = _expand(~crossed, held)
         gaps[name] = xp.where(idle & xp.isnan(held), 0.0, held)
         rows[name] = xp.where(_expand(xp.isnan(marks.times), there), 0.0, there)
+        if len(at_ends) == 2:
+            length = xp.where(crossed, marks.times - begins, 1.0)
+            change = (at_ends[1] - at_ends[0]) / _expand(length, held)
+            rates[name] = xp.where(idle, 0.0, change)
+            middle = xp.where(crossed, 0.5 * (marks.times + begins), 0.0)
     infusion = amount = target = None
     if operands.doses is not None:
         amount, target = _given(xp, marks, operands.doses)
         infusion = _infused(xp, marks, operands.doses, n_states)
-    return Rows(infusion, amount, target, gaps, rows)
+    return Rows(infusion, amount, target, gaps, rows, rates, middle)
 
 
 def _value(xp: ModuleType, where: Weighted, values: Any) -> Any:

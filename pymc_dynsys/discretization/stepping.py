@@ -47,8 +47,13 @@ class Stepping(Discretization):
         """The dynamics of one step as they are."""
         return LinearTransition(F=A, G=jnp.eye(A.shape[0]), Q=S)
 
+    def follows_lines(self, system: BoundSystem) -> bool:
+        """What an input that is a line does to a step is its mean over it."""
+        return True
+
     def step(self, system: BoundSystem, x: Any, t: Any, h: Any, held: Held) -> Transition:
         """Mean of the next state, its Jacobian and the noise."""
+        held = held.over_step(t, h)
         mean, F = linearize(lambda x: system.discrete.moments(x, t, held)[0], x)
         return Transition(mean=mean, F=F, Q=system.discrete.moments(x, t, held)[1])
 
@@ -56,13 +61,13 @@ class Stepping(Discretization):
         self, system: BoundSystem, key: Any, x: Any, t: Any, h: Any, held: Held
     ) -> Float[Array, " state"]:
         """Draw the next state from its own distribution, Gaussian or not."""
-        return system.discrete.sample(key, x, t, held)
+        return system.discrete.sample(key, x, t, held.over_step(t, h))
 
     def log_density(
         self, system: BoundSystem, after: Any, x: Any, t: Any, h: Any, held: Held
     ) -> Float[Array, ""]:
         """Log-density of the next state."""
-        return system.discrete.log_density(after, x, t, held)
+        return system.discrete.log_density(after, x, t, held.over_step(t, h))
 
 
 def scheme_of(system: BoundSystem, chosen: Discretization | None) -> Discretization:

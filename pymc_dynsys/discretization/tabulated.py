@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from pymc_dynsys.discretization.base import Discretization, LinearTransition
 from pymc_dynsys.discretization.grid import TimeGrid, substep_length
-from pymc_dynsys.discretization.rows import over_gap
+from pymc_dynsys.discretization.rows import Rows, over_gap
 from pymc_dynsys.linalg import congruence, matmul, matvec
 from pymc_dynsys.systems.bound import BoundSystem, Params
 from pymc_dynsys.systems.held import Held
@@ -37,7 +37,7 @@ class TabulatedCrossing(NamedTuple):
         Move    no       place in table   -
         Move    yes      place in table   shift (state,)
         None    no       (F, G, Q)        -
-        None    yes      (F, G, Q)        offset c (state,)
+        None    yes      (F, G, Q)        offset c (state,), and what lines add to the shift
 
     Transitions that all differ are not
     looked up: the gradient of a look-up in a loop adds to the whole table at every turn. Nor are
@@ -54,11 +54,12 @@ class TabulatedCrossing(NamedTuple):
         covariances: Array = self.entries[0].Q if self.table is None else self.table.Q
         return covariances
 
-    def transition(self, entry: Any, own: Any = None) -> Move:
+    def transition(self, entry: Any, own: Any = None, more: Array | None = None) -> Move:
         """The transition of a gap."""
         if self.table is None:
             F, G, Q = entry
-            return Move(F, matvec(G, self.c if own is None else own), Q)
+            shift = matvec(G, self.c if own is None else own)
+            return Move(F, shift if more is None else shift + more, Q)
         F, shift, Q = self.table
         return Move(F[entry], shift[entry] if own is None else own, Q[entry])
 
@@ -68,12 +69,14 @@ def tabulated_crossing(
 ) -> TabulatedCrossing:
     """Discretize a linear system once per distinct gap, or per gap where inputs drive it.
 
-    `params` and `grid` are those of one trajectory. Three cases: matrices that depend on time
-    (discrete time only), one transition a gap; inputs that enter slope or noise, the same; else a
-    table over distinct gaps, with offsets of their own where inputs or infusions drive the mean.
+    `params` and `grid` are those of one trajectory. Three cases: matrices that depend on time, or
+    inputs that are lines (both in discrete time only), one transition a gap; inputs that enter
+    slope or noise, the same; else a table over distinct gaps, with offsets of their own where
+    inputs or infusions drive the mean. In continuous time lines are in the offset only.
     """
     now = jnp.zeros(())
-    if not system.proof.dynamics.autonomous:
+    lines = grid.rows is not None and bool(grid.rows.rates)
+    if not system.proof.dynamics.autonomous or (lines and system.step is not None):
         return changing_crossing(system, params, grid)
 
     def cross(gap: Any, steps: Any, held: Held) -> LinearTransition:
@@ -85,29 +88,60 @@ def tabulated_crossing(
         constant = Held(params)
         c = system.dynamics.linear(now, constant).c
         offsets: tuple[Any, ...] = ()
+        more: tuple[Any, ...] = ()
     else:
         rows = jax.tree.map(jnp.asarray, grid.rows)
-        of_gaps = jax.vmap(lambda row: system.dynamics.linear(now, row.over_gap(params)).c)(rows)
+
+        def held(row: Rows) -> Held:
+            return row.over_gap(params).mean
+
+        of_gaps = jax.vmap(lambda row: system.dynamics.linear(now, held(row)).c)(rows)
         c, offsets = of_gaps[0], (of_gaps,)
+        more = (along_lines(system, discretization, params, grid),) if lines else ()
         if system.proof.dynamics.varying:
-            transitions = jax.vmap(lambda gap, steps, row: cross(gap, steps, row.over_gap(params)))(
+            transitions = jax.vmap(lambda gap, steps, row: cross(gap, steps, held(row)))(
                 jnp.asarray(grid.gaps), jnp.asarray(grid.steps), rows
             )
-            return TabulatedCrossing(None, c, (transitions, *offsets))
-        constant = jax.tree.map(lambda leaf: leaf[0], rows).over_gap(params)
+            return TabulatedCrossing(None, c, (transitions, *offsets, *more))
+        constant = held(jax.tree.map(lambda leaf: leaf[0], rows))
     table = jax.vmap(cross, in_axes=(0, 0, None))(
         jnp.asarray(grid.distinct_gaps), jnp.asarray(grid.distinct_steps), constant
     )
     if grid.index is None:
-        return TabulatedCrossing(None, c, (table, *offsets))
+        return TabulatedCrossing(None, c, (table, *offsets, *more))
     F, G, Q = table
     shifts = tuple(jax.vmap(matvec)(G[grid.index], own) for own in offsets)
+    if lines:
+        shifts = (shifts[0] + more[0],)
     moves = Move(F, jax.vmap(lambda G: matvec(G, c))(G), Q)
     return TabulatedCrossing(moves, c, (grid.index, *shifts))
 
 
+def along_lines(
+    system: BoundSystem, discretization: Discretization, params: Params, grid: TimeGrid
+) -> Float[Array, "gap state"]:
+    """What inputs that are lines add to the shift of each gap beyond their means."""
+    now, origin = jnp.zeros(()), jnp.zeros(system.n_states)
+    gaps, steps, rows = jax.tree.map(jnp.asarray, (grid.gaps, grid.steps, grid.rows))
+
+    def ramp(gap: Array, steps: Array, row: Rows) -> Array:
+        A = system.dynamics.linear(now, row.over_gap(params).mean).A
+        return discretization.ramp(A, gap, steps, grid.max_steps)
+
+    def change(row: Rows) -> Array:
+        return system.continuous.drift_along_lines(origin, row.middle, row.over_gap(params))
+
+    if system.proof.dynamics.varying or grid.index is None:
+        K = jax.vmap(ramp)(gaps, steps, rows)
+    else:
+        table = jnp.asarray(grid.distinct_gaps), jnp.asarray(grid.distinct_steps)
+        any_row = jax.tree.map(lambda leaf: leaf[0], rows)
+        K = jax.vmap(ramp, in_axes=(0, 0, None))(*table, any_row)[grid.index]
+    return jax.vmap(matvec)(K, jax.vmap(change)(rows))
+
+
 def changing_crossing(system: BoundSystem, params: Params, grid: TimeGrid) -> TabulatedCrossing:
-    """Transitions of a system in discrete time whose matrices depend on time, one for each gap."""
+    """Transitions of a system in discrete time that depend on time or lines, one for each gap."""
     d = system.n_states
     nothing = (jnp.eye(d), jnp.zeros(d), jnp.zeros((d, d)))
 
@@ -117,7 +151,8 @@ def changing_crossing(system: BoundSystem, params: Params, grid: TimeGrid) -> Ta
 
         def compose(total: Any, i: Any) -> tuple[Any, None]:
             F, c, Q = total
-            A, b, S = system.dynamics.linear(t + i * h, held)
+            start = t + i * h
+            A, b, S = system.dynamics.linear(start, held.over_step(start, h))
             more = (matmul(A, F), matvec(A, c) + b, congruence(A, Q) + S)
             return jax.tree.map(lambda new, old: jnp.where(i < steps, new, old), more, total), None
 

@@ -5,6 +5,7 @@ import xarray as xr
 
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.likelihoods.base import Variation
+from pymc_dynsys.likelihoods.caveats import caveats
 
 TOLERABLE = 0.1
 """Error in nats of one trajectory from which on the advice is to do something."""
@@ -34,6 +35,8 @@ def advise(
     if len(bad):
         who = f" for {frame.who(bad[0][1:])}" if frame.rank else ""
         out.append(f"the log-likelihood is not finite{who}")
+
+    out += caveats(likelihood, study.system)
 
     def worst(name: str) -> float:
         return float(np.nanmax(np.abs(data[name].values), initial=0.0))

@@ -22,6 +22,7 @@ from pymc_dynsys.inference.draws import prepared
 from pymc_dynsys.inference.labels import data_groups, draws_of
 from pymc_dynsys.likelihoods import registry
 from pymc_dynsys.likelihoods.base import Likelihood
+from pymc_dynsys.likelihoods.caveats import is_blind
 from pymc_dynsys.likelihoods.program import Program, totals
 
 logger = logging.getLogger("pymc_dynsys")
@@ -69,7 +70,8 @@ def check_likelihood(
         ``reference_change``
             change to another likelihood, the one in the attribute ``reference``: the exact one
             where it exists, else ``EKF`` for an ensemble filter and an ensemble of 1,000 members
-            for ``EKF`` and ``UKF``; averages over the seeds;
+            for ``EKF`` and ``UKF``; averages over the seeds. NaN where every other one is blind
+            in the same way, as to what a noise that depends on the state tells of it;
         ``precision_change``
             change to double precision, 0 where the model has it already.
 
@@ -118,6 +120,8 @@ def check_likelihood(
     gaps = np.asarray(grid.lengths)
     variations = registry.variations(likelihood, study.system, gaps)
     changes = dict.fromkeys(ALWAYS, np.zeros(shape))
+    if is_blind(likelihood, study.system):
+        changes["reference"] = np.full(shape, np.nan)
     for variation in variations:
         other = _over_seeds(evaluate, variation.likelihood, n_seeds, finer=variation.finer)
         with np.errstate(invalid="ignore"):  # of two infinities, which cannot be compared

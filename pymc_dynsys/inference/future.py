@@ -12,7 +12,7 @@ from pymc_dynsys.discretization import Design, Doses, InputKind, Operands, Signa
 from pymc_dynsys.inference.times import starts, timed
 from pymc_dynsys.reading.doses import read_doses
 from pymc_dynsys.reading.frame import Frame
-from pymc_dynsys.reading.inputs import read_input
+from pymc_dynsys.reading.inputs import Input, read_input
 from pymc_dynsys.reading.schedule import check_schedule
 
 
@@ -31,7 +31,7 @@ def read_future(
             signals[name] = signals[name]._replace(times=_from_start(study))
     for name, value in (inputs or {}).items():
         _require_input(name, kinds, signals)
-        kinds[name], given = read_input(name, value, frame, times)
+        kinds[name], given = read_input(name, _alike(name, value, kinds[name]), frame, times)
         n_own = len(study.system.input_shapes[name])
         given = given if given.times is not None else given._replace(times=times)
         signals[name] = _followed(signals[name], given, n_own)
@@ -67,6 +67,19 @@ def _require_input(
             f"inputs: {name!r} is a PyMC variable, so its future is the model's: its last value "
             "goes on; make it an array to give another"
         )
+
+
+def _alike(name: str, value: object, kind: InputKind) -> Input:
+    """An input that is read between its values as the model reads it, of which it is the future."""
+    if not isinstance(value, Input):
+        return Input(value, kind.interpolation)
+    if value.interpolation != kind.interpolation:
+        raise ValueError(
+            f"inputs: {name!r} goes on where that of the model ends, whose interpolation is "
+            f"{kind.interpolation!r}; got {value.interpolation!r}. Leave it out, or give the model "
+            "the same"
+        )
+    return value
 
 
 def _after(doses: Doses | None, last: np.ndarray) -> Doses | None:

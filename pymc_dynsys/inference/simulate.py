@@ -15,7 +15,7 @@ from pymc_dynsys.discretization.operands import kinds_of_doses
 from pymc_dynsys.reading.consistency import check_arrays
 from pymc_dynsys.reading.doses import read_doses
 from pymc_dynsys.reading.frame import Frame
-from pymc_dynsys.reading.inputs import input_core_shape, own_part, read_input
+from pymc_dynsys.reading.inputs import input_core_shape, lines_of, own_part, read_input
 from pymc_dynsys.reading.labels import Labels, gathered
 from pymc_dynsys.reading.times import as_times, time_labels
 from pymc_dynsys.reading.values import as_float
@@ -123,7 +123,7 @@ def simulate(
     arrays = {name: _batch_first(name, value, frame) for name, value in params.items()}
     of_inputs = {k: input_core_shape(v, frame.batch_dims, time_dim) for k, v in inputs.items()}
     shapes = {name: array.shape[frame.rank :] for name, array in arrays.items()}
-    bound = bind_system(source, shapes, of_inputs)
+    bound = bind_system(source, shapes, of_inputs, lines=lines_of(inputs))
     along = {**frame.labels, time_dim: time_labels(times, time_array, time_dim)}
     of_visits = replace(frame, labels=along)
     read = {name: read_input(name, value, of_visits, time_array) for name, value in inputs.items()}

@@ -94,6 +94,12 @@ class Likelihood(ABC):
     exact: ClassVar[bool] = False
     """Whether it is the exact likelihood of the systems that it takes, steps aside."""
 
+    moved_by_means: ClassVar[bool] = False
+    """Whether it learns of states by their covariance with the data only, as Gaussian filters do.
+
+    What the size of a deviation says of a state that its noise depends on is lost then.
+    """
+
     discretization: Discretization | None = None
 
     def __repr__(self) -> str:
@@ -123,6 +129,10 @@ class Likelihood(ABC):
     def scheme(self, system: BoundSystem) -> Discretization:
         """What carries a system over its gaps: its own steps, or the discretization."""
         return scheme_of(system, self.discretization or self.default_discretization)
+
+    def follows_lines(self, system: BoundSystem) -> bool:
+        """Whether inputs that are straight lines are followed, or held at their means."""
+        return self.scheme(system).follows_lines(system)
 
     @property
     def adaptive_solver(self) -> str | None:
@@ -250,14 +260,10 @@ class Run(ABC):
 
 
 def require_gaussian(name: str, system: BoundSystem) -> None:
-    """Refuse distributions that a Gaussian filter cannot use."""
-    if not system.proof.dynamics.gaussian:
-        raise ValueError(
-            f"{name} needs a Gaussian transition (dist.Normal, dist.MultivariateNormal, "
-            "pds.Gaussian, dist.Delta), and transition() returns another distribution; transform "
-            "the state (the logarithm of a positive one), or approximate the distribution by its "
-            "mean and variance"
-        )
+    """Refuse distributions that an approximate Gaussian filter cannot use."""
+    wanting = gaussian_law_wanting(system)
+    if wanting is not None:
+        raise ValueError(f"{name} {wanting}")
     if system.n_diffuse:
         states = [s for s, flag in zip(system.states, system.start.diffuse, strict=True) if flag]
         raise ValueError(
@@ -265,15 +271,26 @@ def require_gaussian(name: str, system: BoundSystem) -> None:
             "can. Give initial=Diffuse(kappa=...) a variance far above that of the data, or a "
             "distribution"
         )
+
+
+def gaussian_law_wanting(system: BoundSystem) -> str | None:
+    """What every Gaussian filter needs and the system does not have, in words."""
+    if not system.proof.dynamics.gaussian:
+        return (
+            "needs a Gaussian transition (dist.Normal, dist.MultivariateNormal, pds.Gaussian, "
+            "dist.Delta), and transition() returns another distribution; transform the state (the "
+            "logarithm of a positive one), or approximate the distribution by its mean and variance"
+        )
     if not system.proof.observation.gaussian:
-        raise ValueError(
-            f"{name} needs a Gaussian observation (dist.Normal, dist.MultivariateNormal, "
-            "pds.Gaussian), and observation() returns another distribution; an ODE with a known "
-            "initial state takes any distribution with ODESolve(); otherwise transform the data "
-            "or approximate the distribution by its mean and variance in a dist.Normal"
+        return (
+            "needs a Gaussian observation (dist.Normal, dist.MultivariateNormal, pds.Gaussian), "
+            "and observation() returns another distribution; an ODE with a known initial state "
+            "takes any distribution with ODESolve(); otherwise transform the data or approximate "
+            "the distribution by its mean and variance in a dist.Normal"
         )
     if not system.proof.start.gaussian:
-        raise ValueError(
-            f"{name} needs a Gaussian or exactly known initial state (dist.Normal, "
+        return (
+            "needs a Gaussian or exactly known initial state (dist.Normal, "
             "dist.MultivariateNormal, pds.Gaussian, dist.Delta); initial is another distribution"
         )
+    return None

@@ -13,7 +13,7 @@ from jaxtyping import Array
 
 from pymc_dynsys.discretization import Discretization, Exact, at_row, refuse_discretization
 from pymc_dynsys.discretization.tabulated import TabulatedCrossing, tabulated_crossing
-from pymc_dynsys.likelihoods.base import Likelihood, Problem
+from pymc_dynsys.likelihoods.base import Likelihood, Problem, gaussian_law_wanting
 from pymc_dynsys.likelihoods.gaussian import GaussianFilter
 from pymc_dynsys.likelihoods.gaussian.forward import Cross, LinearModel, predict
 from pymc_dynsys.likelihoods.gaussian.reduce import Sense, Sensor
@@ -85,9 +85,15 @@ class Kalman(GaussianFilter):
         """Refuse systems that are not linear and Gaussian."""
         refuse_discretization("Kalman", system, self.discretization)
         if system.proof.reasons:
+            wanting = gaussian_law_wanting(system)
+            advice = (
+                f"Every filter {wanting}" if wanting else "Use EKF() or EnKF(), which approximate"
+            )
+            if system.n_diffuse and not wanting:
+                advice += "; they need initial=Diffuse(kappa=...)"
             raise ValueError(
                 f"Kalman() is exact for linear-Gaussian systems only, but "
-                f"{'; '.join(system.proof.because)}. Use EKF() or EnKF(), which approximate"
+                f"{'; '.join(system.proof.because)}. {advice}"
             )
 
     def linear_model(self, system: BoundSystem, problem: Problem) -> LinearModel:

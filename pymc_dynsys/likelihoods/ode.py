@@ -83,6 +83,10 @@ class ODESolve(Likelihood):
         """It controls its own error."""
         return type(self).__name__
 
+    def follows_lines(self, system: BoundSystem) -> bool:
+        """The solver does."""
+        return True
+
     def scheme(self, system: BoundSystem) -> Discretization:
         """One solve for all gaps: no gap is cut beforehand."""
         return EulerMaruyama(dt=None)

@@ -1,6 +1,6 @@
 """Inputs of users as arrays of the trajectories: values and times, both by label."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -27,8 +27,9 @@ class Input:
         Values, with dims as for ``Trajectory(inputs=...)``.
     interpolation : {"previous", "next", "linear"}
         ``"previous"`` (the default of plain arrays) holds a value until the next one;
-        ``"next"`` takes the coming one; ``"linear"`` draws straight lines, of which each gap
-        sees the mean.
+        ``"next"`` takes the coming one; ``"linear"`` draws straight lines, which linear systems,
+        ``ODESolve`` and ``MomentODE`` follow exactly; what steps through a gap otherwise takes
+        their mean over each step, and says so. Two values at one time are a jump.
     gaps : {"previous", "linear"}, optional
         How missing values (NaN) are filled: by the last one known, or along a straight line
         between those on both sides. What comes before the first value stays missing. Default: a
@@ -60,6 +61,15 @@ class Input:
                 f"Input: interpolation must be one of {get_args(Interpolation)}, got "
                 f"{self.interpolation!r}"
             )
+
+
+def lines_of(inputs: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the inputs that are straight lines between their values."""
+    return tuple(
+        name
+        for name, value in inputs.items()
+        if isinstance(value, Input) and value.interpolation == "linear"
+    )
 
 
 def input_core_shape(
@@ -198,8 +208,8 @@ def _knots(
     times = frame.batch_first(coord.copy(data=numbers), (dim,))
     if dim == frame.time_dim and _equal(times, visits):
         return None
-    with np.errstate(invalid="ignore"):  # inf - inf between padding
-        late = np.argwhere(np.diff(np.where(np.isnan(times), np.inf, times)) < 0)
+    ends = np.where(np.isnan(times), np.inf, times)
+    late = np.argwhere(ends[..., 1:] < ends[..., :-1])
     if len(late):
         of = f" for {frame.who(late[0][:-1])}" if times.size > times.shape[-1] else ""
         raise ValueError(f"inputs: the times of {name!r} are not ascending{of}; sort them")

@@ -36,6 +36,15 @@ def as_float(name: str, value: Any) -> np.ndarray:
     return array.astype(float)
 
 
+def is_boolean(value: object) -> bool:
+    """Whether values are truth values, apart from those that are missing."""
+    array = np.asarray(value)
+    if array.dtype.kind == "O":
+        there = array[~pd.isna(array)]
+        return bool(there.size) and all(isinstance(item, bool | np.bool_) for item in there)
+    return array.dtype.kind == "b"
+
+
 def _is_number(item: Any) -> bool:
     """Whether a Python object is a number; text that reads like one is not."""
     if isinstance(item, str | bytes | complex):

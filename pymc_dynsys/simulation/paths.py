@@ -181,12 +181,13 @@ def crossing(
     walks through the steps of each gap.
     """
     if simulator.exact_if_linear and system.proof.dynamics.linear:
+        grid = replace(grid, steps=jnp.ones_like(grid.steps))  # one is exact
         table = tabulated_crossing(system, simulator, params, grid)
         factors = jax.vmap(psd_factor)(table.noise)
         looked_up = table.table is not None
 
-        def jump(x: Array, key: Any, factor: Any, entry: Any, own: Any = None) -> Array:
-            F, shift, _ = table.transition(entry, own)
+        def jump(x: Array, key: Array, factor: Any, entry: Any, *own: Array) -> Array:
+            F, shift, _ = table.transition(entry, *own)
             noise = jax.random.normal(key, x.shape)
             return matvec(F, x) + shift + matvec(factors[entry] if looked_up else factor, noise)
 

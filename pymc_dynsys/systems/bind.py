@@ -12,7 +12,7 @@ order in which mistakes are reported:
 5. proof: what is linear, Gaussian, free of time and of inputs (``proof.prove``).
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -45,11 +45,12 @@ def bind_system(
     param_shapes: Mapping[str, tuple[int, ...]],
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     components: Sequence[Hashable] | None = None,
+    lines: Iterable[str] = (),
 ) -> BoundSystem:
     """Bind a system to parameters and inputs of known names and per-trajectory shapes.
 
     `components` are labels in the order of the data, for an observation that names its components;
-    by default these come in its own order.
+    by default these come in its own order. `lines` are inputs that are straight lines over a gap.
 
     Raises
     ------
@@ -62,7 +63,8 @@ def bind_system(
         )
     both = (param_shapes, input_shapes or {})
     shapes = (tuple((k, tuple(shape)) for k, shape in s.items()) for s in both)
-    return _bind(source, *shapes, None if components is None else tuple(components))
+    labels = None if components is None else tuple(components)
+    return _bind(source, *shapes, labels, tuple(sorted(lines)))
 
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
@@ -95,6 +97,7 @@ def _bind(
     of_params: Shapes,
     of_inputs: Shapes,
     components: Names,
+    lines: tuple[str, ...],
 ) -> BoundSystem:
     """Bind once per system and shapes, so that compiled programs are found again.
 
@@ -125,13 +128,13 @@ def _bind(
         t=ShapeDtypeStruct((), dtype),
         held=Held(values),
         inputs=tuple(input_shapes),
+        lines=lines,
     )
     observed, of_components = _check_shapes(functions, abstract, labels)
     of_components = in_order_of(components, of_components)
     parts = _make_parts(source, functions, abstract, labels, observed, of_components)
-    return BoundSystem(
-        source, labels, param_shapes, input_shapes, *parts, proof=prove(*parts, abstract)
-    )
+    proof = prove(*parts, abstract)
+    return BoundSystem(source, labels, param_shapes, input_shapes, *parts, proof, lines)
 
 
 def _bind_functions(

@@ -40,6 +40,8 @@ class BoundSystem:
         The parts.
     proof : Proof
         What was proved about the parts.
+    lines : tuple of str
+        Inputs that are straight lines over a gap; all others are held.
     """
 
     source: System
@@ -51,6 +53,7 @@ class BoundSystem:
     start: Start = field(repr=False)
     dosing: Dosing = field(repr=False)
     proof: Proof = field(repr=False)
+    lines: tuple[str, ...] = ()
 
     @property
     def continuous(self) -> Continuous:

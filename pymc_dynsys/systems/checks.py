@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 from numpyro import distributions as dist
 
@@ -52,6 +53,11 @@ def _explain(error: Exception) -> str:
         error, jax.errors.TracerArrayConversionError | jax.errors.ConcretizationTypeError
     ):
         return "it uses a numpy or math function; use the one of jax.numpy (jnp) instead"
+    if "got invalid" in first and any(word in first for word in ("scale", "covariance")):
+        return (
+            f"{first} Noise has a positive scale; without any write pds.Gaussian(mean, 0.0), whose "
+            "covariance may be zero or singular, or dist.Delta(mean)"
+        )
     if "tensor variable" in first or "TensorVariable" in first:
         return "it uses a PyMC variable from outside; pass that through params"
     return first
@@ -113,6 +119,7 @@ def as_loading(value: Any, states: Sequence[str]) -> Array:
     """A ``(state,)`` or ``(state, noise)`` loading from what ``diffusion`` may return."""
     array = stack("diffusion", value)
     n = len(states)
+    _refuse_negative(value)
     if array.ndim == 0:
         return jnp.full(n, array)
     if array.ndim in (1, 2) and array.shape[0] == n:
@@ -121,6 +128,18 @@ def as_loading(value: Any, states: Sequence[str]) -> Array:
         f"diffusion() returned shape {array.shape}; expected a scalar, ({n},) for independent "
         f"noises or ({n}, noises) for a loading matrix ({n} states: {', '.join(states)})"
     )
+
+
+def _refuse_negative(value: object) -> None:
+    """Raise for a diffusion of numbers, one for all or one a state, that has a negative one."""
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value)):
+        return
+    known = np.asarray(value, float)
+    if known.ndim < 2 and (known < 0).any():
+        raise ValueError(
+            f"diffusion: {known[known < 0].ravel()[0]:g} is negative; it is a standard deviation "
+            "per root of time, so give its absolute value (a matrix may have negative entries)"
+        )
 
 
 def is_known(law: Any) -> bool:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
@@ -50,16 +51,17 @@ class Continuous:
 
     def drift(self, x: Float[Array, " state"], t: ArrayLike, held: Held) -> Float[Array, " state"]:
         """Rate of change of the mean, with the part of the infusion that arrives."""
-        rate = checks.as_vector("drift", self._drift(x, t, held.values), self.states)
+        values = held.at(t).values
+        rate = checks.as_vector("drift", self._drift(x, t, values), self.states)
         if held.infusion is None:
             return rate
-        return rate + self._dosing.available(held.infusion, held.values)
+        return rate + self._dosing.available(held.infusion, values)
 
     def diffusion(self, x: Float[Array, " state"], t: ArrayLike, held: Held) -> Array:
         """Noise loading: ``(state,)`` for independent noises, else ``(state, noise)``."""
         if self._diffusion is None:
             return jnp.zeros(len(self.states))
-        return checks.as_loading(self._diffusion(x, t, held.values), self.states)
+        return checks.as_loading(self._diffusion(x, t, held.at(t).values), self.states)
 
     def noise_covariance(
         self, x: Float[Array, " state"], t: ArrayLike, held: Held
@@ -72,6 +74,14 @@ class Continuous:
         origin = jnp.zeros(len(self.states))
         c, A = linearize(lambda x: self.drift(x, t, held), origin)
         return LinearDynamics(A, c, self.noise_covariance(origin, t, held))
+
+    def drift_along_lines(
+        self, x: Float[Array, " state"], t: ArrayLike, held: Held
+    ) -> Float[Array, " state"]:
+        """Rate at which the drift changes with those inputs that are lines, at a time."""
+        now = jnp.asarray(t, float)
+        along = jax.jvp(lambda s: self.drift(x, t, held.at(s)), (now,), (jnp.ones_like(now),))
+        return along[1]
 
     def asks_for(self, name: str) -> bool:
         """Whether drift or diffusion takes a parameter or input."""

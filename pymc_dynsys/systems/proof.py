@@ -29,6 +29,8 @@ class DynamicsProof:
         Whether inputs enter the slope or the noise of the dynamics, and not only their offset.
     driven : bool
         Whether inputs enter the dynamics at all; True where nothing could be proved.
+    constant_noise : bool
+        Whether the noise depends on parameters only.
     """
 
     gaussian: bool
@@ -36,6 +38,7 @@ class DynamicsProof:
     autonomous: bool
     varying: bool
     driven: bool
+    constant_noise: bool
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,9 @@ class Proof:
         Whether the state after an event is affine in the state before it.
     reasons : tuple of Reason
         Why the system is not linear and Gaussian; empty if it is.
+    unseen : tuple of str
+        States that a noise depends on and that, as far as can be proved, no mean of the data
+        depends on, neither directly nor through other states.
     """
 
     dynamics: DynamicsProof
@@ -98,6 +104,7 @@ class Proof:
     start: StartProof
     affine_jump: bool
     reasons: tuple[Reason, ...]
+    unseen: tuple[str, ...] = ()
 
     @property
     def linear_gaussian(self) -> bool:

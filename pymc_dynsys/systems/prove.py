@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import ShapeDtypeStruct
 from jaxtyping import Array
 from numpyro import distributions as dist
 
 from pymc_dynsys.linalg import linearize
 from pymc_dynsys.systems import checks
+from pymc_dynsys.systems.dependence import dependence
 from pymc_dynsys.systems.dosing import Dosing
 from pymc_dynsys.systems.dynamics import Continuous, Dynamics
 from pymc_dynsys.systems.gaussian import gaussian_moments
@@ -32,12 +34,13 @@ from pymc_dynsys.systems.structure import depends_on, is_affine
 
 
 class AbstractArguments(NamedTuple):
-    """Shapes and types of the arguments of the parts, and which of the values are inputs."""
+    """Shapes and types of the arguments of the parts, which values are inputs, and which lines."""
 
     x: ShapeDtypeStruct
     t: ShapeDtypeStruct
     held: Held
     inputs: tuple[str, ...]
+    lines: tuple[str, ...] = ()
 
     @property
     def args(self) -> tuple[ShapeDtypeStruct, ShapeDtypeStruct, Held]:
@@ -70,7 +73,10 @@ def prove(
         reasons.append(Reason("events", "the jump of events is not affine in the state"))
     if not of_start.gaussian:
         reasons.append(Reason("initial", "initial is not Gaussian"))
-    return Proof(of_dynamics, of_observation, of_start, affine_jump, tuple(reasons))
+    unseen: tuple[str, ...] = ()
+    if of_dynamics.gaussian and of_observation.gaussian and of_start.gaussian:
+        unseen = _unseen(dynamics, observation, start, abstract)
+    return Proof(of_dynamics, of_observation, of_start, affine_jump, tuple(reasons), unseen)
 
 
 def _prove_dynamics(
@@ -90,7 +96,12 @@ def _prove_dynamics(
     else:
         if not _is_gaussian(dynamics.law, args):
             nothing = DynamicsProof(
-                gaussian=False, linear=False, autonomous=False, varying=False, driven=True
+                gaussian=False,
+                linear=False,
+                autonomous=False,
+                varying=False,
+                driven=True,
+                constant_noise=False,
             )
             return nothing, [Reason("dynamics", "transition is not Gaussian")]
         moments = dynamics.moments
@@ -113,14 +124,45 @@ def _prove_dynamics(
             "the noise of transition depends on the state": not additive,
         }
     reasons = [Reason("dynamics", text) for text, holds in found.items() if holds]
+    if isinstance(dynamics, Continuous) and abstract.lines:
+        reasons += _prove_lines(mean, slope_and_noise, abstract)
     proof = DynamicsProof(
         gaussian=True,
         linear=not reasons,
         autonomous=timeless and steady,
         varying=_depends_on_inputs(slope_and_noise, abstract),
         driven=_depends_on_inputs(lambda *args: (mean(*args), noise(*args)), abstract),
+        constant_noise=additive and steady and not _depends_on_inputs(noise, abstract),
     )
     return proof, reasons
+
+
+def _prove_lines(
+    drift: Callable[..., Array], slope_and_noise: Callable[..., Any], abstract: AbstractArguments
+) -> list[Reason]:
+    """What hinders inputs that are lines from moving linear dynamics along lines.
+
+    They may be terms of the offset, each times what does not change: then the offset ``(state,)``
+    is a line too, and its response has a closed form. Infusions over a gap count as any other term.
+    """
+    x, t, held = abstract.args
+    lines = {name: held.values[name] for name in abstract.lines}
+    fixed = {name: value for name, value in held.values.items() if name not in lines}
+    args = (lines, x, t, fixed, ShapeDtypeStruct(x.shape, x.dtype))
+
+    def of_lines(function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda u, x, t, p, infusion: function(x, t, Held({**p, **u}, infusion))
+
+    names = " and ".join(map(repr, lines))
+    found = {
+        f"drift is not affine in {names}, a line over each gap": not is_affine(
+            of_lines(drift), args
+        ),
+        f"the slope of drift or diffusion depends on {names}, a line over each gap": depends_on(
+            of_lines(slope_and_noise), args, 0
+        ),
+    }
+    return [Reason("dynamics", text) for text, holds in found.items() if holds]
 
 
 def _prove_observation(
@@ -143,7 +185,7 @@ def _prove_observation(
     if not affine:
         text = "the mean of observation is not affine in the state"
         reasons.append(Reason("observation", text))
-    elif not additive:
+    if not additive:
         reasons.append(Reason("observation", "the noise of observation depends on the state"))
     proof = ObservationProof(
         gaussian=True,
@@ -153,6 +195,40 @@ def _prove_observation(
         definite=_holds_of(observation.law, args, checks.is_definite),
     )
     return proof, reasons
+
+
+def _unseen(
+    dynamics: Dynamics, observation: Observation, start: Start, abstract: AbstractArguments
+) -> tuple[str, ...]:
+    """States that a noise depends on and no mean of the data.
+
+    A state is seen if a mean of the data depends on it, or the mean of a state that is seen, or if
+    it is correlated with one by noise or start; the covariances are looked at in a point without
+    special values. Flags are ``(state,)`` and ``(state, state)``.
+    """
+    args, n = abstract.args, abstract.x.shape[0]
+    if isinstance(dynamics, Continuous):
+        mean: Callable[..., Array] = dynamics.drift
+        noise: Callable[..., Array] = dynamics.noise_covariance
+    else:
+        moments = dynamics.moments
+        mean = lambda *args: moments(*args)[0]  # noqa: E731
+        noise = lambda *args: moments(*args)[1]  # noqa: E731
+    noises = (noise, lambda *args: observation.moments(*args)[1])
+    noisy = np.any([dependence(f, args).reshape(-1, n).any(0) for f in noises], axis=0)
+    if not noisy.any():
+        return ()
+    point = jax.tree.map(lambda v: 2 + jnp.sin(jnp.arange(1.0, v.size + 1)).reshape(v.shape), args)
+    # Traced, so that no distribution checks the values of the point.
+    covariances = jax.jit(lambda x, t, held: (noise(x, t, held), start.moments(held.values)[1]))(
+        *point
+    )
+    together = np.any([np.asarray(cov) != 0 for cov in covariances], axis=0)
+    together |= dependence(mean, args)
+    seen = dependence(lambda *args: observation.moments(*args)[0], args).any(0)
+    for _ in range(n):
+        seen = seen | together[seen].any(0)
+    return tuple(np.asarray(dynamics.states)[noisy & ~seen].tolist())
 
 
 def _prove_start(start: Start, abstract: AbstractArguments) -> StartProof:

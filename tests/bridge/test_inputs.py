@@ -114,12 +114,6 @@ def test_next_value():
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
-def test_linear_interpolation_is_the_mean_over_each_gap():
-    expected = loop(0.5 * (before(U) + U), U, lambda u: RATE, lambda u: 0.0)
-    found = logps(pds.Input(panel(U), "linear"), DRIVEN)
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
-
-
 def test_a_finer_table_changes_between_visits():
     """Held at 1 until 0.5 and at 2 from there: the exact flow of both pieces."""
     fine = xr.DataArray([1.0, 2.0], dims="knot", coords={"time": ("knot", [0.0, 0.5])})

@@ -5,10 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpyro import distributions as dist
-from scipy.linalg import solve_continuous_lyapunov
+from scipy.linalg import expm, solve_continuous_lyapunov
 
 import pymc_dynsys as pds
-from pymc_dynsys.discretization.exact import DOUBLINGS, exact_transition, relative_expm1
+from pymc_dynsys.discretization.exact import (
+    DOUBLINGS,
+    exact_ramp,
+    exact_transition,
+    relative_expm1,
+    relative_ramp,
+)
 from pymc_dynsys.systems import bind_system
 from tests.dense import van_loan
 
@@ -56,6 +62,50 @@ def test_agrees_with_van_loan(name):
             np.testing.assert_allclose(
                 got, expected, rtol=1e-10, atol=1e-10 * np.abs(expected).max()
             )
+
+
+ramps = jax.jit(jax.vmap(exact_ramp, in_axes=(None, 0)))
+
+
+@pytest.mark.parametrize("name", MATRICES)
+def test_a_ramp_is_one_more_column_of_the_exponential(name):
+    """Drift s - h/2, s after the beginning: input -h/2 and slope 1 in further states."""
+    A, n = MATRICES[name], len(MATRICES[name])
+    K = ramps(jnp.asarray(A), jnp.asarray(GAPS))
+    for k, h in enumerate(GAPS):
+        M = np.zeros((3 * n, 3 * n))
+        M[:n, :n], M[:n, n : 2 * n], M[n : 2 * n, 2 * n :] = A, np.eye(n), np.eye(n)
+        E = expm(M * h)
+        expected = E[:n, 2 * n :] - h / 2 * E[:n, n : 2 * n]
+        scale = h * np.abs(E[:n, n : 2 * n]).max()
+        np.testing.assert_allclose(K[k], expected, rtol=0, atol=1e-12 * scale)
+
+
+def test_a_ramp_over_a_gap_in_which_all_else_has_decayed():
+    """Far out the state follows the line with a lag: -A^-1 (c + b s) - A^-2 b."""
+    A = np.array([[-2.0, 0.5], [0.0, -3.0]])
+    h = 1e9
+    expected = -0.5 * h * np.linalg.inv(A) - np.linalg.inv(A @ A)
+    np.testing.assert_allclose(exact_ramp(jnp.asarray(A), h), expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("a", [-40.0, -0.51, -0.49, -1e-8, 0.0, 1e-3, 0.5, 3.0])
+def test_the_ramp_of_one_state_and_its_slope(a):
+    """Quadrature of (1/2 - r) exp(a r) over [0, 1], and of its derivative in a."""
+    r, w = np.polynomial.legendre.leggauss(60)
+    r, w = 0.5 + r / 2, w / 2
+    value, slope = jax.value_and_grad(relative_ramp)(a)
+    assert value == pytest.approx((w * (0.5 - r) * np.exp(a * r)).sum(), rel=1e-11, abs=1e-16)
+    assert slope == pytest.approx((w * r * (0.5 - r) * np.exp(a * r)).sum(), rel=1e-9)
+
+
+def test_the_ramp_of_euler_steps_is_that_of_a_loop():
+    A, h, n = MATRICES["stable"], 0.3, 4
+    x = np.zeros((3, 3))
+    for i in range(n):
+        x = x + h * (A @ x + np.eye(3) * ((i + 0.5) * h - n * h / 2))
+    found = pds.EulerMaruyama(dt=h).ramp(jnp.asarray(A), n * h, n, 6)
+    np.testing.assert_allclose(found, x, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("name", MATRICES)

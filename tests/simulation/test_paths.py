@@ -236,3 +236,24 @@ def test_labels_that_disagree():
     )
     with pytest.raises(ValueError, match="times: dim 'subject' has 'z'"):
         pds.simulate(OU, {"mu": mu}, others)
+
+
+def test_linear_dynamics_whose_slope_an_input_changes_in_exact_steps():
+    """Local linearization with a step is exact here: products of exponentials."""
+    system = pds.ODE(
+        states=("a",),
+        drift=lambda a, u: -u * a,
+        initial=1.0,
+        observation=lambda a: dist.Normal(a, 0.1),
+    )
+    u = np.array([1.0, 0.5, 2.0])
+    found = pds.simulate(
+        system,
+        {},
+        np.array([0.0, 1.0, 3.0]),
+        inputs={"u": u},
+        simulator=pds.LocalLinearization(dt=0.25),
+        random_seed=1,
+    )
+    expected = [1.0, np.exp(-1.0), np.exp(-2.0)]
+    np.testing.assert_allclose(found.states[0, :, 0], expected, rtol=1e-12)

@@ -102,6 +102,7 @@ class EnKF(Likelihood):
     variant: Variant = SQUARE_ROOT
 
     forward_scalars = 4
+    moved_by_means = True
 
     def __post_init__(self) -> None:
         size = self.ensemble_size

@@ -51,6 +51,7 @@ class GaussianFilter(Likelihood):
     """Base of the filters that carry a mean and a covariance through a linear model."""
 
     forward_scalars = 1
+    moved_by_means = True
 
     def linear_model(self, system: BoundSystem, problem: Problem) -> LinearModel:
         """The system of one trajectory, linearized where it must be."""
