@@ -20,6 +20,7 @@ from pymc_dynsys.batching.mapping import map_batch
 from pymc_dynsys.bridge.data import is_variable, observed_values
 from pymc_dynsys.bridge.noise import require_noise
 from pymc_dynsys.bridge.study import Study
+from pymc_dynsys.bridge.told import look_at_data
 from pymc_dynsys.discretization import EulerMaruyama, Operands, TimeGrid, prepare_grid
 from pymc_dynsys.discretization.grid import with_rows
 from pymc_dynsys.linalg import linearize
@@ -27,8 +28,11 @@ from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.held import Held
 
 
-def probe(study: Study, model: pm.Model) -> None:
-    """Evaluate the system at the initial point and report what is not finite or not stable."""
+def probe(study: Study, model: pm.Model, y: np.ndarray | None = None) -> None:
+    """Evaluate the system at the initial point and report what is not finite or not stable.
+
+    With data `y` also report what they lack, where the system makes that possible.
+    """
     values = initial_values(study, model)
     if values is None:
         return
@@ -45,6 +49,8 @@ def probe(study: Study, model: pm.Model) -> None:
     _warn_not_finite(study, found, params)
     if "jacobian" in found:
         _warn_unstable(study, np.asarray(found["jacobian"]))
+    if y is not None:
+        look_at_data(study, operands._replace(y=y), found)
 
 
 def initial_values(study: Study, model: pm.Model) -> list[np.ndarray] | None:

@@ -164,7 +164,7 @@ class Trajectory(Distribution):
                 require_order(observed, study.frame)
         size = [model.dim_lengths[dim] for dim in study.frame.batch_dims]
         rv = _random_variable(study, size, model.dim_lengths)
-        probe(study, model)
+        probe(study, model, numbers)
         for message in announcements:
             logger.info("%s: %s", name, message)
         found = model.register_rv(rv, name, observed=values, dims=names or None)

@@ -1,7 +1,7 @@
 """What comes after the data: states and observations, also under other inputs or doses."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pymc as pm
 import xarray as xr
+from jaxtyping import Array
 
 from pymc_dynsys.bridge.draws import OperandDraws, draws_for_new_labels
 from pymc_dynsys.bridge.study import find_trajectory
@@ -16,11 +17,15 @@ from pymc_dynsys.inference import blocks
 from pymc_dynsys.inference.draws import in_blocks, per_draw
 from pymc_dynsys.inference.future import read_future
 from pymc_dynsys.inference.labels import data_groups, draws_of, labelled, select_rows
-from pymc_dynsys.inference.states import AskStates, warn_unidentified
+from pymc_dynsys.inference.states import warn_lost_states, warn_unidentified
 from pymc_dynsys.inference.times import OutputTimes, last_data, merged, requested_times
+from pymc_dynsys.likelihoods.answers import Present
+from pymc_dynsys.likelihoods.base import Run
 from pymc_dynsys.reading.times import as_dates, time_labels
-from pymc_dynsys.simulation.lost import warn_lost
 from pymc_dynsys.simulation.paths import path_grid, simulate_paths
+
+DEPENDS = 1e-9
+"""Share of what a change of the whole state does from which on a result depends on a part of it."""
 
 logger = logging.getLogger("pymc_dynsys")
 
@@ -125,10 +130,9 @@ def forecast(
     extra, dim = requested_times(times, study)
     last = last_data(study)
     at = merged(study, last[..., None], dim)
-    now = per_draw(
-        of_draws, AskStates("all"), at, "Sampling states ...", progressbar, seed, keyed=True
+    now: Present = per_draw(
+        of_draws, ask_present, at, "Sampling states ...", progressbar, seed, keyed=True
     )
-    warn_unidentified(study, at, now)
 
     ahead = np.where(extra >= last[..., None], extra, np.nan)
     if np.isnan(ahead).all():
@@ -147,14 +151,19 @@ def forecast(
 
     def work(which: np.ndarray) -> Any:
         of_block = of_draws.at(which, operands)
-        start = now[which][..., 0, :]
-        paths = simulate_paths(design, study.simulator, keys[which], of_block, grid, start)
-        return tuple(select_rows(np.asarray(part), future, study) for part in paths)
+        begin = Present(*(part[which][..., 0, :] for part in now))
+
+        def paths(start: Array) -> Any:
+            return simulate_paths(design, study.simulator, keys[which], of_block, grid, start)
+
+        found = known_part(paths, begin)
+        return tuple(select_rows(np.asarray(part), future, study) for part in found)
 
     n_rows = grid.times.shape[-1]
     states, y = in_blocks(of_draws, work, n_rows, "Forecasting ...", progressbar)
-    warn_lost(study.name, states, ahead, 1, study.frame.who)
+    warn_lost_states(study, future, states)
     component = () if frame.component_dim is None else (frame.component_dim,)
+    warn_unidentified(study, future, states)
     shown = replace(future, requested=extra)
     arrays = {study.name: (y, component), "states": (states, ("state",))}
     data = labelled(study, shown, draws, arrays)
@@ -168,4 +177,26 @@ def forecast(
             "predictions_constant_data": constant,
             **data_groups(study),
         }
+    )
+
+
+def ask_present(run: Run, visits: Callable[[Any], Any], key: Array) -> Present:
+    """States ``(visit, state)`` to go on from, and what may be added to them."""
+    present: Present = visits(run.present(key))
+    return present
+
+
+def known_part(paths: Callable[[Any], Any], begin: Present) -> Any:
+    """Paths from a start, not a number where they depend on what the data do not tell of it.
+
+    Systems of which something may not be told are linear, so the derivative along it shows where.
+    """
+    found = paths(begin.path)
+    if not np.any(begin.free):
+        return found
+    sizes = np.random.default_rng(0).uniform(0.5, 1.0, begin.size.shape) * begin.size
+    along, of_all = (jax.jvp(paths, (begin.path,), (to,))[1] for to in (begin.free, sizes))
+    return tuple(
+        np.where(np.abs(part) > DEPENDS * np.abs(whole), np.nan, values)
+        for values, part, whole in zip(found, along, of_all, strict=True)
     )

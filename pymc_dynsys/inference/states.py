@@ -12,10 +12,12 @@ from jaxtyping import Array
 
 from pymc_dynsys.bridge.draws import OperandDraws
 from pymc_dynsys.bridge.study import Study, find_trajectory
+from pymc_dynsys.bridge.told import some
 from pymc_dynsys.inference.draws import per_draw
 from pymc_dynsys.inference.labels import data_groups, draws_of, labelled
 from pymc_dynsys.inference.times import OutputTimes, output_times
-from pymc_dynsys.likelihoods.base import Given, Moments, Run
+from pymc_dynsys.likelihoods.answers import Moments
+from pymc_dynsys.likelihoods.base import Given, Run
 from pymc_dynsys.simulation.lost import warn_lost
 
 
@@ -162,18 +164,19 @@ def warn_lost_states(study: Study, at: OutputTimes, states: np.ndarray) -> None:
 
 
 def warn_unidentified(study: Study, at: OutputTimes, states: np.ndarray) -> None:
-    """Warn of diffuse states that the data do not identify; they are NaN."""
+    """Warn of states that depend on diffuse ones that the data do not tell; they are NaN."""
     if not study.system.n_diffuse:
         return
-    lost = np.isnan(states).any(-1).all(0) & ~np.isnan(at.requested)
-    where = np.argwhere(lost)
+    lost = np.isnan(states).all(0) & ~np.isnan(at.requested)[..., None]
+    where = np.argwhere(lost.any(-1))
     if len(where):
         here = tuple(where[0])
         of = f" of {study.frame.who(here[:-1])}" if study.frame.rank else ""
-        when = np.broadcast_to(at.requested, lost.shape)[here]
+        when = np.broadcast_to(at.requested, lost.shape[:-1])[here]
+        names = [n for n, gone in zip(study.system.states, lost[here], strict=True) if gone]
         warnings.warn(
             f"{study.name}: at time {when:g}{of}, and {len(where) - 1} other times, the data do "
-            "not identify the (diffuse) initial state; states are NaN there",
+            f"not identify what states depend on that began diffuse; NaN there: {some(names)}",
             UserWarning,
             stacklevel=3,
         )

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from pymc_dynsys.discretization import Discretization, TimeGrid, scheme_of
+from pymc_dynsys.likelihoods.answers import Faults, Moments, Present
 from pymc_dynsys.likelihoods.observe import standardised_errors
 from pymc_dynsys.linalg import LARGE
 from pymc_dynsys.systems.bound import BoundSystem, Params
@@ -45,13 +46,6 @@ class Problem(NamedTuple):
     data: Data
     grid: TimeGrid
     noise: Any = None
-
-
-class Moments(NamedTuple):
-    """Mean and covariance of the states at every row."""
-
-    mean: Float[Array, "row state"]
-    cov: Float[Array, "row state state"]
 
 
 class Variation(NamedTuple):
@@ -244,6 +238,16 @@ class Run(ABC):
     @abstractmethod
     def draw(self, given: Given, key: Array) -> Float[Array, "row state"]:
         """One path given all the data; or, given the past, states that are each drawn alone."""
+
+    def present(self, key: Array) -> Present:
+        """A path given all the data, from which forecasts go on."""
+        path = self.draw("all", key)
+        return Present(path, jnp.zeros_like(path), jnp.ones_like(path))
+
+    def faults(self) -> Faults:
+        """What the data lack; by default nothing is looked for."""
+        seen = jnp.zeros(self.problem.data.y.shape, bool)
+        return Faults(jnp.zeros(self.system.n_diffuse, bool), seen)
 
     def diagnostics(self) -> Mapping[str, Float[Array, ""]]:
         """What the run says of itself, by name."""

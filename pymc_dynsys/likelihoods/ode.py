@@ -11,7 +11,8 @@ from jaxtyping import Array, Float
 
 from pymc_dynsys.discretization import Discretization, EulerMaruyama, Rows, TimeGrid, at_row
 from pymc_dynsys.discretization.doses import give_dose
-from pymc_dynsys.likelihoods.base import Given, Likelihood, Moments, Problem, Run
+from pymc_dynsys.likelihoods.answers import Moments
+from pymc_dynsys.likelihoods.base import Given, Likelihood, Problem, Run
 from pymc_dynsys.likelihoods.observe import standardised_errors
 from pymc_dynsys.linalg import with_sensitivities
 from pymc_dynsys.systems.bound import BoundSystem, Params

@@ -44,9 +44,11 @@ class Diffuse:
 
     With ``kappa=None`` the likelihood is the exact diffuse one,
 
-    .. math:: \lim_{\kappa\to\infty} \left[\log p_\kappa(y) + \tfrac{q}{2}\log\kappa\right]
+    .. math:: \lim_{\kappa\to\infty} \left[\log p_\kappa(y) + \tfrac{r}{2}\log\kappa\right]
 
-    for `q` diffuse states, with the :math:`2\pi` terms of all data (the convention of statsmodels;
+    with `r` the number of diffuse states, or of combinations of them if the data do not tell all,
+    which is warned of. States and forecasts are NaN where they depend on what is not told. The
+    limit has the :math:`2\pi` terms of all data (the convention of statsmodels;
     that of Durbin and Koopman's book leaves out :math:`\tfrac12\log 2\pi` for each diffuse state).
     It needs the exact :class:`~pymc_dynsys.Kalman` filter, and such states cannot be drawn from
     their prior. With a number the state is ``N(0, kappa)``, which any filter takes and which

@@ -45,10 +45,13 @@ def test_smoothed_moments_are_those_of_statsmodels(trend):
 
 def test_filtered_moments_once_two_data_are_there(trend):
     model, y, other = trend
-    with pytest.warns(UserWarning, match="at time 0, and 1 other times, the data do not identify"):
+    with pytest.warns(UserWarning, match="at time 0, and 1 other times, .* NaN there: level, slop"):
         found = pds.sample_states(posterior(), model=model, given="past", moments=True).posterior
-    mean = found["mean"].values[0, 0]
-    assert np.isnan(mean[:2]).all() and np.isnan(y[0])
+    mean, cov = found["mean"].values[0, 0], found["covariance"].values[0, 0]
+    assert np.isnan(y[0])
+    # One datum tells the level, with the variance of the noise, and not the slope.
+    np.testing.assert_array_equal(np.isnan(mean[:2]), [[True, True], [False, True]])
+    np.testing.assert_allclose([mean[1, 0], cov[1, 0, 0]], [y[1], 0.25])
     np.testing.assert_allclose(mean[2:], other.filtered_state.T[2:], rtol=1e-8)
 
 
@@ -83,10 +86,14 @@ def test_log_likelihood_by_datum_adds_up(trend):
 
 def test_a_series_that_does_not_tell_its_slope_says_so():
     y = np.array([[1.0, 2.0, 3.0], [1.0, np.nan, np.nan]])
-    model = fit(pds.local_linear_trend(0.8, 0.3) + pds.white_noise(0.5), y)
+    with pytest.warns(UserWarning, match="of series=1 do not tell the diffuse states slope apart"):
+        model = fit(pds.local_linear_trend(0.8, 0.3) + pds.white_noise(0.5), y)
     with pytest.warns(UserWarning, match="of series=1"):
         found = pds.sample_states(posterior(), model=model, moments=True).posterior["mean"]
-    assert np.isfinite(found.values[0, 0, 0]).all() and np.isnan(found.values[0, 0, 1]).all()
+    mean = found.values[0, 0]
+    assert np.isfinite(mean[0]).all()
+    np.testing.assert_array_equal(np.isnan(mean[1]), [[False, True], [True, True], [True, True]])
+    np.testing.assert_allclose(mean[1, 0, 0], 1.0)
 
 
 OU = {

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from pymc_dynsys.discretization import Rows
-from pymc_dynsys.likelihoods.base import Given, Likelihood, Moments, Problem, Run
+from pymc_dynsys.likelihoods.answers import Moments
+from pymc_dynsys.likelihoods.base import Given, Likelihood, Problem, Run
 from pymc_dynsys.likelihoods.ensemble.backward import smooth
 from pymc_dynsys.systems.bound import BoundSystem
 

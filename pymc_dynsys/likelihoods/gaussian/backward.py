@@ -24,9 +24,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from pymc_dynsys.likelihoods.base import Given, Moments, Problem
+from pymc_dynsys.likelihoods.answers import Moments
+from pymc_dynsys.likelihoods.base import Given, Problem
 from pymc_dynsys.likelihoods.gaussian.forward import (
     Belief,
     Datum,
@@ -113,7 +114,7 @@ def forward(
     return jax.lax.scan(row, (start, u), rows)[1], reduced.data.seen
 
 
-def backward(record: Record, seen: Any) -> tuple[Array, Array]:
+def backward(record: Record, seen: Array | None) -> tuple[Array, Array]:
     """Slope and curvature ``(r, N)`` of the log-density of the data from each row onwards."""
     d = record.u.shape[-1]
 
@@ -138,11 +139,13 @@ def backward(record: Record, seen: Any) -> tuple[Array, Array]:
     return jax.lax.scan(row, (jnp.zeros(d), jnp.zeros((d, d))), rows, reverse=True)[1]
 
 
-def moments(
-    model: LinearModel, system: BoundSystem, problem: Problem, given: Given, diffuse: Any = None
-) -> Moments:
+def moments(model: LinearModel, system: BoundSystem, problem: Problem, given: Given) -> Moments:
     """Mean and covariance of the state at every row, given the data up to it or all of them."""
-    record, seen = forward(model, system, problem, diffuse=diffuse)
+    return moments_of(*forward(model, system, problem), given)
+
+
+def moments_of(record: Record, seen: Array | None, given: Given) -> Moments:
+    """Moments from what the forward pass left behind."""
     if given == "past":
         return Moments(record.filtered.m, record.filtered.P)
     r, N = backward(record, seen)
@@ -154,17 +157,16 @@ def moments(
 
 
 def draw(
-    model: LinearModel,
-    system: BoundSystem,
-    problem: Problem,
-    given: Given,
-    key: Any,
-    diffuse: Any = None,
+    model: LinearModel, system: BoundSystem, problem: Problem, given: Given, key: Any
 ) -> Float[Array, "row state"]:
     """One path given all the data; or, given the past, states that are each drawn alone."""
     if given == "past":
-        return each_alone(*moments(model, system, problem, given, diffuse), key)
-    record, seen = forward(model, system, problem, key, diffuse=diffuse)
+        return each_alone(*moments(model, system, problem, given), key)
+    return path_of(*forward(model, system, problem, key))
+
+
+def path_of(record: Record, seen: Array | None) -> Float[Array, "row state"]:
+    """The path whose errors the forward pass simulated, corrected."""
     r, _ = backward(record, seen)
     return record.predicted.m + record.u + jax.vmap(matvec)(record.predicted.P, r)
 
@@ -175,6 +177,12 @@ def each_alone(
     """States of their own moments, independent of each other."""
     z = jax.random.normal(key, m.shape)
     return m + jax.vmap(lambda P, z: matvec(psd_factor(P), z))(P, z)
+
+
+def without_variance(record: Record) -> Bool[Array, "row component"]:
+    """Data predicted without variance, from a state that is still defined."""
+    defined = jnp.isfinite(record.predicted.P).all((1, 2))
+    return defined[:, None] & jnp.isnan(record.data.s)
 
 
 def innovations(

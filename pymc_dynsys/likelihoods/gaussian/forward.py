@@ -137,7 +137,7 @@ def sensor_at(model: LinearModel, reduced: Reduced, belief: Belief, k: RowData) 
     return model.sense(belief.m, belief.P, k.t, k.row)
 
 
-def over_visits(visit: Any, start: Belief, visits: Any) -> Any:
+def over_visits(visit: Any, start: Belief | tuple[Belief, Array], visits: Any) -> Any:
     """Scan `visit` over the visits; a gradient keeps the beliefs between them and nothing else.
 
     What lies between is computed again on the way back, which takes less time than memory does.

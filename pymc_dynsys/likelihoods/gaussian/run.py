@@ -4,17 +4,15 @@ from functools import cached_property
 
 from jaxtyping import Array, Float
 
-from pymc_dynsys.likelihoods.base import Given, Likelihood, Moments, Problem, Run
-from pymc_dynsys.likelihoods.gaussian import backward, diffuse_backward
-from pymc_dynsys.likelihoods.gaussian.diffuse import filter_diffuse
+from pymc_dynsys.likelihoods.answers import Faults, Moments, Present
+from pymc_dynsys.likelihoods.base import Given, Likelihood, Problem, Run
+from pymc_dynsys.likelihoods.gaussian import backward, diffuse, diffuse_backward
 from pymc_dynsys.likelihoods.gaussian.forward import LinearModel, run_filter
 from pymc_dynsys.systems.bound import BoundSystem
 
 
 class GaussianRun(Run):
     """What a linear model makes of a trajectory; ``model`` is made when it is first needed."""
-
-    terms_by_row = True
 
     def __init__(self, likelihood: "GaussianFilter", system: BoundSystem, problem: Problem) -> None:
         super().__init__(likelihood, system, problem)
@@ -25,11 +23,22 @@ class GaussianRun(Run):
         """The system as a Gaussian filter sees it."""
         return self._filter.linear_model(self.system, self.problem)
 
+    @property
+    def terms_by_row(self) -> bool:  # type: ignore[override]
+        """Unless states are diffuse, which are known from all rows together."""
+        return not self.system.n_diffuse
+
     def terms(self) -> Float[Array, " term"]:
+        """Log-density of the data at each row; of diffuse states, constants and one regression."""
+        if self.system.n_diffuse:
+            return diffuse.terms(self.model, self.system, self.problem)
+        return run_filter(self.model, self.system, self.problem).log_likelihood
+
+    def pointwise(self) -> Float[Array, " row"]:
         """Log-density of the data at each row given the earlier ones."""
         if self.system.n_diffuse:
-            return filter_diffuse(self.model, self.system, self.problem).log_likelihood
-        return run_filter(self.model, self.system, self.problem).log_likelihood
+            return diffuse_backward.pointwise(self.model, self.system, self.problem)
+        return self.terms()
 
     def innovations(self) -> Float[Array, "row component"]:
         """Standardised errors of predictions, from the filter itself."""
@@ -45,6 +54,20 @@ class GaussianRun(Run):
         """A path by mean correction, or filtered states each drawn alone."""
         smoother = diffuse_backward if self.system.n_diffuse else backward
         return smoother.draw(self.model, self.system, self.problem, given, key)
+
+    def present(self, key: Array) -> Present:
+        """A path by mean correction, and how diffuse states that are not told may move it."""
+        if self.system.n_diffuse:
+            return diffuse_backward.present(self.model, self.system, self.problem, key)
+        return super().present(key)
+
+    def faults(self) -> Faults:
+        """Diffuse states that the data do not tell, and data predicted without variance."""
+        if self.system.n_diffuse:
+            return diffuse_backward.faults(self.model, self.system, self.problem)
+        record, _ = backward.forward(self.model, self.system, self.problem, project=False)
+        untold = super().faults().untold
+        return Faults(untold, backward.without_variance(record))
 
 
 class GaussianFilter(Likelihood):
