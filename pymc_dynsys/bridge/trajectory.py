@@ -13,6 +13,7 @@ from pytensor.graph.basic import Constant, Variable
 from pytensor.tensor.random.variable import shared_rng
 
 from pymc_dynsys.bridge.assemble import Observed, Options, assemble
+from pymc_dynsys.bridge.centring import advise_centring
 from pymc_dynsys.bridge.coords import hold_labels, hold_times
 from pymc_dynsys.bridge.data import constant, current_value, refuse_minibatch, warn_unobserved
 from pymc_dynsys.bridge.dims import require_in_model
@@ -165,7 +166,8 @@ class Trajectory(Distribution):
         size = [model.dim_lengths[dim] for dim in study.frame.batch_dims]
         rv = _random_variable(study, size, model.dim_lengths)
         probe(study, model, numbers)
-        for message in announcements:
+        advice = None if numbers is None else advise_centring(study, model, numbers)
+        for message in (*announcements, *([advice] if advice else [])):
             logger.info("%s: %s", name, message)
         found = model.register_rv(rv, name, observed=values, dims=names or None)
         if names:
