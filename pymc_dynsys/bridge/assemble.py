@@ -10,7 +10,7 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 
 from pymc_dynsys.bridge.binding import Observed, bind_dims, require_component_first
-from pymc_dynsys.bridge.data import current_value, is_variable
+from pymc_dynsys.bridge.data import constant_value, current_value, is_variable
 from pymc_dynsys.bridge.dims import place_input
 from pymc_dynsys.bridge.execution import (
     make_execution,
@@ -27,7 +27,7 @@ from pymc_dynsys.likelihoods.caveats import caveats, noise_of_state, unseen_stat
 from pymc_dynsys.likelihoods.program import Program
 from pymc_dynsys.likelihoods.registry import choose_likelihood, require_likelihood
 from pymc_dynsys.reading.consistency import check_arrays
-from pymc_dynsys.reading.doses import read_doses
+from pymc_dynsys.reading.doses import read_doses, settled
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.inputs import Input, read_input
 from pymc_dynsys.simulation.paths import Simulator, check_simulator, default_simulator
@@ -90,12 +90,16 @@ def assemble(
         raise ValueError(f"times: there is nothing to observe; times has shape {times_now.shape}")
     check_time_dim(model, dims, n_batch, times_now)
     doses = read_doses(options.events, frame, system)
+    known = {name: constant_value(value.tensor) for name, value in placed.items()}
+    doses = settled(doses, system, known, frame.rank)
     kinds, signals, tensors = _inputs(inputs, frame, times_now, model)
     design = Design(system, kinds, **kinds_of_doses(doses))
     operands = Operands(observed.numbers, times_now, t0_now, doses, signals, dict.fromkeys(placed))
     gaps = check_arrays(design, operands, frame)
 
     likelihood, announcements = _likelihood(name, options.likelihood, system, gaps)
+    if design.stretched:
+        _require_slopes(likelihood, system)
     simulator = options.simulator or default_simulator(system, gaps)[0]
     check_simulator(simulator, system)
     execution = make_execution(options.devices, options.dtype, dict(frame.lengths))
@@ -132,6 +136,16 @@ def _likelihood(
         else:
             announced.append(caveat)
     return likelihood, tuple(text for text in announced if text)
+
+
+def _require_slopes(likelihood: Likelihood, system: BoundSystem) -> None:
+    """Raise for a likelihood without derivatives by the lengths of gaps."""
+    if likelihood.scheme(system).adaptive:
+        raise ValueError(
+            f"likelihood: with a bioavailability that is not known, an infusion given by its rate "
+            f"ends when parameters say, and {likelihood!r} has no slope in that; choose EKF(), "
+            "Kalman() or ODESolve(), or give event_duration (DUR), which does not change"
+        )
 
 
 def _inputs(

@@ -124,6 +124,13 @@ def refuse_minibatch(role: str, value: object) -> None:
         )
 
 
+def constant_value(variable: Variable) -> np.ndarray | None:
+    """Value of an expression of constants; None if anything in it may change."""
+    if not all(isinstance(v, Constant) for v in graph_inputs([variable])):
+        return None
+    return current_value(variable)
+
+
 def is_variable(v: Variable) -> bool:
     """Whether `v` depends on anything but constants and shared data, random draws included."""
     return any(

@@ -124,7 +124,7 @@ def _with_inputs(study: Study, operands: Operands) -> TimeGrid | None:
     """Rows with the values of inputs; None without inputs."""
     if not study.design.inputs:
         return None
-    return with_rows(prepare_grid(study.design, operands), operands, study.system.n_states)
+    return with_rows(prepare_grid(study.design, operands), operands, study.design)
 
 
 def _first_inputs(study: Study, grid: TimeGrid | None) -> dict[str, np.ndarray]:

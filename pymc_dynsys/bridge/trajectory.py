@@ -58,12 +58,14 @@ class Trajectory(Distribution):
         value at k-1 (the first gap that at 0), the datum at k the value at k. A DataArray with
         times of its own may be finer or coarser than the visits: they are its coordinate
         ``time``, else ``<dim>_time``. Labels along the time dim of `observed` are matched, and
-        never times. See :class:`~pymc_dynsys.Input` for other interpolations.
+        never times; before the first of its own times an input is not known. See
+        :class:`~pymc_dynsys.Input` for other interpolations, and for missing values.
     events : Dataset, optional
         Doses, as :func:`~pymc_dynsys.panel` makes them: ``event_time`` and ``event_amount``,
         perhaps ``event_duration`` or ``event_rate`` (infusions) and ``event_state``, with the
         batch dims and one of their own, NaN padded. At one instant data come before doses, so
-        a datum taken at the time of a dose is the trough before it.
+        a datum taken at the time of a dose is the trough before it, unless ``event_order`` says
+        how many data of that time come before the dose.
     times : array, optional
         Observation times, ascending, in the user's unit: ``(time,)`` for all, or one row per
         trajectory with NaN where a ragged panel has no visit. Default: the time coordinate of

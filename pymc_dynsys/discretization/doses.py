@@ -1,11 +1,13 @@
-"""What a dose does to states: to one, or to each member of an ensemble."""
+"""What a dose does to states: to one, or to each member of an ensemble; how much arrives."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from pymc_dynsys.batching.mapping import map_batch
 from pymc_dynsys.discretization.rows import Rows
 from pymc_dynsys.systems.bound import BoundSystem, Params
 
@@ -14,6 +16,18 @@ def dose_at(row: Rows) -> tuple[Array, Array]:
     """Whether a bolus is given at a row, and its amount: zero where there is none."""
     given = ~jnp.isnan(row.amount)
     return given, jnp.where(given, row.amount, 0.0)
+
+
+def fractions(system: BoundSystem, params: Mapping[str, Any], rank: int) -> Array:
+    """Fraction of a dose that arrives in each trajectory, ``(*batch,)``."""
+    names = system.dosing.fraction_names
+    found: Array = map_batch(
+        lambda values: jnp.asarray(system.dosing.available(1.0, values), float),
+        ({name: params[name] for name in names},),
+        ({name: len(system.param_shapes[name]) for name in names},),
+        rank,
+    )
+    return found
 
 
 def give_dose(

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pymc_dynsys.discretization.doses import fractions
 from pymc_dynsys.discretization.layout import Marks, lay_out
 from pymc_dynsys.discretization.operands import Design, Operands
 from pymc_dynsys.discretization.rows import Rows, look_up
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
         "marks",
         "rows",
     ),
-    meta_fields=("max_steps", "uneven"),
+    meta_fields=("max_steps", "uneven", "moving"),
 )
 @dataclass(frozen=True)
 class TimeGrid:
@@ -58,6 +60,9 @@ class TimeGrid:
         With events or inputs: where things happen.
     rows : Rows, optional
         With events or inputs: their values; None until they are looked up.
+    moving : bool
+        Whether some rows are where parameters say, so that gaps have slopes. Until the rows are
+        looked up the grid is one without these rows, with steps enough for any gap.
     """
 
     times: Any
@@ -70,6 +75,7 @@ class TimeGrid:
     uneven: bool
     marks: Marks | None = None
     rows: Rows | None = None
+    moving: bool = False
 
     @property
     def starts(self) -> Any:
@@ -107,19 +113,75 @@ def prepare_grid(
     times, t0 = operands.times, operands.t0
     if not design.scheduled:
         return _without_disorder(build_grid(times, t0, discretization), times, t0)
+    if design.stretched:
+        return _without_disorder(_moving_grid(design, operands, discretization), times, t0)
     marks = lay_out(design, operands)
     grid = build_grid(marks.times, marks.start, discretization)
     grid = _without_disorder(replace(grid, marks=marks), times, t0)
     if any(kind.variable for kind in design.inputs):
         return grid
-    return with_rows(grid, operands, design.system.n_states)
+    return with_rows(grid, operands, design)
 
 
-def with_rows(grid: TimeGrid, operands: Operands, n_states: int) -> TimeGrid:
+def with_rows(grid: TimeGrid, operands: Operands, design: Design) -> TimeGrid:
     """The grid with the values of doses and inputs, if they are not there yet."""
     if grid.marks is None or grid.rows is not None:
         return grid
-    return replace(grid, rows=look_up(grid.marks, operands, n_states))
+    if grid.moving:
+        grid, operands = _moved(grid, operands, design)
+    assert grid.marks is not None
+    return replace(grid, rows=look_up(grid.marks, operands, design.system.n_states))
+
+
+def _moving_grid(
+    design: Design, operands: Operands, discretization: "Discretization | None"
+) -> TimeGrid:
+    """Grid for infusions that end when parameters say: without these ends, and not looked up yet.
+
+    Every row has as many steps as the longest gap, since an end may come before any row.
+    """
+    doses = operands.doses
+    assert doses is not None
+    xp: ModuleType = jnp if isinstance(doses.durations, jax.core.Tracer) else np
+    endless = xp.where(xp.asarray(doses.stretched) > 0, xp.inf, doses.durations)
+    marks = lay_out(design, operands._replace(doses=doses._replace(durations=endless)))
+    grid = build_grid(marks.times, marks.start, discretization)
+    steps = grid.steps * 0 + grid.max_steps
+    return replace(
+        grid,
+        steps=steps,
+        distinct_gaps=grid.gaps,
+        distinct_steps=steps,
+        index=None,
+        uneven=False,
+        marks=marks,
+        moving=True,
+    )
+
+
+def _moved(grid: TimeGrid, operands: Operands, design: Design) -> tuple[TimeGrid, Operands]:
+    """The grid with the ends of infusions where they are, and the operands with their durations."""
+    doses = operands.doses
+    assert doses is not None
+    fraction = fractions(design.system, operands.params, np.ndim(operands.t0))[..., None]
+    durations = jnp.asarray(doses.durations)
+    durations = jnp.where(jnp.asarray(doses.stretched) > 0, fraction * durations, durations)
+    operands = operands._replace(doses=doses._replace(durations=durations))
+    marks = lay_out(design, operands)
+    times, gaps = _gaps(jnp, jnp.asarray(marks.times), jnp.asarray(marks.start))
+    wrong = (fraction < 0) | jnp.isnan(grid.gaps).any(-1, keepdims=True)
+    gaps = gaps + jnp.where(wrong, jnp.nan, 0.0)
+    steps = jnp.broadcast_to(grid.steps[..., :1], gaps.shape)
+    moved = replace(
+        grid,
+        times=times,
+        gaps=gaps,
+        steps=steps,
+        distinct_gaps=gaps,
+        distinct_steps=steps,
+        marks=marks,
+    )
+    return moved, operands
 
 
 def build_grid(times: Any, t0: Any, discretization: "Discretization | None" = None) -> TimeGrid:

@@ -7,7 +7,7 @@ where a value does not vary.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Literal, NamedTuple
 
@@ -76,7 +76,8 @@ class Doses(NamedTuple):
 
     ``durations`` is None where there is no infusion. ``targets`` are indices of states. ``order``
     counts the visits at the time of an event that come before it, NaN where all do; None: they do
-    everywhere.
+    everywhere. ``stretched`` is 1 where the duration is that of the whole amount, and what arrives
+    lasts a fraction of it; None where the durations are known.
     """
 
     times: Any
@@ -84,6 +85,7 @@ class Doses(NamedTuple):
     targets: Any
     durations: Any = None
     order: Any = None
+    stretched: Any = None
 
 
 class Operands(NamedTuple):
@@ -107,9 +109,9 @@ class Design:
         Dynamics of one trajectory.
     inputs : tuple of InputKind
         Time-varying inputs.
-    doses, infusions, ordered : bool
-        Whether there are events, whether some last, and whether some come before a visit of
-        their time.
+    doses, infusions, ordered, stretched : bool
+        Whether there are events, whether some last, whether some come before a visit of their
+        time, and whether parameters say how long some last.
     """
 
     system: BoundSystem
@@ -117,11 +119,17 @@ class Design:
     doses: bool = False
     infusions: bool = False
     ordered: bool = False
+    stretched: bool = False
 
     @property
     def scheduled(self) -> bool:
         """Whether there are more instants than visits, or inputs to look up at them."""
         return self.doses or bool(self.inputs)
+
+    @property
+    def nominal(self) -> "Design":
+        """The design where infusions last as long as the whole amount would."""
+        return replace(self, stretched=False)
 
     @property
     def slots(self) -> tuple[Slot, ...]:
@@ -140,6 +148,8 @@ class Design:
                 yield Slot(Role.EVENT, "duration", ("event",), False)
             if self.ordered:
                 yield Slot(Role.EVENT, "order", ("event",), False)
+            if self.stretched:
+                yield Slot(Role.EVENT, "stretched", ("event",), False)
         for kind in self.inputs:
             own = _own_axes(self.system.input_shapes[kind.name])
             yield Slot(Role.INPUT, kind.name, ("knot", *own), kind.variable)
@@ -159,6 +169,8 @@ class Design:
                 doses = doses._replace(durations=next(rest))
             if self.ordered:
                 doses = doses._replace(order=next(rest))
+            if self.stretched:
+                doses = doses._replace(stretched=next(rest))
         inputs = {
             kind.name: Signal(next(rest), next(rest) if kind.own_times else None)
             for kind in self.inputs
@@ -173,6 +185,7 @@ class Design:
             flat += operands.doses[:3]
             flat += [operands.doses.durations] if self.infusions else []
             flat += [operands.doses.order] if self.ordered else []
+            flat += [operands.doses.stretched] if self.stretched else []
         for kind in self.inputs:
             signal = operands.inputs[kind.name]
             flat += [signal.values, signal.times] if kind.own_times else [signal.values]
@@ -194,6 +207,7 @@ def kinds_of_doses(doses: Doses | None) -> dict[str, bool]:
         "doses": doses is not None,
         "infusions": doses is not None and doses.durations is not None,
         "ordered": doses is not None and doses.order is not None,
+        "stretched": doses is not None and doses.stretched is not None,
     }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.discretization import Design, Doses, InputKind, Operands, Signal
 from pymc_dynsys.inference.times import starts, timed
-from pymc_dynsys.reading.doses import read_doses
+from pymc_dynsys.reading.doses import read_doses, settled
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.inputs import Input, read_input
 from pymc_dynsys.reading.schedule import check_schedule
@@ -36,6 +36,7 @@ def read_future(
         given = given if given.times is not None else given._replace(times=times)
         signals[name] = _followed(signals[name], given, n_own)
     given_doses = read_doses(events, frame, study.system)
+    given_doses = settled(given_doses, study.system, operands.params, frame.rank)
     doses = _after(operands.doses, last)
     if given_doses is not None:
         doses = _after(_continued(doses, given_doses, last, study), last)
@@ -123,21 +124,25 @@ def _continued(old: Doses | None, new: Doses, last: np.ndarray, study: Study) ->
     old = old._replace(times=np.where(stays & ~again, old.times, np.nan))
     lead = np.broadcast_shapes(*(part.shape[:-1] for doses in (old, new) for part in doses))
     pairs = zip(old, new, strict=True)
-    times, amounts, targets, durations, order = (_joined(list(pair), lead, -1) for pair in pairs)
+    times, amounts, targets, durations, order, stretched = (
+        _joined(list(pair), lead, -1) for pair in pairs
+    )
     return Doses(
         times,
         amounts,
         targets,
         durations if (durations > 0).any() else None,
         None if np.isnan(order).all() else order,
+        stretched if stretched.any() else None,
     )
 
 
 def _written_out(doses: Doses) -> Doses:
-    """Doses with durations and an order, all parts of one shape."""
+    """Doses with all parts, of one shape."""
     durations = np.zeros(1) if doses.durations is None else doses.durations
     order = np.full(1, np.nan) if doses.order is None else doses.order
-    parts = (doses.times, doses.amounts, doses.targets, durations, order)
+    stretched = np.zeros(1) if doses.stretched is None else doses.stretched
+    parts = (doses.times, doses.amounts, doses.targets, durations, order, stretched)
     return Doses(*np.broadcast_arrays(*parts))
 
 

@@ -15,7 +15,7 @@ def read_inputs(study: Study) -> xr.Dataset:
 
     They are taken from the rows that a filter crosses.
     """
-    frame, design = study.frame, study.design
+    frame, design = study.frame, study.design.nominal
     data = xr.Dataset(coords={dim: frame.labels[dim] for dim in frame.batch_dims})
     if not design.inputs:
         return data.assign_attrs(about(study))
@@ -27,7 +27,7 @@ def read_inputs(study: Study) -> xr.Dataset:
             nothing = np.full((*(1,) * frame.rank, n_visits, *own), np.nan)
             known[kind.name] = known[kind.name]._replace(values=nothing)
     operands = study.operands._replace(inputs=known)
-    grid = with_rows(prepare_grid(design, operands), operands, study.system.n_states)
+    grid = with_rows(prepare_grid(design, operands), operands, design)
     assert grid.rows is not None and grid.marks is not None
     row_of_visit = whole(study, grid.marks.row_of_visit, 1)
     gaps = whole(study, grid.gaps, 1)

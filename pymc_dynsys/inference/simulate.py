@@ -13,7 +13,7 @@ from pymc_dynsys.bridge.labels import by_label
 from pymc_dynsys.discretization import Design, Operands
 from pymc_dynsys.discretization.operands import kinds_of_doses
 from pymc_dynsys.reading.consistency import check_arrays
-from pymc_dynsys.reading.doses import read_doses
+from pymc_dynsys.reading.doses import read_doses, settled
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.inputs import input_core_shape, lines_of, own_part, read_input
 from pymc_dynsys.reading.labels import Labels, gathered
@@ -127,7 +127,7 @@ def simulate(
     along = {**frame.labels, time_dim: time_labels(times, time_array, time_dim)}
     of_visits = replace(frame, labels=along)
     read = {name: read_input(name, value, of_visits, time_array) for name, value in inputs.items()}
-    doses = read_doses(events, frame, bound)
+    doses = settled(read_doses(events, frame, bound), bound, arrays, frame.rank)
     kinds = tuple(kind for kind, _ in read.values())
     design = Design(bound, kinds, **kinds_of_doses(doses))
     signals = {name: signal for name, (_, signal) in read.items()}

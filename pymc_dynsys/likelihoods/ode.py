@@ -135,7 +135,11 @@ class ODESolve(Likelihood):
 
         def cross(x: Array, k: Any) -> tuple[Array, Array]:
             t, gap, row = k
-            x = self._solve(system, row.over_gap(params), x, t - gap, t[None])[0]
+            held = row.over_gap(params)
+            if grid.moving:
+                x = self._solve_over(system, held, x, t - gap, gap)
+            else:
+                x = self._solve(system, held, x, t - gap, t[None])[0]
             x = give_dose(system, params, x, t, row)
             return x, x
 
@@ -150,12 +154,35 @@ class ODESolve(Likelihood):
         NaN where the solver fails. Derivatives are carried along forwards, so that the solver's
         loop is differentiated by no one.
         """
+        return self._integrate(self._drift(system), held, state, start, times)
+
+    def _solve_over(
+        self, system: BoundSystem, held: Held, state: Array, start: Array, gap: Array
+    ) -> Float[Array, " state"]:
+        """State after a gap whose ends have slopes: the solver's time runs from 0 to 1."""
+        drift = self._drift(system)
+
+        def scaled(x: Array, s: Array, held: tuple[Held, Array, Array]) -> Array:
+            values, start, gap = held
+            return gap * drift(x, start + s * gap, values)
+
+        one = jnp.ones(1)
+        return self._integrate(scaled, (held, start, gap), state, 0 * one[0], one)[0]
+
+    def _drift(self, system: BoundSystem) -> Any:
+        drift: Any = system.continuous.drift
+        return without_slopes_where_not_finite(drift) if self.stiff else drift
+
+    def _integrate(
+        self, drift: Any, held: Any, state: Array, start: Array, times: Array
+    ) -> Float[Array, "time state"]:
+        """States ``(time, state)`` at ascending times from a state ``(state,)`` at `start`.
+
+        There are slopes in the state and in what is held, and none in the times.
+        """
         import diffrax
 
         solver: Any = diffrax.Kvaerno5() if self.stiff else diffrax.Tsit5()
-        drift: Any = system.continuous.drift
-        if self.stiff:
-            drift = without_slopes_where_not_finite(drift)
 
         def run(inputs: Any, start: Array, times: Array) -> Array:
             held, state = inputs

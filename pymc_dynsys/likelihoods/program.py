@@ -98,7 +98,7 @@ def map_run(
     `keys` are ``(*batch, 2)``. What does not vary by trajectory comes with axes of length one.
     """
     system = program.system
-    grid = with_rows(grid, operands, system.n_states)
+    grid = with_rows(grid, operands, program.design)
     data = as_data(program, operands.y)
 
     def one(params: Any, data: Data, grid: TimeGrid, noise: Any, key: Any) -> Tree:
@@ -169,7 +169,7 @@ def totals(
     """
     require_double()
     system, own, execution = program.system, program.n_own_axes, program.execution
-    grid = with_rows(grid, operands, system.n_states)
+    grid = with_rows(grid, operands, program.design)
     cores = {name: len(shape) for name, shape in system.param_shapes.items()}
     core = (own, cores, grid_cores(grid, program.design), None)
     rank = operands.y.ndim - own

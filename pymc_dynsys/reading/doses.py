@@ -1,11 +1,12 @@
 """Doses of users as arrays of the trajectories."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import xarray as xr
 
 from pymc_dynsys.discretization import Doses
+from pymc_dynsys.discretization.doses import fractions
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.labels import aligned
 from pymc_dynsys.reading.times import as_numbers
@@ -45,11 +46,14 @@ def read_doses(events: object, frame: Frame, system: BoundSystem) -> Doses | Non
         )
     )
     targets = _targets(table, read, frame, system)
-    times, amounts, rates, durations, order, targets = np.broadcast_arrays(
+    times, amounts, rates, told, order, targets = np.broadcast_arrays(
         times, amounts, rates, durations, order, targets
     )
-    there = np.isfinite(times)
-    durations = _durations(frame, times, amounts, np.nan_to_num(rates), durations)
+    there, rates = np.isfinite(times), np.nan_to_num(rates)
+    durations = _durations(frame, times, amounts, rates, told)
+    stretched = there & (rates > 0) & system.dosing.is_partial
+    if stretched.any():
+        _require_one(frame, system, times, stretched & (told > 0))
     _require_states(table, read, frame, system, times, durations)
     return Doses(
         times,
@@ -57,7 +61,44 @@ def read_doses(events: object, frame: Frame, system: BoundSystem) -> Doses | Non
         targets,
         durations if (durations > 0).any() else None,
         order if (there & ~np.isnan(order)).any() else None,
+        stretched.astype(float) if stretched.any() else None,
     )
+
+
+def settled(
+    doses: Doses | None, system: BoundSystem, params: Mapping[str, np.ndarray | None], rank: int
+) -> Doses | None:
+    """Doses whose durations are known as far as parameters are; None: the parameter is not."""
+    names = system.dosing.fraction_names
+    if doses is None or doses.stretched is None or any(params[name] is None for name in names):
+        return doses
+    fraction = np.asarray(fractions(system, params, rank))[..., None]
+    if (fraction < 0).any():
+        raise ValueError(
+            f"events: the bioavailability is {fraction.min():g}, and an infusion cannot last less "
+            "than no time"
+        )
+    durations = np.where(doses.stretched > 0, fraction * doses.durations, doses.durations)
+    return doses._replace(durations=durations, stretched=None)
+
+
+def _require_one(frame: Frame, system: BoundSystem, times: np.ndarray, both: np.ndarray) -> None:
+    """Raise where rate and duration would mean two things, or an input says how long it lasts."""
+    where = np.argwhere(both)
+    if len(where):
+        here = tuple(where[0])
+        raise ValueError(
+            f"events: the event at time {times[here]:g} for {frame.who(here[:-1])} has a rate and "
+            "a duration, but with a bioavailability one of them changes: give only the rate if the "
+            "duration does, only the duration if the rate does"
+        )
+    inputs = [name for name in system.dosing.fraction_names if name in system.input_shapes]
+    if inputs:
+        raise ValueError(
+            f"events: the bioavailability depends on the input {inputs[0]!r}, and so would the "
+            "duration of an infusion at a given rate, which is not supported; give event_duration "
+            "(DUR), or a parameter"
+        )
 
 
 def _as_table(events: object, system: BoundSystem) -> xr.Dataset:

@@ -25,7 +25,8 @@ def check_schedule(
                 f"events: {frame.who(here[:-1])} has an event at "
                 f"{doses.times[here]:g}, before t0 = {start:g}"
             )
-    grid = with_rows(prepare_grid(design, operands), operands, system.n_states)
+    design = design.nominal
+    grid = with_rows(prepare_grid(design, operands), operands, design)
     if grid.marks is None:
         return np.asarray(grid.gaps)
     require_inputs(system, design.inputs, operands.inputs, grid, frame)

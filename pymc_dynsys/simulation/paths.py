@@ -92,7 +92,7 @@ def simulate_paths(
         )
     rank = keys.ndim - 1
     times = jnp.asarray(operands.times)
-    grid = with_rows(grid, operands, system.n_states)
+    grid = with_rows(grid, operands, design)
     core = {name: len(shape) for name, shape in system.param_shapes.items()}
     states, y = map_batch(
         lambda key, params, grid, start: simulate_one(system, simulator, key, params, grid, start),
@@ -111,7 +111,8 @@ def simulate_paths(
 def path_grid(design: Design, operands: Operands, simulator: Simulator) -> TimeGrid:
     """Grid for paths: the number of steps is data, bounded by nothing."""
     whole = prepare_grid(design, operands)
-    return replace(whole, steps=simulator.substeps(whole.gaps))
+    steps = simulator.substeps(whole.gaps)
+    return replace(whole, steps=np.full_like(steps, steps.max()) if whole.moving else steps)
 
 
 def simulate_one(

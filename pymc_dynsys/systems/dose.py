@@ -9,7 +9,8 @@ from typing import Any
 class Dose:
     r"""A dose enters one state: :math:`x_s \to x_s + F a` for amount :math:`a`.
 
-    An infusion adds :math:`F a / T` to the drift of the state during its duration :math:`T`.
+    An infusion over a given duration :math:`T` adds :math:`F a / T` to the drift of the state for
+    that long; one at a given rate :math:`r` adds :math:`r` during :math:`F a / r`.
 
     Parameters
     ----------
@@ -17,7 +18,7 @@ class Dose:
         The state; default the one that the event table names, or the only one.
     bioavailability : str, float or callable, optional
         Fraction :math:`F` that arrives: the name of a parameter, a number, or a function of
-        parameters. Default 1.
+        parameters and inputs, of which values at the time of the dose count. Default 1.
 
     Raises
     ------

@@ -56,6 +56,16 @@ class Dosing:
             return amount
         return jnp.asarray(self._bioavailability(None, None, values), float) * amount
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether a fraction of each amount arrives."""
+        return self._bioavailability is not None
+
+    @property
+    def fraction_names(self) -> tuple[str, ...]:
+        """Parameters and inputs on which that fraction depends."""
+        return () if self._bioavailability is None else tuple(self._bioavailability.parameters)
+
     def asks_for(self, name: str) -> bool:
         """Whether the effect of an event depends on a parameter or input."""
         functions = (self._jump, self._bioavailability)
