@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+import jax
 import numpy as np
 import pymc as pm
 import xarray as xr
@@ -18,7 +19,9 @@ from pymc_dynsys.inference.labels import data_groups, draws_of, labelled
 from pymc_dynsys.inference.times import OutputTimes, output_times
 from pymc_dynsys.likelihoods.answers import Moments
 from pymc_dynsys.likelihoods.base import Given, Run
+from pymc_dynsys.likelihoods.program import Ask
 from pymc_dynsys.simulation.lost import warn_lost
+from pymc_dynsys.simulation.paths import draw_data
 
 
 def sample_states(
@@ -28,6 +31,7 @@ def sample_states(
     given: Given = "all",
     times: Any = None,
     moments: bool = False,
+    observations: bool = False,
     group: Literal["posterior", "prior"] = "posterior",
     var_name: str | None = None,
     random_seed: Any = None,
@@ -59,6 +63,8 @@ def sample_states(
         are an approximation it is a finer one.
     moments : bool
         Means and covariances instead of draws.
+    observations : bool
+        Draw data at the states too, as they might be seen again at these times.
     group : {"posterior", "prior"}
         Where the parameters are.
     var_name : str, optional
@@ -72,7 +78,9 @@ def sample_states(
     -------
     DataTree
         The same group with ``states``, dims ``(chain, draw, *batch, time, state)``; or ``mean``
-        and ``covariance`` with a last dim ``state_2``. Also ``observed_data``.
+        and ``covariance`` with a last dim ``state_2``. With `observations` also data under the name
+        of the trajectory, dims ``(chain, draw, *batch, time[, component])``. Also
+        ``observed_data``, and ``constant_data`` with the times where they are not labels of a dim.
 
     Raises
     ------
@@ -108,20 +116,33 @@ def sample_states(
     """
     if given not in get_args(Given):
         raise ValueError(f"given: expected one of {get_args(Given)}, got {given!r}")
+    if observations and moments:
+        raise ValueError(
+            "observations: data are drawn at states that are drawn; leave moments out for them"
+        )
     draws = draws_of(idata, group)
     study = find_trajectory(model, var_name)
     at = output_times(study, times)
     of_draws = OperandDraws(study, model, draws)
-    ask = AskMoments(given) if moments else AskStates(given)
+    if observations and study.name == "states":
+        raise ValueError("model: a trajectory called 'states' hides its states; rename it")
+    ask: Ask[Any] = AskMoments(given) if moments else AskStates(given)
+    if observations:
+        ask = AskObservations(given)
     title = "Sampling states ..."
     found = per_draw(of_draws, ask, at, title, progressbar, random_seed, keyed=not moments)
-    states = found[0] if moments else found
+    states = found[0] if moments or observations else found
     warn_unidentified(study, at, states)
     warn_lost_states(study, at, states)
     if moments:
         named = {"mean": (found[0], ("state",)), "covariance": (found[1], ("state", "state_2"))}
     else:
-        named = {"states": (found, ("state",))}
+        named = {"states": (states, ("state",))}
+    if observations:
+        component = study.frame.component_dim
+        named[study.name] = (
+            (found[1][..., 0], ()) if component is None else (found[1], (component,))
+        )
     data = labelled(study, at, draws, named)
     if not moments:
         data["states"].attrs["trajectory"] = study.name
@@ -138,6 +159,23 @@ class AskStates:
         """States ``(visit, state)``."""
         states: Array = visits(run.draw(self.given, key))
         return states
+
+
+@dataclass(frozen=True)
+class AskObservations:
+    """A path of states, or states each drawn alone, and data drawn at them."""
+
+    given: Given
+
+    def __call__(self, run: Run, visits: Callable[[Any], Any], key: Any) -> tuple[Array, Array]:
+        """States ``(visit, state)`` and data ``(visit, component)``."""
+        of_states, of_data = jax.random.split(key)
+        params, grid = run.problem.params, run.problem.grid
+        states = run.draw(self.given, of_states)
+        found: tuple[Array, Array] = visits(
+            (states, draw_data(run.system, of_data, params, grid, states))
+        )
+        return found
 
 
 @dataclass(frozen=True)

@@ -132,14 +132,23 @@ def simulate_one(
     else:
         states = simulator.solve(system, params, start, grid)
 
-    def datum(x: Array, t: Array, row: Rows | None, key: Array) -> Array:
-        return system.observation.sample(key, x, t, at_row(row, params))
-
-    y = jax.vmap(datum)(states, grid.times, grid.rows, jax.random.split(of_data, len(states)))
+    y = draw_data(system, of_data, params, grid, states)
     if grid.marks is None:
         return states, y
     row_of_visit = grid.marks.row_of_visit
     return states[row_of_visit], y[row_of_visit]
+
+
+def draw_data(
+    system: BoundSystem, key: Any, params: Params, grid: TimeGrid, states: Float[Array, "row state"]
+) -> Float[Array, "row component"]:
+    """Data at the states of one trajectory, at every row."""
+
+    def datum(x: Array, t: Array, row: Rows | None, key: Array) -> Array:
+        return system.observation.sample(key, x, t, at_row(row, params))
+
+    y: Array = jax.vmap(datum)(states, grid.times, grid.rows, jax.random.split(key, len(states)))
+    return y
 
 
 class RowPath(NamedTuple):
