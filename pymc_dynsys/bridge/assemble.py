@@ -10,8 +10,9 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 
 from pymc_dynsys.bridge.binding import Observed, bind_dims, require_component_first
+from pymc_dynsys.bridge.coords import is_fixed
 from pymc_dynsys.bridge.data import constant_value, current_value, is_variable
-from pymc_dynsys.bridge.dims import place_input
+from pymc_dynsys.bridge.dims import Placed, place_input
 from pymc_dynsys.bridge.execution import (
     make_execution,
     require_double_everywhere,
@@ -94,7 +95,9 @@ def assemble(
     doses = settled(doses, system, known, frame.rank)
     kinds, signals, tensors = _inputs(inputs, frame, times_now, model)
     design = Design(system, kinds, **kinds_of_doses(doses))
-    operands = Operands(observed.numbers, times_now, t0_now, doses, signals, dict.fromkeys(placed))
+    operands = Operands(
+        observed.numbers, times_now, t0_now, doses, signals, _data_params(params, placed)
+    )
     gaps = check_arrays(design, operands, frame)
 
     likelihood, announcements = _likelihood(name, options.likelihood, system, gaps)
@@ -146,6 +149,16 @@ def _require_slopes(likelihood: Likelihood, system: BoundSystem) -> None:
             f"ends when parameters say, and {likelihood!r} has no slope in that; choose EKF(), "
             "Kalman() or ODESolve(), or give event_duration (DUR), which does not change"
         )
+
+
+def _data_params(params: Mapping[str, Any], placed: Mapping[str, Placed]) -> dict[str, Any]:
+    """Current values of parameters that are data; None for all others, which need no look now."""
+    return {
+        name: current_value(value.tensor)
+        if isinstance(params[name], Variable) and not is_fixed(value.tensor)
+        else None
+        for name, value in placed.items()
+    }
 
 
 def _inputs(

@@ -17,7 +17,7 @@ from pytensor.graph.replace import clone_replace
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.type import RandomType
 
-from pymc_dynsys.bridge.data import is_variable, observed_values
+from pymc_dynsys.bridge.data import current_value, is_variable, observed_values
 from pymc_dynsys.bridge.labels import labels_of
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.discretization import Operands
@@ -178,7 +178,7 @@ def draws_for_new_labels(
     given = xr.Dataset({name: aligned_draws(name, draws, model) for name in kept})
     drawn = pm.sample_posterior_predictive(
         xr.DataTree.from_dict({"posterior": given}),
-        model=model,
+        model=_at_observed(model, new),
         var_names=new,
         random_seed=random_seed,
         progressbar=False,
@@ -186,6 +186,14 @@ def draws_for_new_labels(
     )
     fresh = drawn["posterior_predictive"].dataset[new]
     return xr.merge([given, fresh], compat="override", join="override"), new
+
+
+def _at_observed(model: pm.Model, new: list[str]) -> pm.Model:
+    """The model in which observed variables above new ones are data; PyMC draws others anew."""
+    above = set(ancestors([model[name] for name in new], blockers=model.observed_RVs))
+    values = {rv: current_value(model.rvs_to_values[rv]) for rv in model.observed_RVs}
+    known = {str(rv.name): v for rv, v in values.items() if rv in above and v is not None}
+    return pm.do(model, known) if known else model
 
 
 def _free_ancestors(study: Study, model: pm.Model, through: bool = False) -> list[Any]:

@@ -52,7 +52,7 @@ def check_fixed(design: Design, arrays: Sequence[Any]) -> None:
         for kind, signal in ((kind, operands.inputs[kind.name]) for kind in design.inputs)
     }
     frame = _frame(design, np.ndim(operands.times) - 1)
-    check_arrays(design, operands._replace(inputs=inputs), frame)
+    check_arrays(design, operands._replace(inputs=inputs, params={}), frame)
 
 
 def check_data(design: Design, y: ArrayLike, times: ArrayLike) -> None:

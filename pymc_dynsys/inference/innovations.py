@@ -15,6 +15,7 @@ from pymc_dynsys.inference.draws import per_draw
 from pymc_dynsys.inference.labels import data_groups, draws_of, labelled
 from pymc_dynsys.inference.times import OutputTimes, output_times
 from pymc_dynsys.likelihoods.base import Run
+from pymc_dynsys.simulation.lost import warn_lost
 
 
 def innovations(
@@ -105,8 +106,20 @@ def innovations(
     at = output_times(study, None)
     of_draws = OperandDraws(study, model, draws)
     z = per_draw(of_draws, ask_innovations, at, "Predicting each datum ...", progressbar)
+    _warn_lost(study, at, z)
     found = _tested(study, at, draws, z, lags)
     return found.assign({name: xr.DataTree(group) for name, group in data_groups(study).items()})
+
+
+def _warn_lost(study: Study, at: OutputTimes, z: np.ndarray) -> None:
+    """Warn of errors ``(draw, *batch, time, component)`` of data that are there which are NaN.
+
+    Before diffuse states are told there are none at any draw.
+    """
+    y = study.y[..., None] if study.system.observation.scalar else study.y
+    none = np.isnan(y) | (np.isnan(z).all(0) if study.system.n_diffuse else False)
+    what = f"{study.name}: innovations"
+    warn_lost(what, np.where(none, 0.0, z), at.requested, 1, study.frame.who, stacklevel=4)
 
 
 def ask_innovations(run: Run, visits: Callable[[Any], Any], key: Any) -> Array:

@@ -20,6 +20,9 @@ def check_arrays(design: Design, operands: Operands, frame: Frame) -> np.ndarray
     check_times(times, t0, frame.batch_labels, frame.batch_dims)
     if design.system.step is not None and operands.doses is None:
         require_whole_steps(design.system.step, times, t0, frame)
+    for name, values in operands.params.items():
+        if values is not None:
+            _require_finite(name, np.asarray(values), frame)
     known = []
     for kind in design.inputs:
         values = operands.inputs[kind.name].values
@@ -61,6 +64,16 @@ def check_values(design: Design, y: np.ndarray, times: np.ndarray, frame: Frame)
         raise ValueError(
             f"observed: {place(astray[0], labels, dims)} has an observation, "
             f"{y[tuple(astray[0])]:g}, but its time is NaN, which means no visit"
+        )
+
+
+def _require_finite(name: str, values: np.ndarray, frame: Frame) -> None:
+    """Raise for a parameter ``(*batch, *own)`` that is known and missing or infinite."""
+    where = np.argwhere(~np.isfinite(values))
+    if len(where):
+        at = f" for {frame.who(where[0][: frame.rank])}" if frame.rank else ""
+        raise ValueError(
+            f"params: {name!r} is {values[tuple(where[0])]}{at}; parameters must be finite"
         )
 
 

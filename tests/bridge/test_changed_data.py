@@ -162,6 +162,21 @@ def test_inputs_in_data_are_checked_when_built_and_ever_after():
     assert np.isfinite(READERS["logp"](changed))
 
 
+def test_parameters_in_data_are_finite():
+    def model(weight):
+        with pm.Model(coords={"subject": SUBJECTS, "time": TIMES}) as model:
+            params = {"mu": pds.data("weight", weight, dims="subject")}
+            pds.Trajectory("y", OU, params=params, observed=Y, dims=DIMS)
+        return model
+
+    with pytest.raises(ValueError, match="'mu' is nan for subject='b'; parameters must be finite"):
+        model([0.1, NAN])
+    changed = model([0.1, 0.2])
+    pm.set_data({"weight": [0.1, NAN]}, model=changed)
+    every_reader_refuses(changed, "'mu' is nan for subject='b'", leave_out=["logp", "draws"])
+    assert READERS["logp"](changed) == -np.inf
+
+
 # Labels ---------------------------------------------------------------------------------------
 
 

@@ -150,6 +150,16 @@ def test_an_observed_parameter_of_now_counts():
     np.testing.assert_allclose(far_ahead(None, again), [4.0, 5.0], rtol=1e-4)
 
 
+def test_new_subjects_are_drawn_given_what_is_observed():
+    """PyMC would draw the observed spread anew, and be 1,000 off instead of 0.001."""
+    with pm.Model(coords={"subject": ["p", "q"], "time": [0.0, 1.0]}) as model:
+        spread = pm.HalfNormal("spread", 1000.0, observed=1e-3)
+        mu = pm.Normal("mu", pm.Normal("centre"), spread, dims="subject")
+        pds.Trajectory("y", SETTLING, params={"mu": mu}, observed=np.zeros((2, 2)), dims=DIMS)
+    found = far_ahead(draws(mu=[0.0, 0.0], centre=5.0), model)
+    np.testing.assert_allclose(found, [5.0, 5.0], atol=0.02)
+
+
 # Known parameters -----------------------------------------------------------------------------
 
 

@@ -95,3 +95,5 @@ def test_states_of_a_filter_that_failed_say_so_too():
     with pytest.warns(UserWarning, match=LOST):
         states = pds.sample_states(None, model=model, random_seed=1)
     assert np.isnan(states.posterior["states"].values).any()
+    with pytest.warns(UserWarning, match="y: innovations: 100.0% of the paths are not finite"):
+        pds.innovations(None, model=model)
