@@ -91,15 +91,17 @@ def by_label(
     params = {name: named(f"params: {name!r}", value) for name, value in params.items()}
     labels = gathered(params.values(), known)
     states = getattr(source, "states", None)
-    along = keys(labels["state"]) if labels.get("state") is not None else []
-    if states is not None and set(along) == set(states) and along != list(states):
-        if known.get("state") is not None:
+    for dim in [dim for dim in labels if dim == "state" or dim not in known]:
+        along = [] if labels[dim] is None else keys(labels[dim])
+        if states is None or set(along) != set(states) or along == list(states):
+            continue
+        if dim in known:
             raise ValueError(
                 f"coords: 'state' has the states of the system in another order, {shown(along)} "
                 f"instead of {shown(states)}; a function sees them in the order of the system, so "
                 "write the coords in that"
             )
-        labels["state"] = states
+        labels[dim] = states
     for name, value in params.items():
         if isinstance(value, xr.DataArray):
             params[name] = aligned(f"params: {name!r}", value, labels)

@@ -45,9 +45,9 @@ def find_times(times: Any, observed: Any, time_dim: str | None, model: Any) -> A
 
 
 def _times_of_data(observed: object, time_dim: str | None) -> xr.DataArray | None:
-    """Time coordinate of labelled data; None where there is none."""
+    """Time coordinate of labelled data; None where there is none, as numbers of visits are not."""
     if isinstance(observed, xr.DataArray):
-        for name in ("time", time_dim):
+        for name in ("time", time_dim if time_dim != "visit" else "time"):
             if name in observed.coords and time_dim in observed.coords[name].dims:
                 return observed.coords[name].reset_coords(drop=True)
     return None

@@ -78,10 +78,10 @@ GIVEN = {
 
 def terms(labelled, **changes):
     """Log-likelihood of each subject, in the order of the model, and the model."""
-    given = {**GIVEN, **changes}
     coords = {"subject": labelled} if labelled else {}
     with pm.Model(coords=coords) as model:
         pm.Data("age", np.zeros((3, 4)), dims=("subject", "visit"))
+        given = {k: v() if callable(v) else v for k, v in {**GIVEN, **changes}.items()}
         pds.Trajectory(
             "y",
             OU,
@@ -164,3 +164,37 @@ def test_times_of_an_input_are_its_subjects(interpolation, values, times, coord)
     got, _ = terms(SUBJECTS, u=pds.Input(given, interpolation))
     want = [log_likelihood(i, TIMES[i], times[i], values[i], interpolation) for i in range(3)]
     np.testing.assert_allclose(got, want, rtol=1e-9)
+
+
+def test_a_data_variable_brings_labels_along(expected):
+    data = over(Y, "visit").isel(subject=ORDER)
+    of = {"observed": lambda: pds.data("z", data, dims=("subject", "visit"))}
+    for labelled, order in ((SUBJECTS, [0, 1, 2]), (None, ORDER)):
+        got, model = terms(labelled, **of)
+        assert list(model.coords["subject"]) == [SUBJECTS[i] for i in order]
+        np.testing.assert_allclose(got, expected[order], rtol=1e-9)
+
+
+def test_numbers_of_visits_are_no_times():
+    with pytest.raises(ValueError, match=r"number the visits; pass times="):
+        terms(SUBJECTS, times=None)
+
+
+def test_outside_of_a_model_the_first_labels_count():
+    plain = {"times": TIMES, "t0": START}
+    permuted = {name: GIVEN[name].isel(subject=ORDER) for name in ("times", "t0", "u", "events")}
+    first, second = (
+        pds.Trajectory.dist(
+            OU,
+            params={"mu": GIVEN["mu"]},
+            inputs={"u": given.get("u", INPUT)},
+            events=given.get("events", EVENTS),
+            times=given["times"],
+            t0=given["t0"],
+            dims=("subject", "visit"),
+        )
+        for given in (plain, permuted)
+    )
+    for ours, theirs in zip(first.owner.inputs[1:], second.owner.inputs[1:], strict=True):
+        if ours.name is None and hasattr(ours, "data"):
+            np.testing.assert_array_equal(ours.data, theirs.data)
