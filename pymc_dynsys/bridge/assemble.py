@@ -18,7 +18,7 @@ from pymc_dynsys.bridge.execution import (
     require_double_everywhere,
     require_single_suits,
 )
-from pymc_dynsys.bridge.labels import Given, by_label, make_frame
+from pymc_dynsys.bridge.labels import Given, by_label, make_frame, require_state_order
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.bridge.times import check_time_dim, find_times, read_times
 from pymc_dynsys.discretization import Design, InputKind, Operands, Signal
@@ -79,6 +79,8 @@ def assemble(
     source, params = as_system(source, params, inputs)
     params, labels = by_label(source, params, {} if model is None else model.coords)
     system, placed, n_batch = bind_dims(source, params, inputs, observed, model)
+    for param, value in placed.items():
+        require_state_order(param, value.dims, system.states, {} if model is None else model.coords)
     found = find_times(options.times, observed.given, dims[n_batch] if dims else None, model)
     given = Given(params, inputs, found, options.t0, options.events)
     frame = replace(make_frame(dims, n_batch, given, labels, model), unit=options.unit)

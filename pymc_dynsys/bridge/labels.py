@@ -91,21 +91,25 @@ def by_label(
     params = {name: named(f"params: {name!r}", value) for name, value in params.items()}
     labels = gathered(params.values(), known)
     states = getattr(source, "states", None)
-    for dim in [dim for dim in labels if dim == "state" or dim not in known]:
-        along = [] if labels[dim] is None else keys(labels[dim])
-        if states is None or set(along) != set(states) or along == list(states):
-            continue
-        if dim in known:
-            raise ValueError(
-                f"coords: 'state' has the states of the system in another order, {shown(along)} "
-                f"instead of {shown(states)}; a function sees them in the order of the system, so "
-                "write the coords in that"
-            )
-        labels[dim] = states
+    for dim in [dim for dim in labels if dim not in known]:
+        if states is not None and set(keys(labels[dim])) == set(states):
+            labels[dim] = states
     for name, value in params.items():
         if isinstance(value, xr.DataArray):
             params[name] = aligned(f"params: {name!r}", value, labels)
     return params, labels
+
+
+def require_state_order(
+    name: str, dims: Sequence[str | None], states: Sequence[str], known: Labels
+) -> None:
+    """Raise for a parameter over states which the coords have in another order than the system."""
+    along = keys(known["state"] or ()) if "state" in dims and "state" in known else []
+    if set(along) == set(states) and along != list(states):
+        raise ValueError(
+            f"params: {name!r} has the dim 'state', whose coords are {shown(along)}, and the "
+            f"system has the states {shown(states)}; write the coords in the order of the system"
+        )
 
 
 def make_frame(

@@ -54,8 +54,9 @@ def _require_same(role: str, dim: str, have: list[Any], want: list[Any]) -> None
     for labels in (have, want):
         if any(map(is_missing, labels)):
             raise ValueError(f"{role}: along {dim!r} there is a label that is missing; name it")
-    extra = [label for label in have if label not in set(want)]
-    lacking = [label for label in want if label not in set(have)]
+    ours, theirs = set(have), set(want)
+    extra = [label for label in have if label not in theirs]
+    lacking = [label for label in want if label not in ours]
     if extra or lacking:
         which = (
             f"has {plain(extra[0])}, which the model's coords do not have"
@@ -75,8 +76,8 @@ def _remedy(dim: str, have: list[Any], want: list[Any]) -> str:
     """What to do about labels that are not the same on both sides."""
     if want == list(range(len(want))):
         return (
-            f"members without labels are numbered, so there is nothing to match {plain(have[0])} "
-            f"with: name them, pm.Model(coords={{{dim!r}: [...]}})"
+            f"members are only numbered there, so there is nothing to match {plain(have[0])} with: "
+            f"name them, pm.Model(coords={{{dim!r}: [...]}})"
         )
     if {str(label) for label in have} == {str(label) for label in want}:
         return "text and numbers are different labels, so convert one side"

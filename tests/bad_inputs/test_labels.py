@@ -169,8 +169,8 @@ def test_names_of_states_are_labels(dim):
     coords = {**COORDS, "state": ["central", "depot"]}
     refused(
         ValueError,
-        "'state'",
-        "another order",
+        "'rate' has the dim 'state'",
+        "the order of the system",
         system=two,
         coords=coords,
         params=lambda _: {"rate": pm.Normal("rate", dims="state")},
