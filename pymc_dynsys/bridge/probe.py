@@ -19,9 +19,11 @@ from pytensor.graph.replace import clone_replace
 from pymc_dynsys.batching.mapping import map_batch
 from pymc_dynsys.bridge.data import is_variable, observed_values
 from pymc_dynsys.bridge.noise import require_noise
+from pymc_dynsys.bridge.stability import warn_unstable
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.bridge.told import look_at_data
-from pymc_dynsys.discretization import EulerMaruyama, Operands, TimeGrid, prepare_grid
+from pymc_dynsys.bridge.trial import try_likelihood, without_missing
+from pymc_dynsys.discretization import Operands, TimeGrid, prepare_grid
 from pymc_dynsys.discretization.grid import with_rows
 from pymc_dynsys.linalg import linearize
 from pymc_dynsys.systems.bound import BoundSystem
@@ -43,13 +45,15 @@ def probe(study: Study, model: pm.Model, y: np.ndarray | None = None) -> None:
     first = np.nanmin(np.where(np.isfinite(times), times, np.inf), axis=-1)
     start = np.where(np.isnan(t0), first, t0)
     found = evaluate_system(study.system, study.frame.rank, params, start)
-    _require_semidefinite(study, found)
+    there = found if y is None else without_missing(study, found, y, start)
+    _require_semidefinite(study, there)
     require_noise(study, operands.params, grid)
     _require_positive_diffusion(study, found)
-    _warn_not_finite(study, found, params)
+    _warn_not_finite(study, there, params)
     if "jacobian" in found:
-        _warn_unstable(study, np.asarray(found["jacobian"]))
+        warn_unstable(study, np.asarray(found["jacobian"]))
     if y is not None:
+        try_likelihood(study, values, y)
         look_at_data(study, operands._replace(y=y), found)
 
 
@@ -251,42 +255,6 @@ def _warn_not_finite(study: Study, found: dict[str, Any], params: dict[str, np.n
                 f"is not, at the model's initial point{_at(study, bad)}; sqrt(0), 0**0.5 and "
                 "norm(0) do this. Guard the argument with jnp.where inside and outside the "
                 "function",
-                UserWarning,
-                stacklevel=4,
-            )
-            return
-
-
-def _warn_unstable(study: Study, jacobian: np.ndarray) -> None:
-    """Warn of Euler steps longer than a decaying mode allows: |1 + lambda h| > 1.
-
-    The Jacobian of the drift is ``(*batch, state, state)``. Its modes give the longest stable step
-    of each trajectory, which is compared with the longest step taken, by likelihood and simulator.
-    """
-    schemes: dict[Any, str] = {}
-    schemes.setdefault(study.program.likelihood.scheme(study.system), "likelihood")
-    schemes.setdefault(study.simulator, "simulator")
-    if not np.isfinite(jacobian).all():
-        return
-    modes = np.linalg.eigvals(jacobian)
-    decaying = modes.real < 0
-    longest = np.where(decaying, -2 * modes.real / np.maximum(np.abs(modes) ** 2, 1e-300), np.inf)
-    limit = longest.min(-1)
-    for scheme, role in schemes.items():
-        if not isinstance(scheme, EulerMaruyama) or study.system.is_deterministic:
-            continue
-        grid = prepare_grid(study.design, study.operands, scheme)
-        step = (grid.gaps / grid.steps).max(-1)
-        bad = np.argwhere(np.broadcast_arrays(step > limit, limit)[0])
-        if len(bad):
-            here = tuple(bad[0])
-            allowed = np.broadcast_to(limit, np.broadcast_shapes(limit.shape, step.shape))[here]
-            taken = np.broadcast_to(step, np.broadcast_shapes(limit.shape, step.shape))[here]
-            warnings.warn(
-                f"{study.name}: Euler steps of {taken:.3g} in the {role} are unstable"
-                f"{_at(study, here)} at the model's initial point, where steps must be "
-                f"below {allowed:.3g}; use EulerMaruyama(dt={allowed / 4:.2g}) or "
-                "LocalLinearization()",
                 UserWarning,
                 stacklevel=4,
             )

@@ -88,11 +88,11 @@ class Likelihood(ABC):
     exact: ClassVar[bool] = False
     """Whether it is the exact likelihood of the systems that it takes, steps aside."""
 
-    moved_by_means: ClassVar[bool] = False
-    """Whether it learns of states by their covariance with the data only, as Gaussian filters do.
+    cheap: ClassVar[bool] = False
+    """Whether it is tried at the initial point when a model is built."""
 
-    What the size of a deviation says of a state that its noise depends on is lost then.
-    """
+    moved_by_means: ClassVar[bool] = False
+    """Whether it learns of states by their covariance with the data only: not from a noise."""
 
     discretization: Discretization | None = None
 

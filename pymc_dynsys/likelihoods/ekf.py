@@ -18,7 +18,6 @@ from pymc_dynsys.discretization import (
     LocalLinearization,
     Rows,
     TimeGrid,
-    at_row,
     over_gap,
     refuse_discretization,
 )
@@ -28,10 +27,11 @@ from pymc_dynsys.likelihoods.base import Likelihood, Problem, require_gaussian
 from pymc_dynsys.likelihoods.gaussian import GaussianFilter
 from pymc_dynsys.likelihoods.gaussian.forward import Belief, Cross, LinearModel, propagate
 from pymc_dynsys.likelihoods.gaussian.reduce import Sensor
-from pymc_dynsys.likelihoods.kalman import crossing_of
+from pymc_dynsys.likelihoods.kalman import crossing_of, held_if_seen
 from pymc_dynsys.linalg import linearize, matvec
 from pymc_dynsys.systems.bound import BoundSystem, Params
 from pymc_dynsys.systems.held import Held
+from pymc_dynsys.systems.observation import still_unless
 
 MANY = 1000
 """Members of the ensemble that other approximations are compared with."""
@@ -113,8 +113,10 @@ class EKF(GaussianFilter):
             mean, F, Q = scheme.step(system, belief.m, t, h, held)
             return propagate(belief, mean, F, Q)
 
-        def sense(m: Array, P: Any, t: Any, row: Rows | None) -> Sensor:
-            return linear_sensor(system, m, t, at_row(row, params))
+        def sense(m: Array, P: Any, t: Any, row: Rows | None, seen: Array | None = None) -> Sensor:
+            if seen is not None:
+                m = still_unless(seen.any(), m)
+            return linear_sensor(system, m, t, held_if_seen(row, params, seen))
 
         return LinearModel(*crossing(system, scheme, params, grid, advance), sense)
 

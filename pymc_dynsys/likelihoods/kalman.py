@@ -11,7 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from pymc_dynsys.discretization import Discretization, Exact, at_row, refuse_discretization
+from pymc_dynsys.discretization import Discretization, Exact, Rows, at_row, refuse_discretization
 from pymc_dynsys.discretization.tabulated import TabulatedCrossing, tabulated_crossing
 from pymc_dynsys.likelihoods.base import Likelihood, Problem, gaussian_law_wanting
 from pymc_dynsys.likelihoods.gaussian import GaussianFilter
@@ -20,6 +20,7 @@ from pymc_dynsys.likelihoods.gaussian.reduce import Sense, Sensor
 from pymc_dynsys.linalg import linearize
 from pymc_dynsys.systems.bound import BoundSystem, Params
 from pymc_dynsys.systems.held import Held
+from pymc_dynsys.systems.observation import still_unless
 
 
 @dataclass(frozen=True, repr=False)
@@ -122,9 +123,15 @@ def sensor(system: BoundSystem, params: Params) -> Sense:
         return Sensor(H, d, system.observation.moments(origin, t, held)[1])
 
     if not system.proof.observation.timeless:
-        return lambda m, P, t, row: at(t, at_row(row, params))
+        return lambda m, P, t, row, seen=None: at(t, held_if_seen(row, params, seen))
     fixed = at(jnp.zeros(()), Held({**params, **_any_inputs(system)}))
-    return lambda m, P, t, row: fixed
+    return lambda m, P, t, row, seen=None: fixed
+
+
+def held_if_seen(row: Rows | None, params: Params, seen: Array | None) -> Held:
+    """What holds at a row; without slopes if nothing is seen there."""
+    held = at_row(row, params)
+    return held if seen is None else still_unless(seen.any(), held)
 
 
 def _any_inputs(system: BoundSystem) -> dict[str, Array]:

@@ -71,6 +71,7 @@ class ODESolve(Likelihood):
 
     discretization = None
     exact = True
+    cheap = True
 
     @classmethod
     def recommended(cls, system: BoundSystem) -> str | None:

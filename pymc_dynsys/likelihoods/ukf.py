@@ -29,7 +29,6 @@ from pymc_dynsys.discretization import (
     Discretization,
     LocalLinearization,
     Rows,
-    at_row,
     refuse_discretization,
 )
 from pymc_dynsys.likelihoods.base import Likelihood, Problem, require_gaussian
@@ -37,9 +36,11 @@ from pymc_dynsys.likelihoods.ekf import crossing, exact_or_ensemble, linear_sens
 from pymc_dynsys.likelihoods.gaussian import GaussianFilter
 from pymc_dynsys.likelihoods.gaussian.forward import Belief, LinearModel, propagate
 from pymc_dynsys.likelihoods.gaussian.reduce import Sensor
+from pymc_dynsys.likelihoods.kalman import held_if_seen
 from pymc_dynsys.linalg import ldl, matmul, matvec, symmetrize, unit_lower_solve
 from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.held import Held
+from pymc_dynsys.systems.observation import still_unless
 
 
 @dataclass(frozen=True, repr=False)
@@ -149,8 +150,10 @@ class UKF(GaussianFilter):
             mean, F, Q = regress(self, step, belief.m, belief.P)
             return propagate(belief, mean, F, Q)
 
-        def sense(m: Array, P: Any, t: Any, row: Rows | None) -> Sensor:
-            held, proof = at_row(row, params), system.proof.observation
+        def sense(m: Array, P: Any, t: Any, row: Rows | None, seen: Array | None = None) -> Sensor:
+            held, proof = held_if_seen(row, params, seen), system.proof.observation
+            if seen is not None:
+                m, P = still_unless(seen.any(), (m, P))
             if proof.affine and proof.constant_noise:
                 return linear_sensor(system, m, t, held)
 

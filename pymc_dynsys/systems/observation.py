@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
@@ -87,6 +88,8 @@ class Observation:
             is NaN also for a joint distribution that is not Gaussian where only some of its
             components are there: such a one has no marginal in closed form.
         """
+        if seen is not None:
+            x, held = still_unless(seen.any(), (x, held))
         law = self.law(x, t, held)
         moments = gaussian_moments(law)
         if moments is not None:
@@ -105,6 +108,15 @@ class Observation:
     def asks_for(self, name: str) -> bool:
         """Whether the observation takes a parameter or input."""
         return name in self._function.parameters
+
+
+def still_unless[Tree](moves: Array, values: Tree) -> Tree:
+    """The same values, without slopes unless a flag is set.
+
+    Where nothing is seen nothing depends on them, also where the observation has no finite slope:
+    zero times infinity is not a number, as for the logarithm of a concentration of zero.
+    """
+    return jax.tree.map(lambda leaf: jnp.where(moves, leaf, jax.lax.stop_gradient(leaf)), values)
 
 
 def gaussian_log_density(

@@ -20,7 +20,6 @@ from jaxtyping import Array, Bool, Float
 from pymc_dynsys.discretization import (
     Discretization,
     TimeGrid,
-    at_row,
     default_scheme,
     over_gap,
     refuse_discretization,
@@ -31,10 +30,11 @@ from pymc_dynsys.discretization.grid import substep_length
 from pymc_dynsys.likelihoods.base import Likelihood, Problem, require_gaussian
 from pymc_dynsys.likelihoods.ensemble.noise import Noise, draw_noise
 from pymc_dynsys.likelihoods.ensemble.run import EnsembleRun, Ensembles, RowEnsemble
+from pymc_dynsys.likelihoods.ensemble.sense import noise_at, sense
 from pymc_dynsys.likelihoods.ensemble.variants import SquareRoot, Variant
 from pymc_dynsys.likelihoods.gaussian.forward import log_density, over_components
 from pymc_dynsys.likelihoods.gaussian.reduce import independent
-from pymc_dynsys.linalg import linearize, outer, psd_factor
+from pymc_dynsys.linalg import outer, psd_factor
 from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.held import Held
 
@@ -189,10 +189,9 @@ class EnKF(Likelihood):
             X = give_doses(system, params, X, k.t, k.row)
             # Without the barrier XLA repeats the propagation in every reduction below.
             X = jax.lax.optimization_barrier(X)
-            held = at_row(k.row, params)
-            Z, H, d = sense(system, held, X, k.t)
+            Z, H, d = sense(system, params, X, k)
             mean = Z.mean(0)
-            R = system.observation.moments(mean[: system.n_states], k.t, held)[1]
+            R = noise_at(system, params, mean[: system.n_states], k)
             A = Z - mean[None, :]
             Z, z, loglik = self.analyse(mean, A, k.y - d, k.seen, H, R, k.perturbation)
             return Z[:, : system.n_states], Ensembles(X, Z[:, : system.n_states], z, loglik)
@@ -273,19 +272,3 @@ class EnKF(Likelihood):
         components = (y, seen, H, R, normals)
         (mean, A), (z, logliks) = over_components(assimilate, (mean, A), components, y.shape[0])
         return mean[None, :] + A, z, logliks.sum()
-
-
-def sense(
-    system: BoundSystem, held: Held, X: Float[Array, "member state"], t: Any
-) -> tuple[Float[Array, "member column"], Float[Array, "component column"], Array]:
-    """Ensemble whose data are ``H z + d``; predicted data are joined to it where they are not."""
-
-    def predict(x: Array) -> Array:
-        return system.observation.moments(x, t, held)[0]
-
-    if system.proof.observation.affine:
-        offset, H = linearize(predict, jnp.zeros(system.n_states))
-        return X, H, offset
-    Y = jax.vmap(predict)(X)
-    m = Y.shape[1]
-    return jnp.concatenate([X, Y], 1), jnp.eye(m, X.shape[1] + m, X.shape[1]), jnp.zeros(m)

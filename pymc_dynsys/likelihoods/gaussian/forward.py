@@ -134,7 +134,7 @@ def sensor_at(model: LinearModel, reduced: Reduced, belief: Belief, k: RowData) 
         return reduced.fixed
     if k.sensor is not None:
         return k.sensor
-    return model.sense(belief.m, belief.P, k.t, k.row)
+    return model.sense(belief.m, belief.P, k.t, k.row, k.seen)
 
 
 def over_visits(visit: Any, start: Belief | tuple[Belief, Array], visits: Any) -> Any:

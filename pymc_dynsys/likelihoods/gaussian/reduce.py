@@ -55,9 +55,14 @@ class Sensor(NamedTuple):
 
 @runtime_checkable
 class Sense(Protocol):
-    """Gives the sensor at a row, linearized about a mean and covariance where it must be."""
+    """Gives the sensor at a row, linearized about a mean and covariance where it must be.
 
-    def __call__(self, m: Array, P: Array | None, t: Array, row: Rows | None, /) -> Sensor:
+    Where nothing is seen it has no slopes; None: all is known to be seen.
+    """
+
+    def __call__(
+        self, m: Array, P: Array | None, t: Array, row: Rows | None, seen: Array | None = None, /
+    ) -> Sensor:
         """The sensor."""
 
 
@@ -106,7 +111,9 @@ def reduce_data(
             return Reduced(found, None, sensor, rest)
         sensors: Any = sensor
     else:
-        sensors = jax.vmap(lambda t, row: sense(anywhere, None, t, row))(grid.times, grid.rows)
+        sensors = jax.vmap(lambda t, row, seen: sense(anywhere, None, t, row, seen))(
+            grid.times, grid.rows, data.seen
+        )
 
     def visit(y: Any, seen: Any, sensor: Any) -> Any:
         (y, seen), sensor, rest = one(y[None, :], seen, sensor)
