@@ -27,6 +27,12 @@ def read_future(
     operands, kinds = study.operands, {kind.name: kind for kind in study.design.inputs}
     signals = dict(timed(operands, operands.times).inputs)
     for name, kind in kinds.items():
+        if kind.interpolation != "previous" and signals[name].values is None:
+            raise ValueError(
+                f"inputs: {name!r} is a PyMC variable that the model interpolates "
+                f"({kind.interpolation!r}), so it is not known after its last value; a forecast "
+                "needs interpolation='previous', which holds it, or an array in its place"
+            )
         if kind.interpolation == "previous" and not kind.own_times:
             signals[name] = signals[name]._replace(times=_from_start(study))
     for name, value in (inputs or {}).items():

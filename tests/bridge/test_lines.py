@@ -254,6 +254,13 @@ def test_gradients_reach_the_values_of_a_line(varied):
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+def test_the_future_of_a_line_of_parameters_is_not_known(varied):
+    with varied:
+        prior = pm.sample_prior_predictive(1, random_seed=1)
+    with pytest.raises(ValueError, match=r"'u' is a PyMC variable .*'linear'.*not known after"):
+        pds.forecast(prior, model=varied, group="prior", times=[4.0], progressbar=False)
+
+
 def test_in_discrete_time_each_step_sees_the_mean_of_the_line_over_it():
     system = pds.DiscreteTime(
         states=("a",),
