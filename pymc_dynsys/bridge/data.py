@@ -1,7 +1,7 @@
 """Observed data and times at the door: checked once, named by label."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,8 @@ def data(name: str, value: Any, dims: str | Sequence[str] | None = None) -> Vari
     name : str
         Name of the data variable in the model.
     value : array, DataArray or pandas object
-        Values; NaN is a missing value, infinity an error. Labels are matched to the model's.
+        Values; NaN is a missing value, infinity an error. Labels are matched to the model's, also
+        in ``pm.set_data`` (but not in copies of the model that ``pm.do`` and ``pm.observe`` make).
     dims : str or sequence of str, optional
         Dims of the value, all known to the model; default those of a DataArray.
 
@@ -75,6 +76,8 @@ def data(name: str, value: Any, dims: str | Sequence[str] | None = None) -> Vari
                 f"{values.shape[axis]} along it"
             )
     model.register_data_var(shared, dims=None if names is None else tuple(names))
+    for own in (model, model.root):
+        vars(own).setdefault("set_data", SetData(own))
     return shared
 
 
@@ -86,6 +89,28 @@ class DataVariable(TensorSharedVariable):
         values = as_float(str(self.name), new_value)
         refuse_infinite(str(self.name), values, [np.arange(n) for n in values.shape], None)
         super().set_value(values, borrow)
+
+
+class SetData:
+    """What ``pm.set_data`` calls of a model, matching labels that PyMC would drop.
+
+    Labelled values of a :class:`DataVariable` are put in the order of the labels that the model is
+    given with them, or has; labels on one side only are an error. All else is PyMC's.
+    """
+
+    def __init__(self, model: pm.Model) -> None:
+        self.model = model
+
+    def __call__(
+        self, name: str, values: Any, coords: Mapping[str, Sequence[Any]] | None = None
+    ) -> None:
+        """Replace the values of a data variable, and labels of its dims."""
+        variable, given = self.model[name], dict(coords or {})
+        if isinstance(variable, DataVariable):
+            dims = self.model.named_vars_to_dims.get(str(variable.name)) or ()
+            known = {dim: given.get(dim, self.model.coords.get(dim)) for dim in dims}
+            values = in_order(name, values, tuple(map(str, dims)), known)
+        type(self.model).set_data(self.model, name, values, coords=given)
 
 
 def bring_labels(model: pm.Model, dim: str, array: xr.DataArray) -> None:

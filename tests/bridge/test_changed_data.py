@@ -198,6 +198,24 @@ def test_labels_that_are_the_times_do_not_change_without_them(variant):
     pm.set_data({"y_data": Y}, coords={"time": TIMES.tolist()}, model=model)
 
 
+@pytest.mark.parametrize("pickled", [False, True])
+def test_new_data_are_matched_by_label(pickled):
+    model = build(in_data(), times_in_data())
+    if pickled:
+        model = cloudpickle.loads(cloudpickle.dumps(model))
+    new = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    labelled = xr.DataArray(new, coords={"subject": SUBJECTS, "time": TIMES})
+    for shuffled in (labelled.isel(subject=[1, 0], time=[2, 0, 1]).T, labelled.to_pandas()[::-1]):
+        pm.set_data({"y_data": np.zeros((2, 3))}, model=model)
+        pm.set_data({"y_data": shuffled}, model=model)
+        np.testing.assert_array_equal(model["y_data"].get_value(), new)
+    with pytest.raises(ValueError, match=r"y_data: dim 'time' has 2\.0, which the model's"):
+        pm.set_data({"y_data": labelled.assign_coords(time=LATER)}, model=model)
+    later = {"y_data": labelled.assign_coords(time=LATER)[::-1], "times": LATER}
+    pm.set_data(later, coords={"time": LATER}, model=model)
+    np.testing.assert_array_equal(model["y_data"].get_value(), new)
+
+
 def test_times_in_data_follow_with_their_labels():
     model = build(in_data(), times_in_data())
     logp = model.compile_logp(mode="FAST_COMPILE")
