@@ -105,7 +105,7 @@ class TrajectoryOp(Op):
 
     def compute(self, *arrays: Any) -> tuple[Any, ...]:
         """Outputs as JAX arrays."""
-        core, y, times = self.cores()[Y], arrays[Y], arrays[TIMES]
+        core, y, times = self.program.n_own_axes, arrays[Y], arrays[TIMES]
         if y.shape[y.ndim - core] != times.shape[-1]:
             raise ValueError(
                 f"observed has {y.shape[y.ndim - core]} times, but times has {times.shape[-1]}; "
@@ -119,7 +119,7 @@ class TrajectoryOp(Op):
 
     def perform(self, node: Apply, inputs: Sequence[Any], output_storage: Any) -> None:
         """Outputs as writable numpy arrays."""
-        require_rows(node, self.cores(), inputs)
+        require_rows(node, self.program.n_own_axes, inputs)
         results = self.compute(*inputs)
         for storage, result, output in zip(output_storage, results, node.outputs, strict=True):
             storage[0] = np.array(result, dtype=output.type.dtype)
@@ -269,7 +269,7 @@ def _vectorize(op: TrajectoryOp, node: Apply, *batched: Variable) -> Apply:
 def _jaxify(op: TrajectoryOp, node: Apply | None = None, **kwargs: Any) -> Any:
     def trajectory_op(*inputs: Any) -> Any:
         if node is not None:
-            require_rows(node, op.cores(), inputs)
+            require_rows(node, op.program.n_own_axes, inputs)
         results = op.compute(*inputs)
         return results if len(results) > 1 else results[0]
 

@@ -5,6 +5,7 @@ seen. Labels are not known here, hence places are positions. Traced arrays are l
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -23,23 +24,31 @@ def is_traced(array: object) -> bool:
     return isinstance(array, jax.core.Tracer)
 
 
+@lru_cache(maxsize=256)
+def fixed_places(design: Design) -> tuple[int, ...]:
+    """Where times, doses and inputs that no parameter enters are among the arrays of a design."""
+    roles = (Role.TIME, Role.EVENT, Role.INPUT)
+    slots = enumerate(design.slots)
+    return tuple(i for i, slot in slots if slot.role in roles and not slot.smooth)
+
+
+@lru_cache(maxsize=256)
+def data_places(design: Design) -> tuple[int, ...]:
+    """Where inputs are that are data, and as such a variable of a model."""
+    data = {kind.name for kind in design.inputs if kind.variable and not kind.random}
+    slots = enumerate(design.slots)
+    return tuple(i for i, slot in slots if slot.role is Role.INPUT and slot.name in data)
+
+
 def fixed_arrays(design: Design, arrays: Sequence[Any]) -> list[Any]:
-    """Times, doses and inputs, which no parameter enters, among the arrays of a design."""
-    return [
-        array
-        for slot, array in zip(design.slots, arrays, strict=False)
-        if slot.role in (Role.TIME, Role.EVENT, Role.INPUT) and not slot.smooth
-    ]
+    """Times, doses and inputs, which no parameter enters."""
+    return [arrays[i] for i in fixed_places(design)]
 
 
 def known_arrays(design: Design, arrays: Sequence[Any]) -> list[Any]:
     """Fixed arrays, and inputs that are data: all that parameters do not enter."""
-    data = {kind.name for kind in design.inputs if kind.variable and not kind.random}
-    return fixed_arrays(design, arrays) + [
-        array
-        for slot, array in zip(design.slots, arrays, strict=False)
-        if slot.role is Role.INPUT and slot.name in data and not is_traced(array)
-    ]
+    data = [arrays[i] for i in data_places(design)]
+    return fixed_arrays(design, arrays) + [array for array in data if not is_traced(array)]
 
 
 def check_fixed(design: Design, arrays: Sequence[Any]) -> None:
@@ -62,15 +71,16 @@ def check_data(design: Design, y: ArrayLike, times: ArrayLike) -> None:
         check_values(design, y, times, _frame(design, times.ndim - 1))
 
 
-def require_rows(node: Apply, cores: Sequence[int], arrays: Sequence[Any]) -> None:
+def require_rows(node: Apply, n_own: int, arrays: Sequence[Any]) -> None:
     """Raise where one row would stand for all trajectories though no type says that it is shared.
 
-    PyTensor refuses this of its own elementwise functions too.
+    PyTensor refuses this of its own elementwise functions too. `n_own` is the number of own axes of
+    the first array.
     """
-    shapes = tuple(np.shape(array) for array in arrays)
+    shapes = tuple([array.shape for array in arrays])
     if getattr(node.tag, "shapes", None) == shapes:
         return
-    rank = len(shapes[0]) - cores[0]
+    rank = len(shapes[0]) - n_own
     for axis in range(rank):
         most = max(shape[axis] for shape in shapes)
         for variable, shape in zip(node.inputs, shapes, strict=True):
