@@ -9,7 +9,12 @@ import numpy as np
 import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 
-from pymc_dynsys.bridge.binding import Observed, bind_dims, require_component_first
+from pymc_dynsys.bridge.binding import (
+    Observed,
+    bind_dims,
+    order_components,
+    require_component_first,
+)
 from pymc_dynsys.bridge.coords import is_fixed
 from pymc_dynsys.bridge.data import constant_value, current_value, is_variable
 from pymc_dynsys.bridge.dims import Placed, place_input
@@ -79,6 +84,7 @@ def assemble(
     source, params = as_system(source, params, inputs)
     params, labels = by_label(source, params, {} if model is None else model.coords)
     system, placed, n_batch = bind_dims(source, params, inputs, observed, model)
+    system = order_components(system, observed, model)
     for param, value in placed.items():
         require_state_order(param, value.dims, system.states, {} if model is None else model.coords)
     found = find_times(options.times, observed.given, dims[n_batch] if dims else None, model)

@@ -42,33 +42,8 @@ def bind_dims(
 
     Whether the last dim is time or component is the observation's to say. What parameters have
     for dims tells before: one with the last dim sees components, one with the last but one is
-    of a trajectory. Where neither is there the shapes that functions see are the same. Components
-    that the observation names come in the order of the model's labels.
+    of a trajectory. Where neither is there the shapes that functions see are the same.
     """
-    system, placed, n_batch = _bind_dims(source, params, inputs, observed, model)
-    dims = observed.dims
-    if system.observation.names is None:
-        return system, placed, n_batch
-    known = None if model is None or not dims else model.coords.get(dims[-1])
-    if known is None and model is not None and (observed.given is not None or dims):
-        raise ValueError(
-            f"observation(): it names the components {shown(system.observation.names)}, and the "
-            "data do not say which is which; label them, "
-            f"pm.Model(coords={{{dims[-1] if dims else 'component'!r}: [...]}})"
-        )
-    order = None if known is None else keys(known)
-    shapes = system.param_shapes, system.input_shapes
-    return bind_system(system.source, *shapes, order, system.lines), placed, n_batch
-
-
-def _bind_dims(
-    source: Any,
-    params: Mapping[str, Any],
-    inputs: Mapping[str, Any],
-    observed: Observed,
-    model: pm.Model | None,
-) -> tuple[BoundSystem, dict[str, Placed], int]:
-    """Bind the system for the dims that suit its observation, whose components may be unordered."""
     dims, numbers = observed.dims, observed.numbers
     if not dims:
         if numbers is not None and numbers.ndim > 2:
@@ -93,6 +68,25 @@ def _bind_dims(
         source, params, inputs, dims[:n_batch], dims[n_batch : n_batch + 1], model
     )
     return system, placed, n_batch
+
+
+def order_components(
+    system: BoundSystem, observed: Observed, model: pm.Model | None
+) -> BoundSystem:
+    """The system with components that its observation names in the order of the model's labels."""
+    names, dims = system.observation.names, observed.dims
+    if names is None:
+        return system
+    known = None if model is None or not dims else model.coords.get(dims[-1])
+    if known is None and model is not None and (observed.given is not None or dims):
+        raise ValueError(
+            f"observation(): it names the components {shown(names)}, and the data do not say "
+            "which is which; label them, "
+            f"pm.Model(coords={{{dims[-1] if dims else 'component'!r}: [...]}})"
+        )
+    order = None if known is None else keys(known)
+    shapes = system.param_shapes, system.input_shapes
+    return bind_system(system.source, *shapes, order, system.lines)
 
 
 def _is_certain(dims: tuple[str, ...], params: Mapping[str, Any], model: Any) -> bool:

@@ -212,18 +212,23 @@ def _is_new(name: str, draws: xr.Dataset, model: pm.Model) -> bool:
         if not len(both):
             return True
         if len(both) < max(len(wanted), len(have)):
-            remedy = "a model of new ones must have new ones only, or all of them"
-            if len(both) == len(wanted):
-                every = ", ".join(map(plain, have))
-                remedy = (
-                    f"a model of new members of old groups keeps all the labels of {dim!r}, such "
-                    f"as coords=pds.coords(new) | {{{dim!r}: [{every}]}}"
-                )
+            remedy = "; a model of new ones must have new ones only, or all of them"
             raise ValueError(
                 f"idata: along {dim!r} the model has {plain(both[0])} of the draws, but not the "
-                f"same labels; {remedy}"
+                f"same labels{_keep_all(dim, wanted, have) or remedy}"
             )
     return False
+
+
+def _keep_all(dim: str, wanted: pd.Index, have: pd.Index) -> str:
+    """What to do where a model has some of the labels only; nothing otherwise."""
+    if not wanted.isin(have).all():
+        return ""
+    every = ", ".join(map(plain, have))
+    return (
+        f"; a model of new members of old groups keeps all the labels of {dim!r}, such as "
+        f"coords=pds.coords(new) | {{{dim!r}: [{every}]}}"
+    )
 
 
 def _refuse_unnamed(kept: list[str], new: list[str], draws: xr.Dataset, model: pm.Model) -> None:
@@ -256,6 +261,7 @@ def aligned_draws(name: str, draws: xr.Dataset, model: pm.Model) -> xr.DataArray
             raise ValueError(
                 f"idata: {name} has other labels along {dim!r} than the model: "
                 f"{shown(have)} ({len(have)}) and {shown(wanted)} ({len(wanted)})"
+                f"{_keep_all(dim, wanted, have)}"
             )
         array = array.isel({dim: position})
     shape = tuple(int(n) for n in pt.stack([*variable.shape, 1]).eval(mode="FAST_COMPILE")[:-1])

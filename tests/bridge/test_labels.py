@@ -176,8 +176,10 @@ def test_a_data_variable_brings_labels_along(expected):
 
 
 def test_numbers_of_visits_are_no_times():
-    with pytest.raises(ValueError, match=r"number the visits; pass times="):
-        terms(SUBJECTS, times=None)
+    numbered = GIVEN["observed"].assign_coords(visit=[1, 2, 3, 4])
+    for observed, reason in ((GIVEN["observed"], "none given"), (numbered, "number the visits")):
+        with pytest.raises(ValueError, match=f"times: .*{reason}.*pass times="):
+            terms(SUBJECTS, times=None, observed=observed)
 
 
 def test_outside_of_a_model_the_first_labels_count():

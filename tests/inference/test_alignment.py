@@ -84,6 +84,22 @@ def test_new_subjects_find_their_population_by_label():
     np.testing.assert_allclose(far_ahead(idata, model), [-100.0, 100.0], atol=0.1)
 
 
+def test_new_subjects_of_old_groups_keep_all_the_groups():
+    labels = ["p", "q"]
+    with pm.Model(coords=coords(labels, arm=["trt"])) as model:
+        of_arm = pm.Normal("of_arm", dims="arm")
+        trajectory(pm.Normal("mu", of_arm[0], 1e-3, dims="subject"), labels)
+    idata = posterior(
+        {"of_arm": (("arm",), np.array([1.0, 2.0])), "mu": (("subject",), np.zeros(2))},
+        2,
+        arm=["ctl", "trt"],
+        subject=["a", "b"],
+    )
+    message = r"coords=pds\.coords\(new\) \| \{'arm': \['ctl', 'trt'\]\}"
+    with pytest.raises(ValueError, match=message):
+        far_ahead(idata, model)
+
+
 def test_new_subjects_need_the_whole_population():
     with pm.Model(coords=coords(["p", "q"])) as model:
         mu = pm.Normal("mu", pm.Normal("centre"), pm.HalfNormal("tau"), dims="subject")

@@ -257,3 +257,15 @@ def test_linear_dynamics_whose_slope_an_input_changes_in_exact_steps():
     )
     expected = [1.0, np.exp(-1.0), np.exp(-2.0)]
     np.testing.assert_allclose(found.states[0, :, 0], expected, rtol=1e-12)
+
+
+def test_labelled_values_align_whatever_their_order():
+    """The same seed gives the same paths; a subject keeps its own mean, times and start."""
+    coords = {"subject": ["a", "b", "c"]}
+    mu = xr.DataArray([0.0, 30.0, -30.0], coords)
+    times = xr.DataArray(np.arange(6.0).reshape(3, 2), dims=("subject", "visit"), coords=coords)
+    start = xr.DataArray([0.0, 1.0, 3.5], coords)
+    plain = pds.simulate(OU, {"mu": mu}, times, t0=start, random_seed=1)
+    shuffled = pds.simulate(OU, {"mu": mu}, times[[2, 0, 1]], t0=start[::-1], random_seed=1)
+    xr.testing.assert_equal(plain, shuffled)
+    np.testing.assert_array_equal(shuffled["time"], times)
