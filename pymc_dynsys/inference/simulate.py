@@ -53,7 +53,8 @@ def simulate(
         Dynamics of one trajectory.
     params : mapping of str to number, array or DataArray
         Values of the parameters. Every dim of a DataArray is a batch dim, unless `dims` says
-        otherwise; plain arrays are seen whole by every trajectory.
+        otherwise; plain arrays are seen whole by every trajectory. Labels are matched, here and in
+        all other arguments, in the order of the first value that has them.
     times : array or DataArray
         Times at which to report, ascending: ``(time,)`` for all trajectories, or a DataArray
         whose last dim is time and whose others are batch dims (NaN: no visit). Same unit as
