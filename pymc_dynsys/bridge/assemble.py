@@ -32,6 +32,7 @@ from pymc_dynsys.likelihoods.base import Likelihood
 from pymc_dynsys.likelihoods.caveats import caveats, noise_of_state, unseen_states
 from pymc_dynsys.likelihoods.program import Program
 from pymc_dynsys.likelihoods.registry import choose_likelihood, require_likelihood
+from pymc_dynsys.reading.calendar import refuse_months
 from pymc_dynsys.reading.consistency import check_arrays
 from pymc_dynsys.reading.doses import read_doses, settled
 from pymc_dynsys.reading.frame import Frame
@@ -92,6 +93,8 @@ def assemble(
     frame = replace(make_frame(dims, n_batch, given, labels, model), unit=options.unit)
     times, times_now, origin = read_times("times", found, frame, frame.time_dim, model)
     frame = replace(frame, origin=origin)
+    if system.step is not None:
+        refuse_months(found, times_now, frame.unit, origin)
     start = np.nan if options.t0 is None else options.t0
     of_start = replace(frame, origin=None) if options.t0 is None else frame
     t0, t0_now, _ = read_times("t0", start, of_start, None, model)

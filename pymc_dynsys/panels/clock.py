@@ -94,7 +94,13 @@ def _refuse_other_dates(series: nw.Series, column: str) -> None:
     """Dates as text are the user's to read: their format is not ours to guess."""
     first = series.item(0)
     looks = isinstance(first, str) and any(mark in first for mark in "-/:") and first[:1].isdigit()
-    dated = hasattr(first, "isoformat") or hasattr(first, "to_timestamp")
+    if hasattr(first, "to_timestamp"):
+        raise TypeError(
+            f"time: column {column!r} holds the period {str(first)!r} in row 0, which is no time; "
+            "number the periods, frame[...].astype('int64'), or take when they begin, "
+            "frame[...].dt.to_timestamp(), with a unit"
+        )
+    dated = hasattr(first, "isoformat")
     if looks or dated or series.dtype.is_temporal():
         raise TypeError(
             f"time: column {column!r} holds {first!r} in row 0, expected numbers or a column of "

@@ -10,6 +10,7 @@ import xarray as xr
 from pymc_dynsys.discretization.grid import build_grid
 from pymc_dynsys.discretization.stepping import WHOLE
 from pymc_dynsys.panels.clock import UNITS
+from pymc_dynsys.reading.calendar import refuse_periods
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.labels import aligned, labelled
 from pymc_dynsys.reading.values import as_float, place
@@ -100,13 +101,15 @@ def as_numbers(role: str, value: Any, unit: str | None, origin: Any) -> tuple[np
     """Times as float64; dates as multiples of the unit since the earliest."""
     array = np.asarray(value)
     if array.dtype == object and array.size:
+        refuse_periods(role, array)
         array = _from_objects(role, array)
     if array.dtype.kind == "M":
         if role == "t0" and origin is None:
             raise TypeError("t0: times are numbers, so t0 must be a number too")
         if unit is None:
             raise ValueError(
-                f"{role}: dates need a unit; pass unit='D' (days), 'h', 'm' (minutes) or 's'"
+                f"{role}: dates need a unit; pass unit='D' (days), 'h', 'm' (minutes) or 's'. "
+                "Months, quarters and years have no fixed length: number them, times=np.arange(n)"
             )
         if origin is None:
             if np.isnat(array).all():

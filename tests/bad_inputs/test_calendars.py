@@ -1,0 +1,83 @@
+"""Months, quarters and years are refused as times, with what to make of them."""
+
+import numpy as np
+import pandas as pd
+import pymc as pm
+import pytest
+from numpyro import distributions as dist
+
+import pymc_dynsys as pds
+
+WALK = pds.DiscreteTime(
+    states=("level",),
+    transition=lambda level: dist.Normal(level, 1.0),
+    initial=dist.Normal(0.0, 1.0),
+    observation=lambda level: dist.Normal(level, 1.0),
+)
+DIFFUSION = pds.SDE(
+    states=("level",),
+    drift=0.0,
+    diffusion=1.0,
+    initial=dist.Normal(0.0, 1.0),
+    observation=lambda level: dist.Normal(level, 1.0),
+)
+MONTHS = pd.period_range("2024-01", periods=4, freq="M")
+
+
+def build(system, times, unit=None, by="times"):
+    y = np.zeros(4)
+    if by == "coord":
+        with pm.Model(coords={"time": times}) as model:
+            pds.Trajectory("y", system, observed=y, dims="time", unit=unit)
+        return model
+    with pm.Model(coords={"time": np.arange(4)}) as model:
+        pds.Trajectory("y", system, observed=y, times=times, dims="time", unit=unit)
+    return model
+
+
+@pytest.mark.parametrize("system", [WALK, DIFFUSION])
+@pytest.mark.parametrize("by", ["times", "coord"])
+@pytest.mark.parametrize("freq", ["M", "Q", "Y"])
+def test_periods(system, by, freq):
+    periods = pd.period_range("2024", periods=4, freq=freq)
+    message = rf"times: '{periods[0]}' is a period of time, .*astype\('int64'\).*to_timestamp"
+    with pytest.raises(TypeError, match=message):
+        build(system, periods, by=by)
+
+
+def test_the_remedies_work():
+    ordinals = MONTHS.astype("int64")
+    build(WALK, ordinals - ordinals[0])
+    build(DIFFUSION, MONTHS.to_timestamp(), unit="D")
+
+
+@pytest.mark.parametrize("how", ["start", "end", "quarter"])
+def test_dates_that_are_months_apart(how):
+    freq = {"start": "MS", "end": "ME", "quarter": "QS"}[how]
+    dates = pd.date_range("2024-01-01", periods=4, freq=freq)
+    message = r"are months apart, which with unit='D' are \d+ to \d+ steps .*np.arange"
+    with pytest.raises(ValueError, match=message):
+        build(WALK, dates, unit="D")
+    with pytest.raises(ValueError, match=r"dates need a unit; .*number them"):
+        build(WALK, dates)
+    build(WALK, np.arange(4))
+    days = (dates - dates[0]) / pd.Timedelta(1, "D")
+    build(WALK, days)  # a user's own word
+
+
+def test_dates_of_a_panel_that_are_months_apart():
+    dates = pd.date_range("2024-01-31", periods=4, freq="ME")
+    frame = pd.DataFrame({"id": 1, "when": dates, "y": np.zeros(4)})
+    panel = pds.panel(frame, subject="id", time="when", observed="y", unit="D")
+    with pm.Model(coords=pds.coords(panel)):
+        with pytest.raises(ValueError, match=r"2024-01-31, 2024-02-29, .* are months apart"):
+            pds.Trajectory("y", WALK, observed=panel["y"])
+    frame["when"] = MONTHS
+    with pytest.raises(TypeError, match=r"time: column 'when' holds the period '2024-01' in row 0"):
+        pds.panel(frame, subject="id", time="when", observed="y")
+
+
+def test_days_are_days():
+    build(WALK, pd.date_range("2024-01-30", periods=4), unit="D")
+    weeks = pd.date_range("2024-01-01", periods=4, freq="7D")
+    build(WALK, weeks, unit="W")
