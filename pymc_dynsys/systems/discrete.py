@@ -24,7 +24,8 @@ class DiscreteTime:
     step from k-1 to k (that of the whole gap, where it is an :class:`~pymc_dynsys.Input` with
     another interpolation); the observation at k sees ``t`` and inputs of k. `initial` is the
     distribution of the first observed state, unless ``Trajectory(t0=...)`` puts it some steps
-    earlier.
+    earlier. Econometrics means something else: in a VARX the exogenous value of a row acts on the
+    data of that row, which is ``pds.Input(u, "next")`` here.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""K01, K04, K12, K13, N01: systems in discrete time, against references of other makers."""
+"""E06, K01, K04, K12, K13, N01: systems in discrete time, against references of other makers."""
 
 from types import SimpleNamespace
 
@@ -296,6 +296,33 @@ def test_states_under_inputs():
         np.testing.assert_allclose(
             found["covariance"].values[0, 0], getattr(case.out, f"{name}_cov"), **MOMENTS
         )
+
+
+@pytest.mark.parametrize("rule", ["next", "previous"])
+def test_whose_row_an_exogenous_variable_acts_on(rule):
+    case = load("E06")
+    system = pds.DiscreteTime(
+        states=("a", "b"),
+        transition=lambda states, A, B, c, C, u: pds.Gaussian(A @ states + B @ u + c, C),
+        initial=dist.MultivariateNormal(case.m0, jnp.diag(case.p0)),
+        observation=lambda states: pds.Gaussian(states, jnp.zeros((2, 2))),
+    )
+    u = xr.DataArray(case.X, dims=("time", "exogenous"))
+    known = {"A": case.coefficients[0], "c": case.intercept, "C": case.cov}
+    with pm.Model(coords={"time": np.arange(40)}) as model:
+        pds.Trajectory(
+            "y",
+            system,
+            params={"B": pm.Flat("B", shape=(2, 1)), **known},
+            inputs={"u": pds.Input(u, rule)},
+            observed=xr.DataArray(case.y, dims=("time", "component")),
+        )
+    name = "" if rule == "next" else "_lagged"
+    found = model.compile_logp()({"B": case.exog})
+    np.testing.assert_allclose(found, getattr(case.out, f"loglik{name}"), rtol=1e-8)
+    slope = model.compile_dlogp()({"B": case.exog})
+    expected = getattr(case.out, f"grad_exog{name}").ravel()
+    np.testing.assert_allclose(slope, expected, rtol=1e-5)
 
 
 def test_a_long_stationary_series():
