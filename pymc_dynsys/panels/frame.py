@@ -122,7 +122,8 @@ def panel(
     The panel then has ``event_time``, ``event_amount``, ``event_rate`` and ``event_duration``
     (those that the table tells; 0 otherwise), ``event_state`` if there is a column for it, and
     ``event_order`` where ``ties="record"`` puts a dose before a datum (how many visits of its time
-    come before it), all over ``("subject", "event")``, in order of time, NaN (or empty text) after
+    come before it), ``event_recorded`` where there are inputs and repeats (the time of the row that
+    says so), all over ``("subject", "event")``, in order of time, NaN (or empty text) after
     a subject's last event. Durations and intervals are in the unit of the times. A subject with
     events only has one visit without a time.
 
@@ -205,8 +206,10 @@ def panel(
     of_events = dict(happenings.values)
     if visits.before_event is not None:
         of_events["event_order"] = visits.before_event
+    if roles.inputs and happenings.repeated.any():
+        of_events["event_recorded"] = rows.times[happenings.row]
     for name, each in of_events.items():
-        about = attrs if name == "event_time" else {}
+        about = attrs if name in ("event_time", "event_recorded") else {}
         padded = pad(each, rows.subject[happenings.row], len(subjects))
         variables[name] = (("subject", "event"), padded, about)
     return xr.Dataset(variables, coordinates)

@@ -135,7 +135,7 @@ def _check_names(roles: Roles) -> None:
         "record_time": "the times of all rows",
         **{
             f"event_{part}": "the events"
-            for part in ("time", "amount", "rate", "duration", "state", "order")
+            for part in ("time", "amount", "rate", "duration", "state", "order", "recorded")
         },
     }
     used = dict(meaning)

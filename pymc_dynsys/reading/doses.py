@@ -13,7 +13,9 @@ from pymc_dynsys.reading.times import as_numbers
 from pymc_dynsys.reading.values import as_float
 from pymc_dynsys.systems import BoundSystem
 
-PARTS = tuple(f"event_{part}" for part in ("time", "amount", "rate", "duration", "state", "order"))
+PARTS = tuple(
+    f"event_{part}" for part in ("time", "amount", "rate", "duration", "state", "order", "recorded")
+)
 """What a table may say of events."""
 
 
@@ -55,6 +57,11 @@ def read_doses(events: object, frame: Frame, system: BoundSystem) -> Doses | Non
     if stretched.any():
         _require_one(frame, system, times, stretched & (told > 0))
     _require_states(table, read, frame, system, times, durations)
+    if "event_recorded" in table:
+        recorded, _ = as_numbers(
+            "event_recorded", read("event_recorded", np.nan), frame.unit, frame.origin
+        )
+        _refuse_repeats(frame, system, times, there & (recorded != times))
     return Doses(
         times,
         amounts,
@@ -80,6 +87,24 @@ def settled(
         )
     durations = np.where(doses.stretched > 0, fraction * doses.durations, doses.durations)
     return doses._replace(durations=durations, stretched=None)
+
+
+def _refuse_repeats(
+    frame: Frame, system: BoundSystem, times: np.ndarray, repeated: np.ndarray
+) -> None:
+    """Raise for repeats whose effect depends on an input: their row says its value, not their time.
+
+    Both arrays are ``(*batch, event)``.
+    """
+    asked = [name for name in system.input_shapes if system.dosing.asks_for(name)]
+    where = np.argwhere(repeated)
+    if asked and len(where):
+        here = tuple(where[0])
+        raise ValueError(
+            f"events: what the event at time {times[here]:g} for {frame.who(here[:-1])} does "
+            f"depends on the input {asked[0]!r}, and it repeats a dose of an earlier row, whose "
+            "value would count; write the repeats as rows of their own, with their values"
+        )
 
 
 def _require_one(frame: Frame, system: BoundSystem, times: np.ndarray, both: np.ndarray) -> None:

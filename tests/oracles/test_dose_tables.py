@@ -110,14 +110,16 @@ def test_d09_a_bioavailability_for_each_formulation():
     case = load("D09")
     rows = table_of(case)
     rows["FORM"] = rows["FORM"].where(rows["EVID"] == 1)
+    roles = {"subject": "ID", "time": "TIME", "observed": "DV", "inputs": "FORM"}
+    system = oral(pds.Dose("G", bioavailability=lambda FORM, F1, F2: jnp.where(FORM == 1, F1, F2)))
+    panel = pds.panel(rows, **roles, events="nonmem")
+    form, params = pds.Input(panel["FORM"], gaps="previous"), params_of(case)
+    with pytest.raises(ValueError, match="at time 36 for subject=1 does depends on the input"):
+        evaluate(system, panel, params, {"FORM": form}, pds.Kalman())
     repeats = rows[rows["ADDL"] == 1].assign(TIME=lambda t: t["TIME"] + t["II"])
     rows = pd.concat([rows, repeats], ignore_index=True).assign(ADDL=0.0, II=0.0)
-    panel = pds.panel(
-        rows, subject="ID", time="TIME", observed="DV", inputs="FORM", events="nonmem"
-    )
-    system = oral(pds.Dose("G", bioavailability=lambda FORM, F1, F2: jnp.where(FORM == 1, F1, F2)))
+    panel = pds.panel(rows, **roles, events="nonmem")
     form = pds.Input(panel["FORM"], gaps="previous")
-    params = params_of(case)
     assert_met(case, evaluate(system, panel, params, {"FORM": form}, pds.Kalman()))
 
 
