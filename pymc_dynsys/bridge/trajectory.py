@@ -17,6 +17,7 @@ from pymc_dynsys.bridge.centring import advise_centring
 from pymc_dynsys.bridge.coords import hold_labels, hold_times
 from pymc_dynsys.bridge.data import constant, current_value, refuse_minibatch, warn_unobserved
 from pymc_dynsys.bridge.dims import require_in_model
+from pymc_dynsys.bridge.gates import warn_of_gates
 from pymc_dynsys.bridge.labels import require_dims, require_order
 from pymc_dynsys.bridge.probe import probe
 from pymc_dynsys.bridge.random_variable import Specification, TrajectoryRV
@@ -168,6 +169,7 @@ class Trajectory(Distribution):
         size = [model.dim_lengths[dim] for dim in study.frame.batch_dims]
         rv = _random_variable(study, size, model.dim_lengths)
         probe(study, model, numbers)
+        warn_of_gates(study)
         advice = None if numbers is None else advise_centring(study, model, numbers)
         for message in (*announcements, *([advice] if advice else [])):
             logger.info("%s: %s", name, message)

@@ -7,7 +7,7 @@ Jacobians and are not affine. Sampling points would prove nothing; the jaxpr doe
 proof may miss an affine function written in a roundabout way, never the reverse.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -101,3 +101,35 @@ def _inner_jaxprs(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
                 yield item.jaxpr
             elif isinstance(item, core.Jaxpr):
                 yield item
+
+
+def slopes_of(
+    function: Callable[..., Any], values: Mapping[str, jax.ShapeDtypeStruct], *rest: Any
+) -> dict[str, bool]:
+    """Whether ``function(values, *rest)`` has a slope in each of those values that it depends on.
+
+    One that is only compared with something, as in ``where(t > lag, 1, 0)``, has a slope of zero
+    everywhere.
+    """
+    closed = jax.make_jaxpr(function)(values, *rest)
+    outputs = [True] * len(closed.jaxpr.outvars)
+    _, used = partial_eval.dce_jaxpr(closed.jaxpr, outputs)
+    jaxpr, _ = partial_eval.dce_jaxpr(closed.jaxpr, outputs, instantiate=True)
+    found = {}
+    for i, name in enumerate(sorted(values)):
+        if used[i]:
+            compared = _has_wall(jaxpr, [j == i for j in range(len(used))])
+            found[name] = not compared or _has_slope(function, name, values, *rest)
+    return found
+
+
+def _has_slope(function: Callable[..., Any], name: str, values: Any, *rest: Any) -> bool:
+    """Whether the derivative in one value is anything but a constant of zero."""
+
+    def slope(values: Any, *rest: Any) -> Any:
+        return jax.jacfwd(lambda value: function({**values, name: value}, *rest))(values[name])
+
+    if any(_live(slope, (values, *rest))[1]):
+        return True
+    some = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), (values, *rest))
+    return any(bool((leaf != 0).any()) for leaf in jax.tree.leaves(slope(*some)))
