@@ -76,7 +76,7 @@ class WhatWasRead:
             for key in (str(k) for k in data.data_vars if f"{k}_since_last" in data):
                 used = data[key].attrs["used"]
                 pair = (data[f"{key}_since_last"], data[key])
-                entries = [str(d) for d in pair[0].dims if d not in y.dims]
+                entries = [str(d) for d in pair[0].dims if str(d).startswith(f"{key}_axis_")]
                 for index in np.ndindex(*(pair[0].sizes[d] for d in entries)):
                     at = dict(zip(entries, index, strict=True))
                     over, there = (values(part.isel(at), dim) for part in pair)

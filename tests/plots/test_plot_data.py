@@ -95,6 +95,10 @@ def test_some_labels_some_parts_and_other_backends(read):
     assert dict(pc.viz["plot"].sizes) == {"subject": 1, "panel": 2}
     ax = at(pc, subject="bob", panel="conc")
     assert len(ax.collections) == 1 and not ax.lines and ax.get_title() == ""
+    one = pds.plot_data(read, coords={"subject": "bob"}, backend="matplotlib")
+    assert dict(one.viz["plot"].sizes) == {"panel": 2}
+    observed = points(at(one, panel="conc").collections[0])
+    np.testing.assert_array_equal(observed, [[2.0, 4.0], [3.0, 3.0]])
     for backend in ("plotly", "none"):
         assert pds.plot_data(read, backend=backend).backend == backend
 
