@@ -127,7 +127,6 @@ def test_no_date_at_all(library):
     [
         STARTS,
         pd.Series([datetime.date(2024, 1, d) for d in (1, 2, 3)], dtype=object),
-        pd.period_range("2024", periods=3, freq="D"),
     ],
 )
 def test_dates_that_are_no_dates(times):
