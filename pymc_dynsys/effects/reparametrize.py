@@ -85,11 +85,14 @@ def reparametrize(
     :math:`w_k = \tau_k^2 / (\tau_k^2 + v_k)`. That of :math:`\eta_k` is
     :math:`\tau_k^{2 (\lambda_k - 1)} w_k v_k`, whose logarithm has the derivative
     :math:`2 (\lambda_k - w_k)` by :math:`\log \tau_k`: at :math:`\lambda_k = w_k` the funnel is
-    gone. Learnt is the 10% quantile of :math:`w_k` over twenty draws of a short run, since the
-    neck of the funnel is where samplers fail, with :math:`1 / v_k` from second derivatives of the
-    log-density (differences of its gradient along random signs, exact where members are
-    independent given the rest). The lowest level is measured first, and each level with those
-    below it in the form that was found for them.
+    gone. Its neck, where :math:`\tau_k` is smallest, is where samplers fail, and a short run may
+    not have been there. So learnt is :math:`w_k` at the smallest :math:`\tau_k` that data of normal
+    members with these :math:`m_k, v_k` would not exclude (down to a density of 1e-4 of the largest,
+    under a flat prior): where they exclude none, the member is non-centred. It is the 10% quantile
+    over twenty draws, with :math:`1 / v_k` from second derivatives of the log-density (differences
+    of its gradient along random signs, exact where members are independent given the rest). The
+    lowest level is measured first, and each level with those below it in the form that was found
+    for them.
 
     References
     ----------

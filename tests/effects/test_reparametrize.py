@@ -5,6 +5,7 @@ import pymc as pm
 import pytest
 import xarray as xr
 from numpyro import distributions as dist
+from scipy import stats
 
 import pymc_dynsys as pds
 from pymc_dynsys import effects
@@ -69,33 +70,111 @@ def test_what_the_data_say_is_learnt(centred):
     assert (many["theta_centeredness"].get_value() > 0.99).all()
 
 
-def test_the_share_is_that_of_the_closed_form():
-    """Normal data of known precision: tau^2 / (tau^2 + sd^2), of groups by their members too."""
-    coords = {"group": list("AB"), "subject": list("abcde")}
-    of = [0, 0, 0, 0, 1]
-    with pm.Model(coords=coords) as model:
+def smallest_sd(y, sd, tau):
+    """The tau at which a dense normal of the data, its mean fitted, is 1e-4 of its most."""
+
+    def log_density(log_tau):
+        of = stats.norm(scale=np.sqrt(np.exp(2.0 * log_tau) + sd**2))
+        mean = np.average(y, weights=of.std() ** -2.0)
+        return log_tau + of.logpdf(y - mean).sum()
+
+    grid = np.log(tau) + np.arange(-12.0, 5.01, 0.05)
+    densities = np.array([log_density(log_tau) for log_tau in grid])
+    return min(tau, np.exp(grid[densities >= densities.max() + np.log(1e-4)][0]))
+
+
+def test_the_share_is_that_of_the_smallest_sd_that_data_allow():
+    """Normal data of known precision: tau^2 / (tau^2 + sd^2), whatever tau the draws have seen."""
+    names = [f"s{i}" for i in range(30)]
+    rng = np.random.default_rng(5)
+    sd = rng.uniform(0.1, 3.0, 30)
+    y = rng.normal(2.0 + rng.normal(0.0, 1.5, 30), sd)
+    with pm.Model(coords={"subject": names}) as model:
+        tau = pm.Uniform("tau", 0.0, 5.0)
+        mu = pm.Normal("mu", 0.0, 10.0)
+        theta = pm.Normal("theta", mu, tau, dims="subject")
+        pm.Normal("y", theta, sd, observed=y, dims="subject")
+    draws = xr.Dataset(
+        {
+            "tau": ("draw", np.full(30, 1.6)),
+            "mu": ("draw", rng.normal(2.0, 0.1, 30)),
+            "theta": (("draw", "subject"), rng.normal(2.0, 1.5, (30, 30))),
+        }
+    )
+    draws["tau"][-1] = 1.7
+    tau = smallest_sd(y, sd, 1.6)
+    assert 0.3 < tau < 1.2
+    found = information_shares(model, ["theta"], draws)["theta"]
+    np.testing.assert_allclose(found, tau**2 / (tau**2 + sd**2), rtol=1e-3)
+
+
+def test_a_run_that_has_not_seen_the_neck_does_not_centre(centred):
+    """Eight schools allow an sd of zero; the draws say nothing of it, and still none is centred."""
+    rng = np.random.default_rng(0)
+    draws = xr.Dataset(
+        {
+            "tau": ("draw", rng.uniform(15.0, 25.0, 40)),
+            "mu": ("draw", rng.normal(8.0, 3.0, 40)),
+            "theta": (("draw", "school"), rng.normal(8.0, 20.0, (40, 8))),
+        }
+    )
+    assert (information_shares(centred, ["theta"], draws)["theta"] < 1e-3).all()
+
+
+def test_each_scale_has_a_neck_of_its_own():
+    """Of two kinds of members one is known well; the other is not centred on its account."""
+    kind = np.repeat([0, 1], 12)
+    rng = np.random.default_rng(3)
+    sd = np.where(kind == 0, 0.01, 30.0)
+    with pm.Model() as model:
         tau = pm.Uniform("tau", 0.0, 5.0, shape=2)
-        group = pm.Normal("group_mean", 0.0, tau[0], dims="group")
-        theta = pm.Normal("theta", group[of], tau[1], dims="subject")
-        pm.Normal("y", theta, SD[:5], observed=Y[:5], dims="subject")
+        theta = pm.Normal("theta", 0.0, tau[kind], shape=24)
+        pm.Normal("y", theta, sd, observed=rng.normal(0.0, np.sqrt(1.0 + sd**2)))
+    draws = xr.Dataset(
+        {
+            "tau": (("draw", "kind"), rng.uniform(0.8, 1.2, (30, 2))),
+            "theta": (("draw", "member"), rng.normal(0.0, 1.0, (30, 24))),
+        }
+    )
+    shares = information_shares(model, ["theta"], draws)["theta"]
+    assert (shares[kind == 0] > 0.99).all() and (shares[kind == 1] < 1e-3).all()
+
+
+def test_an_sd_that_is_known_has_no_neck():
+    """Groups with an sd of 2: their share is that of what their data say."""
+    with pm.Model() as model:
+        mean = pm.Normal("mean", 0.0, 1.0)
+        theta = pm.Normal("theta", mean, 2.0, shape=8)
+        pm.Normal("y", theta, SD, observed=Y)
+    draws = xr.Dataset(
+        {
+            "mean": ("draw", np.zeros(20)),
+            "theta": (("draw", "member"), np.random.default_rng(0).normal(size=(20, 8))),
+        }
+    )
+    shares = information_shares(model, ["theta"], draws)["theta"]
+    np.testing.assert_allclose(shares, 4.0 / (4.0 + np.square(SD)), rtol=1e-6)
+
+
+def test_a_group_knows_what_its_data_say_and_not_its_members():
+    """Members' offsets are held while the groups are measured: hence 15%."""
+    of = [0, 0, 0, 0, 1]
+    with pm.Model() as model:
+        group = pm.Normal("group", pm.Normal("mean"), 2.0, shape=2)
+        theta = pm.Normal("theta", group[of], pm.Uniform("tau", 0.0, 5.0), shape=5)
+        pm.Normal("y", theta, SD[:5], observed=Y[:5])
     rng = np.random.default_rng(5)
     draws = xr.Dataset(
         {
-            "tau": (("draw", "two"), rng.uniform(1.0, 3.0, (30, 2))),
-            "group_mean": (("draw", "group"), rng.normal(size=(30, 2))),
+            "mean": ("draw", np.zeros(30)),
+            "tau": ("draw", rng.uniform(1.0, 3.0, 30)),
+            "group": (("draw", "g"), rng.normal(size=(30, 2))),
             "theta": (("draw", "subject"), rng.normal(size=(30, 5))),
         }
     )
-    shares = information_shares(model, ["group_mean", "theta"], draws)
-    at = np.linspace(0, 29, 20).astype(int)
-    tau1, tau2 = draws["tau"].values[at].T[:, :, None]
-    low = np.quantile(tau2**2 / (tau2**2 + SD[:5] ** 2), 0.1, axis=0)
-    np.testing.assert_allclose(shares["theta"], low, rtol=1e-6)
-    # Vague members are nearly non-centred: a group knows what its data, not its members, say.
-    # Its share is measured given the members' offsets, of which a part is still theirs: hence 15%.
+    shares = information_shares(model, ["group", "theta"], draws)
     known = np.array([np.sum(SD[:4] ** -2.0), SD[4] ** -2.0])
-    whole = np.quantile(tau1**2 / (tau1**2 + 1.0 / known), 0.1, axis=0)
-    np.testing.assert_allclose(shares["group_mean"], whole, rtol=0.15)
+    np.testing.assert_allclose(shares["group"], 4.0 / (4.0 + 1.0 / known), rtol=0.15)
 
 
 def test_levels_and_labels():
