@@ -82,11 +82,11 @@ def test_a_table_with_doses_and_inputs_is_read_as_it_was_meant():
 
 
 def test_inputs_are_those_that_the_likelihood_sees():
-    """At a visit its own value, over the gap before it that of the visit before: what is held."""
+    """At a visit its own value, over the gap before it that of the row before: what is held."""
     inputs = pds.check_data(pharmacy())["inputs"].dataset
     np.testing.assert_array_equal(inputs["kg"].sel(subject="ann"), [61.0, 62.0, 63.0, 64.0, 65.0])
     since = inputs["kg_since_last"]
-    np.testing.assert_array_equal(since.sel(subject="ann"), [61.0, 61.0, 62.0, 63.0, 64.0])
+    np.testing.assert_array_equal(since.sel(subject="ann"), [60.0, 61.0, 62.0, 63.0, 64.0])
     np.testing.assert_array_equal(since.sel(subject="bob"), [70.0, 70.0, 71.0, NAN, NAN])
     assert inputs["kg"].attrs["used"] == "dynamics"
     assert inputs["kg"].attrs["interpolation"] == "previous"
