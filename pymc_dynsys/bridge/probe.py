@@ -20,6 +20,7 @@ from pymc_dynsys.batching.mapping import map_batch
 from pymc_dynsys.bridge.data import is_variable, observed_values
 from pymc_dynsys.bridge.noise import require_noise
 from pymc_dynsys.bridge.stability import warn_unstable
+from pymc_dynsys.bridge.stationary import require_stationary
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.bridge.told import look_at_data
 from pymc_dynsys.bridge.trial import try_likelihood, without_missing
@@ -155,6 +156,8 @@ def _require_semidefinite(study: Study, found: dict[str, Any]) -> None:
         if role not in found:
             continue
         cov = np.asarray(found[role][1])
+        if role == "initial":
+            require_stationary(study, cov)
         finite = np.isfinite(cov).all((-1, -2))
         safe = np.where(finite[..., None, None], cov, 0.0)
         lowest = np.linalg.eigvalsh(0.5 * (safe + np.swapaxes(safe, -1, -2)))[..., 0]

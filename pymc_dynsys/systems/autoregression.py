@@ -27,11 +27,12 @@ def autoregression(
     Parameters
     ----------
     coefficients : (p,) or scalar
-        :math:`\phi`; a scalar for p = 1.
+        :math:`\phi`; a scalar for p = 1. Where they differ by series their dims say so, and
+        `order` is to be stated.
     sigma : scalar
         Standard deviation of the innovations.
     order : int, optional
-        p, where the shape of `coefficients` does not tell it.
+        p, where the shape of `coefficients` does not tell it: 1 for one number a series.
     initial : Stationary or Diffuse, optional
         Default: stationary, which gives log-likelihood minus infinity outside that region.
     name : str
@@ -54,10 +55,14 @@ def autoregression(
 
     def matrices(params: Mapping[str, Any]) -> Matrices:
         phi = jnp.asarray(params[f"{name}_coefficients"], float)
+        if phi.ndim == 0 and p > 1 and order is None:
+            raise ValueError(
+                f"autoregression: coefficients of shape ({p},) were taken for {p} lags, but they "
+                "are one number for each series; say so with order=1"
+            )
         if phi.shape not in ((p,), ()) or (p > 1 and phi.ndim == 0):
             raise ValueError(
-                f"autoregression: a series has coefficients of shape {phi.shape}, but order={p}; "
-                "where they vary by series, state order=..."
+                f"autoregression: a series has coefficients of shape {phi.shape}, but order={p}"
             )
         phi = jnp.reshape(phi, (p,))
         F = jnp.concatenate([phi[None, :], jnp.eye(p - 1, p)])
@@ -140,8 +145,10 @@ def _order(role: str, value: Any, stated: int | None, ndim: int, axis: int = 0) 
     if len(shape) == 0 and ndim == 1:
         return 1
     if len(shape) != ndim:
+        hint = f": order={shape[-1]} if the last axis is that of lags" if ndim == 1 else ""
         raise ValueError(
             f"{role}: coefficients of shape {tuple(shape)} do not tell their number; state "
-            "order=... (and components=... of a vector)"
+            "order=... (and components=... of a vector), as where they have an axis of series"
+            + hint
         )
     return int(shape[axis])

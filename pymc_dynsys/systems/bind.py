@@ -203,11 +203,13 @@ def _make_parts(
         names=names,
         _function=functions.observation,
     )
+    diffuse, stationary = checks.kinds_of_states(functions.initial, values, states)
     start = Start(
         states=states,
         dynamics=dynamics,
         stationary=checks.is_stationary(functions.initial, values),
-        diffuse=checks.diffuse_states(functions.initial, values, states),
+        diffuse=diffuse,
+        stationary_states=stationary,
         _initial=functions.initial,
     )
     return dynamics, observation, start, dosing

@@ -233,23 +233,26 @@ def check_transition(
     evaluate(function, x, t, params, read)
 
 
-def diffuse_states(
+def kinds_of_states(
     initial: BoundFunction, params: Mapping[str, Any], states: Sequence[str]
-) -> tuple[bool, ...]:
-    """Which initial states are exactly diffuse."""
-    found: list[bool] = []
+) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
+    """Which initial states are exactly diffuse, and which begin with a stationary distribution."""
+    diffuse: list[bool] = []
+    stationary: list[bool] = []
 
     def read(value: Any) -> Any:
         if isinstance(value, Mixed):
-            found.extend(value.diffuse)
+            diffuse.extend(value.diffuse)
+            stationary.extend(value.stationary)
             return jnp.zeros(())
         each = isinstance(value, tuple | list) and len(value) == len(states)
         entries = value if each else (value,) * len(states)
-        found.extend(isinstance(e, Diffuse) and e.kappa is None for e in entries)
+        diffuse.extend(isinstance(e, Diffuse) and e.kappa is None for e in entries)
+        stationary.extend(isinstance(e, Stationary) for e in entries)
         return jnp.zeros(())
 
     evaluate(initial, None, None, params, read)
-    return tuple(found)
+    return tuple(diffuse), tuple(stationary)
 
 
 def is_stationary(initial: BoundFunction, params: Mapping[str, Any]) -> bool:

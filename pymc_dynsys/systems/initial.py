@@ -99,8 +99,12 @@ class Diffuse:
 
 @dataclass(frozen=True)
 class Mixed:
-    """Mean and covariance of states some of which are exactly diffuse; those have zero in both."""
+    """Mean and covariance of states some of which are exactly diffuse; those have zero in both.
+
+    ``stationary`` says which states begin with the stationary distribution of their block.
+    """
 
     mean: Any
     cov: Any
     diffuse: tuple[bool, ...]
+    stationary: tuple[bool, ...]

@@ -90,6 +90,7 @@ class LinearGaussian:
                 jnp.concatenate([one.mean, two.mean]),
                 block_diagonal(one.cov, two.cov),
                 (*one.diffuse, *two.diffuse),
+                (*one.stationary, *two.stationary),
             )
 
         return LinearGaussian(
@@ -160,11 +161,12 @@ def as_system(
 def first_law(initial: Stationary | Diffuse, of: Matrices) -> Mixed:
     """The distribution of the initial state of one block."""
     n = of.F.shape[0]
+    none, each = (False,) * n, (True,) * n
     if isinstance(initial, Stationary):
-        return Mixed(*stationary_moments(of.F, of.b, of.Q, continuous=False), (False,) * n)
+        return Mixed(*stationary_moments(of.F, of.b, of.Q, continuous=False), none, each)
     if initial.kappa is None:
-        return Mixed(jnp.zeros(n), jnp.zeros((n, n)), (True,) * n)
-    return Mixed(jnp.zeros(n), initial.kappa * jnp.eye(n), (False,) * n)
+        return Mixed(jnp.zeros(n), jnp.zeros((n, n)), each, none)
+    return Mixed(jnp.zeros(n), initial.kappa * jnp.eye(n), none, none)
 
 
 def block_diagonal(A: Array, B: Array) -> Array:

@@ -11,6 +11,13 @@ from pymc_dynsys.systems.initial import Diffuse, Mixed, Stationary
 from pymc_dynsys.systems.linear_gaussian import LinearGaussian, Matrices, first_law
 from pymc_dynsys.systems.values import known_value, shape_of
 
+CONSTANT = (
+    "Matrices are the same at all times; one that changes in time is an input of a system of "
+    "functions: DiscreteTime(observation=lambda x, h: dist.Normal((h * x).sum(), s), ...) and "
+    "inputs={'h': H}"
+)
+"""What to say of a matrix with an axis too many."""
+
 
 def linear_gaussian(
     F: Any,
@@ -113,6 +120,11 @@ def linear_gaussian(
         rows = () if H.ndim == 1 else H.shape[:1]
         require_shape("H", H, (*rows, n))
         d = require_shape("d", params.get("d", jnp.zeros(rows)), rows, ())
+        if rows and R.ndim == 0:
+            raise ValueError(
+                f"linear_gaussian: H has shape {H.shape}, which is {rows[0]} components of a "
+                f"datum, and R is a scalar, expected {rows} or {rows * 2}. {CONSTANT}"
+            )
         require_shape("R", R, rows, rows * 2)
         return Matrices(F, jnp.broadcast_to(b, (n,)), Q, H, jnp.broadcast_to(d, rows), R)
 
@@ -123,7 +135,7 @@ def linear_gaussian(
                 require_shape("m0", params["m0"], (n,)),
                 require_shape("P0", params["P0"], (n, n)),
             )
-            return Mixed(mean, cov, (False,) * n)
+            return Mixed(mean, cov, (False,) * n, (False,) * n)
         return first_law(initial, of)
 
     return LinearGaussian(
@@ -138,7 +150,8 @@ def require_shape(
     array = jnp.asarray(value, float)
     if array.shape not in shapes:
         expected = " or ".join(map(str, dict.fromkeys(shapes)))
-        raise ValueError(f"{role}: {name} has shape {array.shape}, expected {expected}")
+        hint = f". {CONSTANT}" if array.ndim > max(map(len, shapes)) else ""
+        raise ValueError(f"{role}: {name} has shape {array.shape}, expected {expected}{hint}")
     return array
 
 

@@ -35,12 +35,15 @@ class Start:
         Whether it is the stationary distribution of the dynamics.
     diffuse : tuple of bool
         Which states are exactly diffuse.
+    stationary_states : tuple of bool
+        Which states begin with a stationary distribution, of the dynamics or of their block.
     """
 
     states: tuple[str, ...]
     dynamics: Dynamics = field(repr=False)
     stationary: bool
     diffuse: tuple[bool, ...]
+    stationary_states: tuple[bool, ...]
     _initial: BoundFunction = field(repr=False)
 
     @property

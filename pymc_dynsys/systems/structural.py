@@ -224,7 +224,7 @@ def white_noise(
         return Matrices(nothing, jnp.zeros(0), nothing, H, jnp.zeros(s.shape), variances)
 
     def initial(params: Mapping[str, Any]) -> Mixed:
-        return Mixed(jnp.zeros(0), jnp.zeros((0, 0)), ())
+        return Mixed(jnp.zeros(0), jnp.zeros((0, 0)), (), ())
 
     params = {f"{name}_sigma": sigma}
     definite = is_definite(sigma)

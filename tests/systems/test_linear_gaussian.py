@@ -5,6 +5,8 @@ import numpy as np
 import pymc as pm
 import pytest
 import xarray as xr
+from numpyro import distributions as dist
+from scipy import stats
 
 import pymc_dynsys as pds
 
@@ -117,13 +119,67 @@ def test_standard_deviations_by_series():
         (lambda: pds.local_level(1.0) + pds.seasonal(4, 1.0, step=2.0), "steps of 1 and 2 differ"),
         (lambda: pds.seasonal(1, 1.0), "period must be an integer of at least 2"),
         (lambda: pds.seasonal(12, 1.0, harmonics=7), "harmonics must be from 1 to 6"),
-        (lambda: pds.autoregression(np.ones((2, 3)), 1.0), "do not tell their number"),
+        (lambda: pds.autoregression(np.ones((2, 3)), 1.0), "do not tell .* order=3 if the last"),
         (lambda: pds.vector_autoregression(np.eye(2), np.eye(2)), "do not tell their number"),
     ],
 )
 def test_blocks_that_make_no_sense(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_coefficients_by_series_need_an_order():
+    y = np.random.default_rng(3).normal(size=(3, 5))
+    coords = {"subject": list("abc"), "time": range(5)}
+    with pm.Model(coords=coords) as model:
+        phi = pm.Normal("phi", dims="subject", initval=[0.1, 0.4, -0.5])
+        with pytest.raises(ValueError, match=r"\(3,\) were taken for 3 lags.* order=1"):
+            pds.Trajectory("y", pds.autoregression(phi, 1.0), observed=y, dims=("subject", "time"))
+        system = pds.autoregression(phi, 1.0, order=1)
+        pds.Trajectory("y", system, observed=y, dims=("subject", "time"))
+    total = model.compile_logp(vars=model["y"])(model.initial_point())
+    expected = 0.0
+    for a, row in zip([0.1, 0.4, -0.5], y, strict=True):
+        means, sds = np.append(0.0, a * row[:-1]), np.append((1 - a * a) ** -0.5, np.ones(4))
+        expected += stats.norm.logpdf(row, means, sds).sum()
+    np.testing.assert_allclose(total, expected, rtol=1e-12)
+
+
+def test_a_matrix_that_changes_in_time_is_an_input():
+    parts = {"F": np.eye(2), "Q": np.eye(2), "initial": pds.Diffuse()}
+    with pytest.raises(ValueError, match=r"which is 48 components .* R is a scalar.* an input"):
+        value_of(pds.linear_gaussian(H=np.ones((48, 2)), R=1.0, **parts), np.zeros(48), "time")
+    parts |= {"F": np.ones((48, 2, 2))}
+    with pytest.raises(ValueError, match=r"F has shape \(48, 2, 2\).* is an input of a system"):
+        value_of(pds.linear_gaussian(H=np.ones(2), R=1.0, **parts), np.zeros(48), "time")
+
+
+def explosive_autoregression():
+    return pds.autoregression([0.5, 0.7], 1.0) + pds.local_level(1.0) + pds.white_noise(1.0)
+
+
+def resting():
+    return pds.SDE(
+        states=("level",),
+        drift=lambda level, rate: -rate * level,
+        diffusion=1.0,
+        initial=pds.Stationary(),
+        observation=lambda level: dist.Normal(level, 1.0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "params", "states"),
+    [
+        (explosive_autoregression, {}, "ar, ar_1"),
+        (resting, {"rate": 0.0}, "level"),
+        (resting, {"rate": -0.5}, "level"),
+    ],
+)
+def test_no_stationary_distribution_at_the_start(make, params, states):
+    message = rf"there is no stationary distribution of {states} at the model's.* an initval"
+    with pm.Model(coords={"time": range(5)}), pytest.raises(ValueError, match=message):
+        pds.Trajectory("y", make(), params=params, observed=np.zeros(5), dims="time")
 
 
 def test_blocks_that_do_not_add_up():
@@ -270,17 +326,6 @@ def test_data_may_not_hide_a_singular_noise():
 def test_orders_that_are_none(order):
     with pytest.raises(ValueError, match="expected a positive number of coefficients"):
         pds.autoregression(0.5, 1.0, order=order)
-
-
-def test_coefficients_by_series_need_their_order():
-    y = np.zeros((3, 4))
-    with pm.Model(coords={"time": np.arange(4.0), "series": list("abc")}):
-        phi = pm.Data("phi", np.full(3, 0.5), dims="series")
-        with pytest.raises(ValueError, match="state order="):
-            system = pds.autoregression(phi, 1.0)
-            pds.Trajectory("y", system, observed=y, dims=("series", "time"))
-        system = pds.autoregression(phi, 1.0, order=1)
-        pds.Trajectory("z", system, observed=y, dims=("series", "time"))
 
 
 def test_an_initial_law_by_name_is_refused():
