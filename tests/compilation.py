@@ -24,7 +24,6 @@ for name, value in {
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     "JAX_INCLUDE_FULL_TRACEBACKS_IN_LOCATIONS": "false",
     "JAX_TRACEBACK_IN_LOCATIONS_LIMIT": "0",
-    "JAX_TRACEBACK_FILTERING": "off",
     # Fused operations, which Numba compiles, would be loops over numbers in Python.
     "PYTENSOR_FLAGS": "mode=Mode,linker=py,optimizer_excluding=fusion",
 }.items():
