@@ -23,17 +23,18 @@ from pymc_dynsys.likelihoods.program import Program, map_run
 def look_at_data(study: Study, operands: Operands, moments: Mapping[str, Any]) -> None:
     """Raise for a datum without variance, warn of diffuse states that the data do not tell.
 
-    Nothing is run where neither can be; ``moments["observation"]`` are mean and covariance of a
-    datum, ``(*batch, ...)``.
+    Nothing is run where neither can be, nor is a noise missed that parameters may give;
+    ``moments["observation"]`` are mean and covariance of a datum, ``(*batch, ...)``.
     """
-    if not (study.system.n_diffuse or _without_noise(moments)):
+    noiseless = not study.system.proof.observation.definite and _without_noise(moments)
+    if not (study.system.n_diffuse or noiseless):
         return
     program = replace(study.program, complete=not np.isnan(operands.y).any())
     grid = program.prepare(operands)
     found = jax.tree.map(np.asarray, find_faults(program, operands, grid))
     shape = (*study.shape[: study.frame.rank + 1], found.certain.shape[-1])
     first = np.argwhere(np.broadcast_to(found.certain, shape) & ~_missing(operands.y, shape))
-    if len(first):
+    if noiseless and len(first):
         raise ValueError(_certain(study, tuple(first[0])))
     untold = found.untold
     who = np.argwhere(untold.any(-1))
