@@ -77,7 +77,7 @@ def require_rows(node: Apply, n_own: int, arrays: Sequence[Any]) -> None:
     PyTensor refuses this of its own elementwise functions too. `n_own` is the number of own axes of
     the first array.
     """
-    shapes = tuple([array.shape for array in arrays])
+    shapes = tuple([np.shape(array) for array in arrays])
     if getattr(node.tag, "shapes", None) == shapes:
         return
     rank = len(shapes[0]) - n_own
