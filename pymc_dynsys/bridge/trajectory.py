@@ -15,7 +15,13 @@ from pytensor.tensor.random.variable import shared_rng
 from pymc_dynsys.bridge.assemble import Observed, Options, assemble
 from pymc_dynsys.bridge.centring import advise_centring
 from pymc_dynsys.bridge.coords import hold_labels, hold_times
-from pymc_dynsys.bridge.data import constant, current_value, refuse_minibatch, warn_unobserved
+from pymc_dynsys.bridge.data import (
+    constant,
+    current_value,
+    is_variable,
+    refuse_minibatch,
+    warn_unobserved,
+)
 from pymc_dynsys.bridge.dims import require_in_model
 from pymc_dynsys.bridge.gates import warn_of_gates
 from pymc_dynsys.bridge.labels import require_dims, require_order
@@ -248,6 +254,11 @@ def _observed(
     if observed is None:
         return None, None
     if isinstance(observed, Variable):
+        if is_variable(observed):
+            raise TypeError(
+                f"observed: {observed.name or observed} depends on random variables; observed data "
+                "are numbers, pds.data or pm.Data"
+            )
         require_in_model("observed", observed, model)
         refuse_minibatch("observed", observed)
         named = model.root.named_vars_to_dims.get(str(observed.name))

@@ -180,10 +180,8 @@ def test_integers_and_single_precision_are_the_same_numbers(reference):
     )
 
 
-def test_booleans_are_zeros_and_ones():
-    np.testing.assert_allclose(
-        terms(build(observed=HIGH)), terms(build(observed=HIGH.astype(float))), rtol=1e-12
-    )
+def test_booleans_are_no_gaussian_data():
+    refused(TypeError, "observed", "booleans", ".astype(float)", observed=HIGH)
 
 
 def test_a_subject_without_data_adds_exactly_nothing_and_is_named(reference):
