@@ -84,11 +84,8 @@ def check_data(model: pm.Model, *, var_name: str | None = None) -> xr.DataTree:
     ...     params = {"mu": pm.Normal("mu")}
     ...     rv = pds.Trajectory("y", walk, params=params, observed=y, dims=("subject", "time"))
     >>> read = pds.check_data(model)
-    >>> read["subjects"].to_dataset().to_dataframe()[["visits", "missing", "longest_gap"]]
-             visits  missing  longest_gap
-    subject
-    ann           3        1          2.0
-    bob           3        0          2.0
+    >>> read["subjects"]["missing"].to_series().to_dict()
+    {'ann': 1, 'bob': 0}
     """
     study = find_trajectory(model, var_name)
     groups = {

@@ -263,7 +263,7 @@ def test_a_tuple_of_laws():
     )
     y = np.array([0.1, 0.5, 0.4, 0.9])
     np.testing.assert_allclose(value_of(tuple_, y, "time"), value_of(joint, y, "time"))
-    with pytest.raises(ValueError, match="entry 0 of the tuple is Gamma"):
+    with pytest.raises(ValueError, match="entry 0 is Gamma"):
         value_of(of(lambda level, slope: (dist.Gamma(1.0, 1.0), slope)), y, "time")
 
 
@@ -336,7 +336,8 @@ def test_an_initial_law_by_name_is_refused():
 
 @pytest.mark.parametrize("n", [2, 3])
 def test_an_observation_matrix_whose_dims_say_it_is_transposed(n):
-    parts = {"F": np.eye(n), "Q": np.eye(n), "R": np.ones(3), "initial": pds.Diffuse()}
+    start = {"m0": np.zeros(n), "P0": np.eye(n)}
+    parts = {"F": np.eye(n), "Q": np.eye(n), "R": np.ones(3), **start}
     H = xr.DataArray(np.ones((n, 3)), dims=("latent", "component"))
     with pytest.raises(ValueError, match=r"H has dims \('latent', 'component'\).* transpose it"):
         value_of(pds.linear_gaussian(H=H, **parts))
