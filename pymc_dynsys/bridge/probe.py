@@ -5,6 +5,8 @@ initial distribution. What is surely wrong there is an error, what may be wrong 
 """
 
 import warnings
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -42,7 +44,7 @@ def probe(study: Study, model: pm.Model, y: np.ndarray | None = None) -> None:
     start = np.where(np.isnan(t0), first, t0)
     found = evaluate_system(study.system, study.frame.rank, params, start)
     there = found if y is None else without_missing(study, found, y, start)
-    _require_semidefinite(study, there)
+    _require_semidefinite(study, there, partial(_is_without_noise, study, params, start))
     require_noise(study, operands.params, grid)
     _require_positive_diffusion(study, found)
     _warn_not_finite(study, there, params)
@@ -85,11 +87,21 @@ def _first_inputs(study: Study, grid: TimeGrid | None) -> dict[str, np.ndarray]:
     return {k: np.take(np.asarray(v), 0, axis=row) for k, v in grid.rows.row_inputs.items()}
 
 
-def _require_semidefinite(study: Study, found: dict[str, Any]) -> None:
+def _is_without_noise(study: Study, params: dict[str, np.ndarray], start: np.ndarray) -> bool:
+    """Whether the noise of data is zero away from the initial point too."""
+    known = study.operands.params
+    moved = {k: v + 0.37 if k in known and known[k] is None else v for k, v in params.items()}
+    _, cov = evaluate_system(study.system, study.frame.rank, moved, start)["observation"]
+    return not np.asarray(cov).any()
+
+
+def _require_semidefinite(
+    study: Study, found: dict[str, Any], is_without_noise: Callable[[], bool]
+) -> None:
     """Raise for covariances ``(*batch, n, n)`` that are not symmetric and positive semi-definite.
 
     A noise covariance that is singular raises too where data are projected onto the states, which
-    divides by it.
+    divides by it; one that is zero only where parameters are zero does not.
     """
     covariances = {
         "observation": "noise covariance",
@@ -109,7 +121,10 @@ def _require_semidefinite(study: Study, found: dict[str, Any]) -> None:
         _require_symmetric(study, role, what, safe, scale)
         proof = study.system.proof
         if role == "observation" and proof.observation.definite and _is_projected(study):
-            singular = np.argwhere(finite & (lowest <= 1e-13 * scale) & (lowest >= -1e-10 * scale))
+            at_fault = finite & (lowest <= 1e-13 * scale) & (lowest >= -1e-10 * scale)
+            if not (scale[at_fault] > 0).all() and not is_without_noise():
+                at_fault = at_fault & (scale > 0)
+            singular = np.argwhere(at_fault)
             if len(singular):
                 raise ValueError(
                     f"{study.name}: the noise covariance of observation() is singular at the "

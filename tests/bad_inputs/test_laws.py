@@ -62,6 +62,24 @@ def test_a_covariance_of_zeros_is_singular():
         build(system, np.ones((3, 2)))
 
 
+def test_a_covariance_that_is_zero_only_at_the_initial_point():
+    system = sde(
+        observation=lambda a, R: dist.MultivariateNormal(jnp.stack([a, a]), R),
+    )
+    coords = {"subject": ["p", "q", "r"], "time": [0.0, 1.0], "component": [0, 1]}
+    with pm.Model(coords=coords) as model:
+        root = pm.Normal("root", shape=(2, 2))
+        R = pm.Deterministic("R", root @ root.T)
+        pds.Trajectory(
+            "y",
+            system,
+            params={"R": R},
+            observed=np.ones((3, 2, 2)),
+            dims=("subject", "time", "component"),
+        )
+    assert np.isfinite(model.compile_logp(mode="FAST_COMPILE")({"root": np.eye(2)}))
+
+
 @pytest.mark.parametrize("diffusion", [-0.3, (-0.3,), np.array([-0.3]), lambda: -0.3])
 def test_a_negative_diffusion(diffusion):
     for use in (build, lambda system: pds.simulate(system, {}, [0.0, 1.0], random_seed=1)):
