@@ -61,6 +61,10 @@ def log_likelihood(
     left out only through the parameters, as all factors are conditional on the past; what it
     estimates is one-step-ahead prediction with parameters that know the rest.
 
+    A datum that only places a diffuse state has the same density for all parameters. ``az.loo``
+    refuses such a constant. With ``lik = idata.log_likelihood["y"]``, the others are
+    ``lik.where((lik != lik[0, 0]).any(("chain", "draw")), drop=True)``.
+
     Examples
     --------
     >>> import numpy as np, pymc as pm
