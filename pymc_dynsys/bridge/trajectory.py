@@ -254,13 +254,13 @@ def _observed(
     if observed is None:
         return None, None
     if isinstance(observed, Variable):
+        refuse_minibatch("observed", observed)
         if is_variable(observed):
             raise TypeError(
                 f"observed: {observed.name or observed} depends on random variables; observed data "
                 "are numbers, pds.data or pm.Data"
             )
         require_in_model("observed", observed, model)
-        refuse_minibatch("observed", observed)
         named = model.root.named_vars_to_dims.get(str(observed.name))
         if named is not None and tuple(named) != dims:
             raise ValueError(
