@@ -5,7 +5,7 @@ what it has compiled is kept in a folder that all processes share. PyTensor runs
 Ops by Python, where Numba would compile for seconds. Tests that judge numbers, run long loops or
 check single precision keep the optimizer, and tests of samplers keep Numba, so that the programs
 that users run are judged. JAX notes no lines of source, and the garbage collector leaves alone what
-was there before the first test: each takes a tenth off the time to trace a program.
+was there before the first test: together they take a tenth off the CPU time.
 """
 
 import gc

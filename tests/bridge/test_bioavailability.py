@@ -107,6 +107,7 @@ def logps(model, point):
     [
         (SIGMA, pds.Kalman(), 1e-10),
         (SIGMA, pds.EKF(), 1e-10),
+        # The error of a solution adds up over the steps: some times the tolerance of one.
         (0.0, pds.ODESolve(rtol=1e-10, atol=1e-10), 1e-8),
     ],
     ids=repr,

@@ -77,6 +77,7 @@ def test_a_ramp_is_one_more_column_of_the_exponential(name):
         M[:n, :n], M[:n, n : 2 * n], M[n : 2 * n, 2 * n :] = A, np.eye(n), np.eye(n)
         E = expm(M * h)
         expected = E[:n, 2 * n :] - h / 2 * E[:n, n : 2 * n]
+        # Entries far below the largest one carry its rounding, here and in the referee.
         scale = h * np.abs(E[:n, n : 2 * n]).max()
         np.testing.assert_allclose(K[k], expected, rtol=0, atol=1e-12 * scale)
 
@@ -105,6 +106,7 @@ def test_the_ramp_of_euler_steps_is_that_of_a_loop():
     for i in range(n):
         x = x + h * (A @ x + np.eye(3) * ((i + 0.5) * h - n * h / 2))
     found = pds.EulerMaruyama(dt=h).ramp(jnp.asarray(A), n * h, n, 6)
+    # Entries that are zero in exact arithmetic are sums of rounded terms of size one.
     np.testing.assert_allclose(found, x, rtol=1e-12, atol=1e-14)
 
 

@@ -62,6 +62,7 @@ def test_ranks_do_not_depend_on_units(kind):
     one, two = taken_in(X, z), taken_in(X * SCALES, z)
     np.testing.assert_array_equal(one.known.rank, two.known.rank)
     assert int(one.known.rank[-1]) == np.linalg.matrix_rank(X, 1e-14)
+    # Innovations of size one; where the data are all used up they are zero but for rounding.
     np.testing.assert_allclose(one.innovation, two.innovation, rtol=1e-9, atol=1e-12)
     if kind == "full":
         shift = np.log(SCALES).sum()
@@ -75,6 +76,7 @@ def test_data_taken_in_one_by_one_add_up(kind):
     X, z = slopes(kind), np.random.default_rng(2).normal(size=6)
     found = np.cumsum(np.asarray(taken_in(X, z).log_likelihood))
     for k in range(1, 7):
+        # Terms of size one add up, and some sums are zero.
         np.testing.assert_allclose(found[k - 1], expected(X[:k], z[:k]), rtol=1e-10, atol=1e-12)
 
 
