@@ -43,7 +43,7 @@ def advise_centring(study: Study, model: pm.Model, y: np.ndarray) -> str | None:
     names = ", ".join(dict.fromkeys(found))
     return (
         f"{names}: non-centred, with {typical} data of each trajectory (median). Where they "
-        "determine a member well, NUTS takes many times fewer steps in the centred form, "
+        "determine a member well, NUTS takes several times fewer steps in the centred form, "
         "effects.varying(..., centered=True); pds.reparametrize(model) finds the form of each "
         "member of a centred one"
     )
