@@ -22,7 +22,16 @@ from pymc_dynsys.inference import (
     sample_states,
     simulate,
 )
-from pymc_dynsys.likelihoods import EKF, UKF, EnKF, Kalman, ODESolve, Perturbed, SquareRoot
+from pymc_dynsys.likelihoods import (
+    EKF,
+    UKF,
+    EnKF,
+    Kalman,
+    Laplace,
+    ODESolve,
+    Perturbed,
+    SquareRoot,
+)
 from pymc_dynsys.panels import coords, panel
 from pymc_dynsys.sampling import sample_blackjax
 from pymc_dynsys.systems import (
@@ -68,6 +77,7 @@ __all__ = [
     "Gaussian",
     "Input",
     "Kalman",
+    "Laplace",
     "LeaveFutureOut",
     "LinearGaussian",
     "LocalLinearization",

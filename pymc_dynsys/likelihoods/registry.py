@@ -11,11 +11,12 @@ from pymc_dynsys.likelihoods.caveats import is_blind, refuse_unseen
 from pymc_dynsys.likelihoods.ekf import EKF
 from pymc_dynsys.likelihoods.ensemble import EnKF
 from pymc_dynsys.likelihoods.kalman import Kalman
+from pymc_dynsys.likelihoods.laplace import Laplace
 from pymc_dynsys.likelihoods.ode import ODESolve
 from pymc_dynsys.likelihoods.ukf import UKF
 from pymc_dynsys.systems.bound import BoundSystem
 
-LIKELIHOODS: tuple[type[Likelihood], ...] = (ODESolve, Kalman, EKF, UKF, EnKF)
+LIKELIHOODS: tuple[type[Likelihood], ...] = (ODESolve, Kalman, Laplace, EKF, UKF, EnKF)
 
 
 def choose_likelihood(system: BoundSystem) -> tuple[Likelihood, str]:

@@ -57,6 +57,8 @@ class ObservationProof:
         Whether mean and covariance depend neither on time nor on inputs.
     definite : bool
         Whether its distribution is of a kind that admits no singular covariance.
+    sees : tuple of int
+        States that its log-density depends on, as far as can be proved; at least one.
     """
 
     gaussian: bool
@@ -64,6 +66,7 @@ class ObservationProof:
     constant_noise: bool
     timeless: bool
     definite: bool
+    sees: tuple[int, ...]
 
 
 @dataclass(frozen=True)

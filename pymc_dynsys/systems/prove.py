@@ -174,9 +174,15 @@ def _prove_observation(
     if the distribution is Gaussian, so this is looked at first.
     """
     args, moments = abstract.args, observation.moments
+    sees = _sees(observation, abstract)
     if not _is_gaussian(observation.law, args):
         nothing = ObservationProof(
-            gaussian=False, affine=False, constant_noise=False, timeless=False, definite=False
+            gaussian=False,
+            affine=False,
+            constant_noise=False,
+            timeless=False,
+            definite=False,
+            sees=sees,
         )
         return nothing, [Reason("observation", "observation is not Gaussian")]
     affine = is_affine(lambda *args: moments(*args)[0], args)
@@ -193,8 +199,20 @@ def _prove_observation(
         constant_noise=additive,
         timeless=not depends_on(moments, args, 1) and not _depends_on_inputs(moments, abstract),
         definite=_holds_of(observation.law, args, checks.is_definite),
+        sees=sees,
     )
     return proof, reasons
+
+
+def _sees(observation: Observation, abstract: AbstractArguments) -> tuple[int, ...]:
+    """States that the log-density of an observation depends on; the first if there is none."""
+    y = ShapeDtypeStruct((observation.n_components,), abstract.x.dtype)
+
+    def density(x: Array, t: Array, held: Held, y: Array) -> Array:
+        return observation.log_density(y, None, x, t, held)
+
+    found = np.flatnonzero(dependence(density, (*abstract.args, y)))
+    return tuple(found.tolist()) or (0,)
 
 
 def _unseen(

@@ -1,0 +1,219 @@
+"""The options of Laplace's approximation, and the systems that it takes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from pymc_dynsys.discretization import Discretization, refuse_discretization
+from pymc_dynsys.discretization.choose import default_scheme
+from pymc_dynsys.likelihoods.base import Likelihood, Problem, Variation
+from pymc_dynsys.likelihoods.laplace.run import LaplaceRun
+from pymc_dynsys.systems.bound import BoundSystem
+
+STEPS_PER_GAP = 5
+"""Steps in which a median gap of a nonlinear system is crossed where the user says nothing."""
+
+COMPARED = 1000
+"""Importance draws with which the approximation is compared."""
+
+
+@dataclass(frozen=True, repr=False)
+class Laplace(Likelihood):
+    r"""Laplace's approximation: for counts, categories, proportions, outliers, censored data.
+
+    The most probable path given the data is found by Newton's method, and the path is integrated
+    out by the normal distribution with its curvature there. Any distribution of the data will do
+    whose log-density is smooth in the state; noise of the dynamics and the start are Gaussian.
+    Exact where the data are Gaussian with a mean that is affine in the state and a fixed noise, and
+    the dynamics linear. Noise may be singular, starts known, data missing.
+
+    Parameters
+    ----------
+    discretization : Discretization, optional
+        How a gap is crossed: None chooses ``Exact()`` for linear dynamics, and Euler steps of a
+        fifth of the median gap for others. Systems in discrete time move in their own steps.
+    order : int
+        2 adds the second-order correction, which takes about half as long again and mostly leaves a
+        tenth of the error. It is there for linear dynamics of which the data see one state.
+    draws : int
+        Importance draws that correct the approximation, an even number; 0 makes none. Their error
+        falls with the root of their number: few are often worse than none. Not with ``order=2``.
+    seed : int
+        Seed of the draws.
+    max_iterations : int
+        Most turns of Newton's method; where it has not come to rest the log-likelihood is minus
+        infinity. It takes 4 to 8 as a rule.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is out of range; when the model is built, if transition or start are not
+        Gaussian, if states are exactly diffuse, or if there is no second-order correction.
+
+    See Also
+    --------
+    Kalman : exact, for linear-Gaussian systems.
+    ParticleFilter : any system, without a gradient.
+
+    Notes
+    -----
+    The error does not fall with the length of a series but with what each datum says: it is largest
+    for a few rare events, and what biases a posterior is how it varies, not its size.
+    :func:`check_likelihood` states it.
+
+    References
+    ----------
+    Tierney and Kadane (1986), *JASA* 81, 82-86, eq. 2.2.
+    Shun and McCullagh (1995), *JRSS B* 57, 749-760, eq. 4 (second order).
+    Skaug and Fournier (2006), *CSDA* 51, 699-709 (state-space models, derivatives).
+
+    Examples
+    --------
+    >>> import pymc_dynsys as pds
+    >>> pds.Laplace(order=2)
+    Laplace(order=2, draws=0, seed=0, max_iterations=50)
+    """
+
+    discretization: Discretization | None = None
+    order: int = 1
+    draws: int = 0
+    seed: int = 0
+    max_iterations: int = 50
+
+    def __post_init__(self) -> None:
+        for name, least in (("order", 1), ("draws", 0), ("seed", 0), ("max_iterations", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | np.integer):
+                raise TypeError(f"Laplace: {name} must be an integer, got {value!r}")
+            if value < least:
+                raise ValueError(f"Laplace: {name} must be at least {least}, got {value}")
+        if self.order > 2:
+            raise ValueError(f"Laplace: order must be 1 or 2, got {self.order}")
+        if self.draws % 2:
+            raise ValueError(f"Laplace: draws come in pairs, so an even number, got {self.draws}")
+        if self.draws and self.order == 2:
+            raise ValueError("Laplace: give draws or order=2, not both; each corrects order 1")
+        scheme = self.discretization
+        if scheme is not None and (not isinstance(scheme, Discretization) or scheme.adaptive):
+            raise ValueError(
+                "Laplace: discretization must be EulerMaruyama(dt=...), LocalLinearization(dt=...),"
+                f" Exact() or None, got {scheme!r}"
+            )
+
+    @classmethod
+    def recommended(cls, system: BoundSystem) -> str | None:
+        """Where data are not Gaussian, or their noise tells of the state."""
+        proof = system.proof
+        if not (proof.dynamics.gaussian and proof.start.gaussian) or system.n_diffuse:
+            return None
+        if not proof.observation.gaussian:
+            return "the observation is not Gaussian, so this is an approximation"
+        if not proof.observation.constant_noise:
+            return "the noise of observation depends on the state, so this is an approximation"
+        return None
+
+    def check(self, system: BoundSystem) -> None:
+        """Refuse systems whose path is not made of normals, or is not random at all."""
+        refuse_discretization("Laplace", system, self.discretization)
+        proof = system.proof
+        if not proof.dynamics.gaussian:
+            raise ValueError(
+                "Laplace needs a Gaussian transition (dist.Normal, dist.MultivariateNormal, "
+                "pds.Gaussian, dist.Delta), and transition() returns another distribution; "
+                "transform the state (the logarithm of a positive one), or take ParticleFilter()"
+            )
+        if not proof.start.gaussian:
+            raise ValueError(
+                "Laplace needs a Gaussian or exactly known initial state (dist.Normal, "
+                "dist.MultivariateNormal, pds.Gaussian, dist.Delta); initial is another "
+                "distribution"
+            )
+        if system.n_diffuse:
+            states = [s for s, d in zip(system.states, system.start.diffuse, strict=True) if d]
+            raise ValueError(
+                f"Laplace cannot begin with exactly diffuse states ({', '.join(states)}); only "
+                "Kalman() can. Give initial=Diffuse(kappa=...) a variance far above that of the "
+                "data, or a distribution"
+            )
+        if system.is_deterministic and proof.start.known:
+            raise ValueError(
+                "Laplace has no path to integrate out: the system is an ODE with a known start; "
+                "use ODESolve()"
+            )
+        if self.discretization is not None:
+            self.discretization.check(system)
+        if self.order == 2 and not self.has_second_order(system):
+            raise ValueError(
+                "Laplace: there is no second-order correction here, which needs linear dynamics "
+                "and data that see one state; use order=1, or draws=1000"
+            )
+
+    def has_second_order(self, system: BoundSystem) -> bool:
+        """Whether there is a second-order correction for a system."""
+        proof = system.proof
+        linear = proof.dynamics.linear and proof.affine_jump
+        return linear and len(proof.observation.sees) == 1
+
+    def resolve_defaults(self, system: BoundSystem, gaps: np.ndarray) -> tuple[Likelihood, str]:
+        """Choose a discretization where the user stated none."""
+        if self.discretization is not None or system.step is not None:
+            return self, ""
+        scheme, why = default_scheme(system, gaps, STEPS_PER_GAP)
+        return self._replaced(discretization=scheme), f"Laplace crosses gaps with {scheme!r} ({why})"
+
+    @property
+    def random(self) -> bool:
+        """Whether there are draws."""
+        return bool(self.draws)
+
+    def draw_noise(self, system: BoundSystem, batch: tuple[int, ...], grid: Any) -> Any:
+        """The fixed normals of importance draws, ``(stage, *batch, pair, noise)``."""
+        if not self.draws:
+            return None
+        scheme, rows = self.scheme(system), grid.times.shape[-1]
+        linear = system.proof.dynamics.linear and system.proof.affine_jump
+        stages = rows if linear else 1 + rows * grid.max_steps
+        size = system.n_states if linear else max(system.n_states, scheme.noise_size(system))
+        return _normals(self.seed, tuple(batch), stages, self.draws // 2, size)
+
+    def run(self, system: BoundSystem, problem: Problem) -> LaplaceRun:
+        """Most probable path of one trajectory, and what follows from it."""
+        return LaplaceRun(self, system, problem)
+
+    def variations(self, system: BoundSystem) -> tuple[Variation, ...]:
+        """Steps, the other order, and importance draws."""
+        found = list(super().variations(system))
+        if self.has_second_order(system) and not self.draws:
+            found.append(Variation("order", self._replaced(order=3 - self.order)))
+        if not self.draws:
+            found.append(Variation("draws", self._replaced(order=1, draws=COMPARED)))
+        return tuple(found)
+
+    def reference(
+        self, system: BoundSystem, kinds: Mapping[str, type[Likelihood]]
+    ) -> Likelihood | None:
+        """The exact likelihood where there is one."""
+        return kinds["Kalman"]() if system.proof.linear_gaussian else None
+
+    def enough(self, spread: float, tolerable: float) -> str | None:
+        """Draws that bring the spread over seeds down; it falls with the root of their number."""
+        draws = int(np.ceil(self.draws * (spread / tolerable) ** 2 / 10) * 10)
+        return f"{draws} draws"
+
+    def floats_per_row(self, system: BoundSystem) -> float:
+        """Those of a few passes, and of the draws."""
+        d = system.n_states
+        return 3 * super().floats_per_row(system) + 4.0 * self.draws * d
+
+
+@lru_cache(maxsize=2)  # large arrays
+def _normals(
+    seed: int, batch: tuple[int, ...], stages: int, pairs: int, size: int
+) -> np.ndarray:
+    """Standard normals, one stream a trajectory, so that each does not depend on the others."""
+    streams = [np.random.default_rng([seed, i]) for i in range(int(np.prod(batch)))]
+    normals = [g.standard_normal((stages, pairs, size)) for g in streams]
+    return np.stack(normals, axis=1).reshape(stages, *batch, pairs, size)

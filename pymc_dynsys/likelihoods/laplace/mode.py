@@ -1,0 +1,129 @@
+"""The most probable path given the data, by Newton's method with a line search.
+
+Where minus the Hessian is not positive definite a turn is taken again with what the data curve
+towards their maximum only. A step that was cut, or was taken with such a curvature, is never the
+last one.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from pymc_dynsys.likelihoods.laplace.path import Path
+from pymc_dynsys.likelihoods.laplace.riccati import Curving, Step, adjoint, newton
+from pymc_dynsys.likelihoods.laplace.sight import Sight
+
+CLOSE = 1e-8
+"""Decrement in nats of a full step after which the next one would change nothing."""
+
+SMALLEST_PIVOT = 1e-2
+"""Smallest pivot of minus the Hessian with which a step is taken; of the normals alone it is 1."""
+
+ROUNDING = 1e-13
+"""Loss by rounding that a step may bring, in units of the log-densities' sizes."""
+
+CUTS = 40
+"""Most cuts of a step."""
+
+
+class Mode(NamedTuple):
+    """A path, whether Newton's method came to rest there, and after how many turns."""
+
+    z: Float[Array, "stage noise"]
+    x: Float[Array, "stage state"]
+    found: Bool[Array, ""]
+    turns: Int[Array, ""]
+
+
+class _Turn(NamedTuple):
+    """Where a search is: its path, and what the last turn found."""
+
+    z: Array
+    x: Array
+    turns: Array
+    cautious: Array
+    found: Array
+    failed: Array
+
+
+def find_mode(path: Path, sight: Sight, most: int) -> Mode:
+    """The most probable path of one trajectory, in at most so many turns; it has no slopes."""
+
+    def goes_on(turn: _Turn) -> Array:
+        return (turn.turns < most) & ~turn.found & ~turn.failed
+
+    def take(turn: _Turn) -> _Turn:
+        z, x = turn.z, turn.x
+        slopes = sight.slopes(path.rows(x))
+        W = jnp.where(turn.cautious, _positive_part(slopes.W), slopes.W)
+        stages, g = path.stages(x, z), path.at_stages(slopes.g)
+        curving = path.curving(x, z, adjoint(stages.F, g)) if not path.affine else None
+        if curving is not None:
+            curving = Curving(*(jnp.where(turn.cautious, 0.0, M) for M in curving))
+        factor, step = newton(stages, path.at_stages(W), g, z, curving)
+        definite = (factor.D > SMALLEST_PIVOT).all()
+        step = jax.tree.map(lambda leaf: jnp.where(definite, leaf, 0.0), step)
+        z, x, share = _line_search(path, sight, (z, x), step, slopes.density)
+        found = definite & (share == 1) & ~turn.cautious & (step.decrement <= CLOSE)
+        failed = (turn.cautious & ~definite) | (share == 0)
+        return _Turn(z, x, turn.turns + 1, ~definite, found, failed)
+
+    z = jnp.zeros(path.shape)
+    no = jnp.zeros((), bool)
+    turn = _Turn(z, path.roll(z), jnp.zeros((), int), no, no, no)
+    end = jax.lax.while_loop(goes_on, take, turn)
+    return Mode(end.z, end.x, end.found, end.turns)
+
+
+def _line_search(
+    path: Path,
+    sight: Sight,
+    at: tuple[Array, Array],
+    step: Step,
+    density: Float[Array, " row"],
+) -> tuple[Array, Array, Array]:
+    """Path after the largest share of a step that gains enough, and that share; zero: none does.
+
+    Halved where it gains too little, quartered where the log-density is not finite (Nocedal and
+    Wright 2006, sec. 3.1).
+    """
+    z, x = at
+    here = density.sum() - 0.5 * (z * z).sum()
+    slack = ROUNDING * (1 + jnp.abs(density).sum())
+
+    def enough(gain: Array, share: Array) -> Array:
+        return gain >= 1e-4 * share * step.decrement - slack
+
+    def goes_on(carry: tuple[Array, ...]) -> Array:
+        gain, share, _, cuts, *_ = carry
+        return ~enough(gain, share) & (cuts < CUTS)
+
+    def try_next(carry: tuple[Array, ...]) -> tuple[Array, ...]:
+        _, _, share, cuts, *_ = carry
+        after = z + share * step.dz
+        states = x + share * step.dx if path.affine else path.roll(after)
+        gain = sight.density(path.rows(states)).sum() - 0.5 * (after * after).sum() - here
+        smaller = share * jnp.where(jnp.isfinite(gain), 0.5, 0.25)
+        return gain, share, smaller, cuts + 1, after, states
+
+    one = jnp.ones(())
+    start = (jnp.full((), -jnp.inf), one, one, jnp.zeros((), int), z, x)
+    gain, share, _, _, after, states = jax.lax.while_loop(goes_on, try_next, start)
+    return after, states, jnp.where(enough(gain, share), share, 0.0)
+
+
+def _positive_part(W: Float[Array, "row state state"]) -> Float[Array, "row state state"]:
+    """Curvatures that are positive semi-definite: of one state the positive part.
+
+    Of several, each diagonal entry is raised to the sum of the others in its row, by Gershgorin's
+    theorem.
+    """
+    d = W.shape[-1]
+    if d == 1:
+        return jnp.maximum(W, 0.0)
+    diagonal = jnp.diagonal(W, axis1=1, axis2=2)
+    others = jnp.abs(W).sum(-1) - jnp.abs(diagonal)
+    raised = jnp.maximum(diagonal, others)
+    return W + jnp.eye(d)[None] * (raised - diagonal)[:, None, :]

@@ -1,0 +1,266 @@
+"""The path of one trajectory as a function of the standard normals that it is made of.
+
+Stages are what Newton's equations see (``riccati.py``): one a row where the path is affine in its
+normals, else one a step and one for the start.
+"""
+
+from abc import ABC, abstractmethod
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from pymc_dynsys.discretization import Discretization, Rows, TimeGrid, over_gap
+from pymc_dynsys.discretization.doses import dose_at
+from pymc_dynsys.discretization.grid import substep_length
+from pymc_dynsys.discretization.tabulated import tabulated_crossing
+from pymc_dynsys.likelihoods.base import Problem
+from pymc_dynsys.likelihoods.laplace.riccati import Curving, Stages
+from pymc_dynsys.linalg import congruence, linearize, matmul, matvec, psd_factor
+from pymc_dynsys.systems.bound import BoundSystem, Params
+
+
+class Path(ABC):
+    """States of one trajectory from standard normals ``(stage, noise)``."""
+
+    affine: bool
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """Number of stages, and of normals at each."""
+
+    @abstractmethod
+    def still(self) -> "Path":
+        """The same path without slopes in parameters."""
+
+    @abstractmethod
+    def roll(self, z: Float[Array, "stage noise"]) -> Float[Array, "stage state"]:
+        """States that the stages reach."""
+
+    @abstractmethod
+    def stages(self, x: Float[Array, "stage state"], z: Float[Array, "stage noise"]) -> Stages:
+        """Slopes of each stage where the path is."""
+
+    @abstractmethod
+    def curving(
+        self, x: Float[Array, "stage state"], z: Array, to_come: Float[Array, "stage state"]
+    ) -> Curving | None:
+        """Curvature of the stages, weighted with the slopes of what is to come; None: none."""
+
+    @abstractmethod
+    def rows(self, x: Float[Array, "stage *own"]) -> Float[Array, "row *own"]:
+        """What belongs to rows of what belongs to stages."""
+
+    @abstractmethod
+    def at_stages(self, values: Float[Array, "row *own"]) -> Float[Array, "stage *own"]:
+        """Values of rows where their stages are, zero elsewhere."""
+
+
+class AffinePath(Path):
+    """``x_k = F_k x_{k-1} + c_k + C_k z_k``, one stage a row; F is zero at the first."""
+
+    affine = True
+
+    def __init__(self, F: Array, c: Array, C: Array) -> None:
+        self.F, self.c, self.C = F, c, C
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows, and of normals at each."""
+        n, _, w = self.C.shape
+        return n, w
+
+    def still(self) -> "AffinePath":
+        """The same path without slopes in parameters."""
+        return AffinePath(*jax.lax.stop_gradient((self.F, self.c, self.C)))
+
+    def roll(self, z: Float[Array, "stage noise"]) -> Float[Array, "stage state"]:
+        """States at the rows."""
+
+        def step(x: Array, k: tuple[Array, ...]) -> tuple[Array, Array]:
+            F, shift = k
+            x = matvec(F, x) + shift
+            return x, x
+
+        shifts = self.c + jax.vmap(matvec)(self.C, z)
+        return jax.lax.scan(step, jnp.zeros(self.F.shape[-1]), (self.F, shifts))[1]
+
+    def stages(self, x: Array, z: Array) -> Stages:
+        """Slopes, the same everywhere."""
+        return Stages(self.F, self.C)
+
+    def curving(self, x: Array, z: Array, to_come: Array) -> None:
+        """There is none."""
+        return
+
+    def rows(self, x: Array) -> Array:
+        """Stages are rows."""
+        return x
+
+    def at_stages(self, values: Array) -> Array:
+        """Rows are stages."""
+        return values
+
+
+class Steps(NamedTuple):
+    """Steps of a path that is not affine; leaves lead with an axis of steps.
+
+    ``active`` is False for a step that a gap does not have, ``last`` True for the one into its row.
+    """
+
+    t: Array
+    h: Array
+    end: Array
+    active: Bool[Array, "*step"]
+    last: Bool[Array, "*step"]
+    row: Rows | None
+
+
+class SteppedPath(Path):
+    """Steps of a scheme, ``x_k = g_k(x_{k-1}, z_k)``, after the start, which is a stage too."""
+
+    affine = False
+
+    def __init__(self, system: BoundSystem, scheme: Discretization, problem: Problem) -> None:
+        self.system, self.scheme, self.params = system, scheme, problem.params
+        self._problem = problem
+        self._n_rows = problem.grid.times.shape[-1]
+        self._most = problem.grid.max_steps
+        self._steps = _steps_of(problem.grid)
+        m, P = system.start.moments(problem.params)
+        self._start = m, psd_factor(P)
+        self._noise = scheme.noise_size(system)
+
+    def still(self) -> "SteppedPath":
+        """The same path without slopes in parameters."""
+        return SteppedPath(self.system, self.scheme, jax.lax.stop_gradient(self._problem))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of steps and one, and of normals at each."""
+        return 1 + self._n_rows * self._most, max(self._noise, self.system.n_states)
+
+    def roll(self, z: Float[Array, "stage noise"]) -> Float[Array, "stage state"]:
+        """States after the start and after each step."""
+        first = self._begin(z[0])
+
+        def step(x: Array, k: tuple[Array, Steps]) -> tuple[Array, Array]:
+            x = self._step(x, *k)
+            return x, x
+
+        rest = jax.lax.scan(step, first, (z[1:], self._steps))[1]
+        return jnp.concatenate([first[None], rest])
+
+    def stages(self, x: Array, z: Array) -> Stages:
+        """Slopes of the steps where the path is."""
+        d, w = self.system.n_states, self.shape[1]
+
+        def slopes(x: Array, z: Array, k: Steps) -> tuple[Array, Array]:
+            F = linearize(lambda x: self._step(x, z, k), x)[1]
+            return F, linearize(lambda z: self._step(x, z, k), z)[1]
+
+        F, C = jax.vmap(slopes)(x[:-1], z[1:], self._steps)
+        begin = jnp.concatenate([self._start[1], jnp.zeros((d, w - d))], axis=1)
+        return Stages(
+            jnp.concatenate([jnp.zeros((1, d, d)), F]), jnp.concatenate([begin[None], C])
+        )
+
+    def curving(self, x: Array, z: Array, to_come: Array) -> Curving:
+        """Minus the second derivatives of the steps along the slopes of what is to come."""
+        d = self.system.n_states
+
+        def curvature(x: Array, z: Array, slope: Array, k: Steps) -> Array:
+            def along(both: Array) -> Array:
+                return -(slope * self._step(both[:d], both[d:], k)).sum()
+
+            hessian: Array = jax.hessian(along)(jnp.concatenate([x, z]))
+            return hessian
+
+        M = jax.vmap(curvature)(x[:-1], z[1:], to_come[1:], self._steps)
+        M = jnp.concatenate([jnp.zeros((1, *M.shape[1:])), M])
+        return Curving(M[:, :d, :d], M[:, d:, :d], M[:, d:, d:])
+
+    def rows(self, x: Array) -> Array:
+        """Last steps of the gaps."""
+        return x[1:].reshape(self._n_rows, self._most, *x.shape[1:])[:, -1]
+
+    def at_stages(self, values: Array) -> Array:
+        """Values at the last steps of the gaps, zero at all others."""
+        zeros = jnp.zeros((self._n_rows, self._most - 1, *values.shape[1:]))
+        steps = jnp.concatenate([zeros, values[:, None]], axis=1)
+        flat = steps.reshape(-1, *values.shape[1:])
+        return jnp.concatenate([jnp.zeros_like(flat[:1]), flat])
+
+    def _begin(self, z: Array) -> Array:
+        m, C = self._start
+        return m + matvec(C, z[: m.shape[0]])
+
+    def _step(self, x: Array, z: Array, k: Steps) -> Array:
+        """State after a step, and after the event at the row that it leads to."""
+        held = over_gap(k.row, self.params)
+        after = self.scheme.propagate(self.system, x, k.t, k.h, held, z[: self._noise])
+        x = jnp.where(k.active, after, x)
+        if k.row is None or k.row.amount is None:
+            return x
+        return jnp.where(k.last, _after_event(self.system, self.params, x, k.end, k.row), x)
+
+
+def path_of(system: BoundSystem, scheme: Discretization, problem: Problem) -> Path:
+    """The path of a trajectory: exact where everything is affine, else by the scheme's steps."""
+    proof = system.proof
+    if not (proof.dynamics.linear and proof.affine_jump):
+        return SteppedPath(system, scheme, problem)
+    params, grid = problem.params, problem.grid
+    table = tabulated_crossing(system, scheme, params, grid)
+    moves = jax.vmap(table.transition)(*table.entries)
+    m, P = system.start.moments(params)
+    F, c = moves.F, moves.shift
+    C = jax.vmap(psd_factor)(moves.Q if table.table is None else table.table.Q)
+    if table.table is not None:
+        C = C[table.entries[0]]
+    first = psd_factor(congruence(F[0], P) + moves.Q[0])
+    c = c.at[0].add(matvec(F[0], m))
+    F, C = F.at[0].set(0.0), C.at[0].set(first)
+    if grid.rows is not None and grid.rows.amount is not None:
+        F, c, C = _with_events(system, params, grid, (F, c, C))
+    return AffinePath(F, c, C)
+
+
+def _with_events(
+    system: BoundSystem, params: Params, grid: TimeGrid, parts: tuple[Array, Array, Array]
+) -> tuple[Array, Array, Array]:
+    """Slopes, shifts and noise factors of gaps with the affine events at their ends."""
+    origin = jnp.zeros(system.n_states)
+
+    def at(t: Array, row: Rows, F: Array, c: Array, C: Array) -> tuple[Array, Array, Array]:
+        j, J = linearize(lambda x: _after_event(system, params, x, t, row), origin)
+        return matmul(J, F), matvec(J, c) + j, matmul(J, C)
+
+    times, rows = jax.tree.map(jnp.asarray, (grid.times, grid.rows))
+    changed: tuple[Array, Array, Array] = jax.vmap(at)(times, rows, *parts)
+    return changed
+
+
+def _after_event(system: BoundSystem, params: Params, x: Array, t: Any, row: Rows) -> Array:
+    """State after the event at a row, if there is one."""
+    given, amount = dose_at(row)
+    after = system.dosing.jump(x, t, row.at_row(params), amount, row.target)
+    return jnp.where(given, after, x)
+
+
+def _steps_of(grid: TimeGrid) -> Steps:
+    """All steps of a trajectory one after the other, so many for each gap."""
+    most = grid.max_steps
+    gaps, steps, ends = (jnp.asarray(a)[:, None] for a in (grid.gaps, grid.steps, grid.times))
+    i = jnp.arange(most)[None, :]
+    h = substep_length(gaps, steps)
+    spread = partial(jnp.broadcast_to, shape=(gaps.shape[0], most))
+    # What a gap lacks of steps comes first, so that the last step is the one into its row.
+    order = i - (most - steps)
+    parts = (ends - gaps + order * h, h, ends, order >= 0, i == most - 1)
+    flat = [spread(part).reshape(-1) for part in parts]
+    rows = jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf), most, axis=0), grid.rows)
+    return Steps(*flat, rows)

@@ -1,0 +1,127 @@
+"""A run of Laplace's approximation: likelihood and states of one trajectory."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from pymc_dynsys.likelihoods.answers import Moments
+from pymc_dynsys.likelihoods.base import Given, Problem, Run
+from pymc_dynsys.likelihoods.laplace import affine, importance
+from pymc_dynsys.likelihoods.laplace.mode import Mode, find_mode
+from pymc_dynsys.likelihoods.laplace.path import AffinePath, Path, path_of
+from pymc_dynsys.likelihoods.laplace.riccati import deviations
+from pymc_dynsys.likelihoods.laplace.second_order import second_order
+from pymc_dynsys.likelihoods.laplace.sight import Sight
+from pymc_dynsys.likelihoods.laplace.value import (
+    Approximation,
+    Correction,
+    approximate,
+    log_likelihood,
+)
+from pymc_dynsys.systems.bound import BoundSystem
+
+if TYPE_CHECKING:
+    from pymc_dynsys.likelihoods.laplace.laplace import Laplace
+
+WEIGHED = 100
+"""Pairs of draws whose weights say how good an approximation is, where none were asked for."""
+
+
+class LaplaceRun(Run):
+    """The most probable path of a trajectory and the normal approximation about it."""
+
+    def __init__(self, likelihood: "Laplace", system: BoundSystem, problem: Problem) -> None:
+        super().__init__(likelihood, system, problem)
+        self._options = likelihood
+
+    @cached_property
+    def path(self) -> Path:
+        """The path as a function of standard normals."""
+        return path_of(self.system, self.likelihood.scheme(self.system), self.problem)
+
+    @cached_property
+    def sight(self) -> Sight:
+        """What the data say of the states."""
+        return Sight(self.system, self.problem)
+
+    @cached_property
+    def mode(self) -> Mode:
+        """The most probable path."""
+        return find_mode(self.path, self.sight, self._options.max_iterations)
+
+    @cached_property
+    def about(self) -> Approximation:
+        """The normal approximation about the most probable path; not a number where none is."""
+        z = jnp.where(self.mode.found, self.mode.z, jnp.nan)
+        return approximate(self.path, self.sight, z)
+
+    def terms(self) -> Float[Array, " term"]:
+        """The log-likelihood, in one term."""
+        path, sight, correction = self.path, self.sight, self._correction()
+        most = self._options.max_iterations
+        mode = jax.lax.stop_gradient(find_mode(path.still(), sight.still(), most))
+        if isinstance(path, AffinePath) and correction is None:
+            value = affine.log_likelihood(path, sight, mode)
+        else:
+            value = log_likelihood(path, sight, mode, correction)
+        return jnp.where(mode.found, value, jnp.nan)[None]
+
+    def moments(self, given: Given) -> Moments:
+        """The most probable path, and the covariances of the normal approximation."""
+        if given == "past":
+            n = self.problem.data.y.shape[0]
+
+            def at(k: Array) -> tuple[Array, Array]:
+                moments = self._before(k + 1).moments("all")
+                return moments.mean[k], moments.cov[k]
+
+            return Moments(*jax.lax.map(at, jnp.arange(n)))
+        path = self.path
+        return Moments(path.rows(self.about.x), path.rows(self.about.covariances))
+
+    def draw(self, given: Given, key: Array) -> Float[Array, "row state"]:
+        """A path of the normal approximation, one of several by their weights where draws are made.
+
+        Given the past, the end of such a path up to each row.
+        """
+        if given == "past":
+            n = self.problem.data.y.shape[0]
+            keys = jax.random.split(key, n)
+            rows = jnp.arange(n)
+            return jax.lax.map(lambda k: self._before(k[0] + 1).draw("all", k[1])[k[0]], (rows, keys))
+        about = self.about
+        normals, choice = jax.random.split(key)
+        n, w = self.path.shape
+        pairs = max(self._options.draws // 2, 1)
+        eps = jax.random.normal(normals, (n, pairs, w))
+        if not self._options.draws:
+            off = deviations(about.stages, about.factor, eps[:, 0])
+            return self.path.rows(self.path.roll(about.z + off))
+        which = jax.random.categorical(choice, importance.log_weights(about, eps))
+        off = deviations(about.stages, about.factor, eps[:, which % pairs])
+        side = jnp.where(which < pairs, 1.0, -1.0)
+        return self.path.rows(self.path.roll(about.z + side * off))
+
+    def diagnostics(self) -> Mapping[str, Float[Array, ""]]:
+        """Turns of the search, effective share of importance draws, second-order correction."""
+        n, w = self.path.shape
+        eps = jax.random.normal(jax.random.PRNGKey(self._options.seed), (n, WEIGHED, w))
+        weights = importance.log_weights(self.about, eps)
+        found = {
+            "iterations": self.mode.turns.astype(float),
+            "ess": importance.effective_sample_size(weights) / weights.shape[0],
+        }
+        if self._options.has_second_order(self.system):
+            found["second_order"] = second_order(self.about)
+        return found
+
+    def _correction(self) -> Correction | None:
+        """What is added to the first order."""
+        if self._options.draws:
+            eps = jnp.asarray(self.problem.noise)
+            return lambda about: importance.correction(about, eps)
+        return second_order if self._options.order == 2 else None

@@ -1,0 +1,49 @@
+r"""The second-order correction of Laplace's approximation.
+
+With third and fourth derivatives :math:`l_3, l_4` of the data's log-densities in the one number
+:math:`\eta = h'x` that they see, and covariances V of it between rows,
+
+.. math:: E_2 = \tfrac18 \sum_k l_{4,k} V_{kk}^2
+    + \sum_{j,k} l_{3,j} l_{3,k} \left(\tfrac18 V_{jj} V_{jk} V_{kk} + \tfrac1{12} V_{jk}^3\right)
+
+(Shun and McCullagh 1995, eq. 4; Tierney, Kass and Kadane 1989). Since
+:math:`V_{jk} = h'A_k \cdots A_{j+1} V_j h` for j < k, both double sums are carried along one pass
+forward: the first by a vector, the second by a tensor of three axes.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from pymc_dynsys.likelihoods.laplace.value import Approximation
+from pymc_dynsys.linalg import matvec
+
+
+def second_order(about: Approximation) -> Float[Array, ""]:
+    """The correction, in nats, for an affine path of which the data see one state."""
+    sight, path, V = about.sight, about.path, about.covariances
+    (i,) = sight.states
+    *_, third, fourth = sight.ladder(path.rows(about.x), 4)
+
+    def step(carry: tuple[Array, Array], k: tuple[Array, ...]) -> tuple[tuple[Array, Array], Array]:
+        A, Vi, third = k
+        r, q = carry
+        r, q = matvec(A, r), _along_each_axis(A, q)
+        pairs = third * (Vi[i] * r[i] / 8 + q[i, i, i] / 12)
+        r = r + third * Vi[i] * Vi
+        q = q + third * Vi[:, None, None] * Vi[None, :, None] * Vi[None, None, :]
+        return (r, q), pairs
+
+    d = V.shape[-1]
+    start = (jnp.zeros(d), jnp.zeros((d, d, d)))
+    pairs = jax.lax.scan(step, start, (about.factor.A, V[:, :, i], third))[1]
+    v = V[:, i, i]
+    alone = fourth * v * v / 8 + third * third * v**3 * (1 / 8 + 1 / 12)
+    return (alone + 2 * pairs).sum()
+
+
+def _along_each_axis(A: Float[Array, "d d"], q: Float[Array, "d d d"]) -> Float[Array, "d d d"]:
+    """A tensor with a matrix applied along each of its axes."""
+    for _ in range(3):
+        q = jnp.moveaxis((A[:, :, None, None] * q[None]).sum(1), 0, -1)
+    return q

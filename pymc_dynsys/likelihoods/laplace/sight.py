@@ -1,0 +1,158 @@
+"""What the data of one trajectory say of the states: log-densities by row, and their derivatives.
+
+Only the states that the observation depends on are differentiated in. Where it is one, as for
+counts of one component, derivatives are those of a function of one number.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from pymc_dynsys.discretization import at_row
+from pymc_dynsys.likelihoods.base import Problem
+from pymc_dynsys.linalg import symmetrize
+from pymc_dynsys.systems.bound import BoundSystem
+
+
+class Slopes(NamedTuple):
+    """Log-densities of the data at each row, their slopes, and curvatures (minus the Hessian)."""
+
+    density: Float[Array, " row"]
+    g: Float[Array, "row state"]
+    W: Float[Array, "row state state"]
+
+
+class Sight:
+    """Log-densities of one trajectory's data as functions of the states at the rows."""
+
+    def __init__(self, system: BoundSystem, problem: Problem) -> None:
+        self._system, self._problem = system, problem
+        self._seen = system.proof.observation.sees
+        self._d = system.n_states
+        grid = problem.grid
+        times, rows = jax.tree.map(jnp.asarray, (grid.times, grid.rows))
+        self._rows = (problem.data.y, problem.data.seen, times, rows)
+
+    @property
+    def states(self) -> tuple[int, ...]:
+        """Indices of the states that the data see."""
+        return self._seen
+
+    @property
+    def through_one(self) -> bool:
+        """Whether the data see one state only."""
+        return len(self._seen) == 1
+
+    def still(self) -> "Sight":
+        """The same without slopes in parameters."""
+        return Sight(self._system, jax.lax.stop_gradient(self._problem))
+
+    def density(self, x: Float[Array, "row state"]) -> Float[Array, " row"]:
+        """Log-density of the data at each row."""
+        return self._by_row(lambda of_row, e: of_row(e), x)
+
+    def slopes(self, x: Float[Array, "row state"]) -> Slopes:
+        """Log-densities, and their first two derivatives."""
+        if self.through_one:
+            density, first, second = self.ladder(x, 2)
+            return Slopes(density, self._wide(first[:, None]), -self._square(second[:, None, None]))
+        density, g, H = self._by_row(_hessian, x)
+        return Slopes(density, self._wide(g), -self._square(H))
+
+    def ladder(self, x: Float[Array, "row state"], order: int) -> tuple[Array, ...]:
+        """Log-densities and their derivatives up to an order in the one state that they see."""
+
+        def derivatives(of_row: Callable[[Array], Array], e: Array) -> tuple[Array, ...]:
+            return ladder(lambda s: of_row(s[None]), e[0], order)
+
+        found: tuple[Array, ...] = self._by_row(derivatives, x)
+        return found
+
+    def change_of_curvature(
+        self, x: Float[Array, "row state"], V: Float[Array, "row state state"]
+    ) -> Float[Array, "row state"]:
+        """Slopes of ``-1/2 tr(V W)`` in the states at the rows."""
+        seen = np.asarray(self._seen)
+        V = V[:, seen[:, None], seen[None, :]]
+        if self.through_one:
+            return self._wide(0.5 * self.ladder(x, 3)[3][:, None] * V[:, 0])
+
+        def slope(of_row: Callable[[Array], Array], e: Array, V: Array) -> Array:
+            return jax.grad(lambda e: 0.5 * (V * jax.hessian(of_row)(e)).sum())(e)
+
+        return self._wide(self._by_row(slope, x, V))
+
+    def expected(
+        self,
+        x: Float[Array, "row state"],
+        delta: Float[Array, "row state"],
+        V: Float[Array, "row state state"],
+    ) -> Float[Array, ""]:
+        """``sum l(x) + g(x)' delta - 1/2 tr(V W(x))``, as a function of the parameters."""
+        if self.through_one:
+            (i,) = self._seen
+            density, first, second = self.ladder(x, 2)
+            return (density + first * delta[:, i] + 0.5 * second * V[:, i, i]).sum()
+        slopes = self.slopes(x)
+        return slopes.density.sum() + (slopes.g * delta).sum() - 0.5 * (slopes.W * V).sum()
+
+    def _by_row(self, what: Callable[..., Any], x: Array, *more: Array) -> Any:
+        """Answers of each row's log-density, a function of the states that are seen."""
+        system, params, seen_states = self._system, self._problem.params, np.asarray(self._seen)
+
+        def one(x: Array, data: tuple[Any, ...], *more: Array) -> Any:
+            y, seen, t, row = data
+            held = at_row(row, params)
+
+            def of_row(e: Array) -> Array:
+                whole = e if len(seen_states) == self._d else jnp.zeros(self._d).at[seen_states].set(e)
+                return system.observation.log_density(y, seen, whole, t, held)
+
+            return what(of_row, x[seen_states], *more)
+
+        return jax.vmap(one)(x, self._rows, *more)
+
+    def _wide(self, g: Array) -> Array:
+        """Vectors of the states that are seen as vectors of all states."""
+        if len(self._seen) == self._d:
+            return g
+        return jnp.zeros((g.shape[0], self._d)).at[:, np.asarray(self._seen)].set(g)
+
+    def _square(self, W: Array) -> Array:
+        """Matrices of the states that are seen as matrices of all states."""
+        if len(self._seen) == self._d:
+            return W
+        seen = np.asarray(self._seen)
+        zeros = jnp.zeros((W.shape[0], self._d, self._d))
+        return zeros.at[:, seen[:, None], seen[None, :]].set(W)
+
+
+def ladder(function: Callable[[Array], Array], x: Array, order: int) -> tuple[Array, ...]:
+    """Value and derivatives up to an order of a function of one number."""
+
+    def climb(lower: Callable[[Array], tuple[Array, ...]]) -> Callable[[Array], tuple[Array, ...]]:
+        def higher(x: Array) -> tuple[Array, ...]:
+            values, slopes = jax.jvp(lower, (x,), (jnp.ones_like(x),))
+            return (*values, slopes[-1])
+
+        return higher
+
+    found: Callable[[Array], tuple[Array, ...]] = lambda x: (function(x),)  # noqa: E731
+    for _ in range(order):
+        found = climb(found)
+    return found(x)
+
+
+def _hessian(of_row: Callable[[Array], Array], e: Array) -> tuple[Array, Array, Array]:
+    """Value, gradient and Hessian of a row's log-density."""
+
+    def slope(e: Array) -> tuple[Array, tuple[Array, Array]]:
+        value, g = jax.value_and_grad(of_row)(e)
+        return g, (value, g)
+
+    H, (value, g) = jax.jacfwd(slope, has_aux=True)(e)
+    return value, g, symmetrize(H)
