@@ -4,7 +4,8 @@ No pass is differentiated. At the most probable path, with :math:`\delta` the st
 direction u (``value.py``), the log-likelihood moves with the parameters as
 
 .. math:: \sum_k \left[l_k(x_k) + g_k(x_k)'\delta_k - \tfrac12 \mathrm{tr}\,V_k W_k(x_k)\right]
-    + \langle G^F_k, F_k\rangle + \langle G^c_k, c_k\rangle + \langle G^C_k, C_k\rangle
+    + \sum_k \left[\langle G^F_k, F_k\rangle + \langle G^c_k, c_k\rangle
+    + \langle G^C_k, C_k\rangle\right]
 
 does, where all but the data's log-densities and F, c, C is held fixed. With :math:`\alpha, \beta`
 the adjoints of x and :math:`\delta`, and E the expectation under the normal approximation,
@@ -14,7 +15,12 @@ the adjoints of x and :math:`\delta`, and E the expectation under the normal app
 
 since :math:`\mathrm{d}\,\tfrac12\log|H| = E[\mathrm{d}\,\tfrac12 z'Hz]` and L x is the
 expected slope of what is to come.
+The second-order
+correction adds its own weights of F, C and the data's derivatives, found by one differentiated
+evaluation.
 """
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +29,7 @@ from jaxtyping import Array, Float
 from pymc_dynsys.likelihoods.laplace.mode import Mode
 from pymc_dynsys.likelihoods.laplace.path import AffinePath
 from pymc_dynsys.likelihoods.laplace.riccati import (
+    Factor,
     Stages,
     adjoint,
     before,
@@ -30,48 +37,102 @@ from pymc_dynsys.likelihoods.laplace.riccati import (
     factorize,
     solve,
 )
+from pymc_dynsys.likelihoods.laplace.second_order import second_order
 from pymc_dynsys.likelihoods.laplace.sight import Sight
 from pymc_dynsys.linalg import matmul, matvec, outer
 from pymc_dynsys.linalg.pivots import pivot_solve
 
 
-def log_likelihood(path: AffinePath, sight: Sight, mode: Mode) -> Float[Array, ""]:
+class Normal(NamedTuple):
+    """The normal approximation about the most probable path."""
+
+    stages: Stages
+    factor: Factor
+    V: Float[Array, "row state state"]
+
+
+class Phi(NamedTuple):
+    """What is added to f, and how it moves with what it is made of.
+
+    ``weights`` are those of the data's derivatives: of the curvatures ``(row, state, state)``, or,
+    where the data see one state, of the second derivative and higher ones, ``(row,)`` each.
+    ``slopes`` are what follows in the states.
+    """
+
+    value: Float[Array, ""]
+    weights: tuple[Array, ...]
+    slopes: Float[Array, "row state"]
+    of_F: Float[Array, "row state state"]
+    of_C: Float[Array, "row state noise"]
+
+
+def log_likelihood(path: AffinePath, sight: Sight, mode: Mode, order: int) -> Float[Array, ""]:
     """Log-likelihood of one trajectory, from the most probable path, which has no slopes."""
     still, seen = path.still(), sight.still()
     z, x, F, C = mode.z, mode.x, still.F, still.C
     stages = Stages(F, C)
-    slopes = seen.slopes(x)
+    slopes, rungs = seen.all_slopes(x, 3 if order == 1 else 5)
     factor = factorize(stages, slopes.W)
-    V = covariances(stages, factor)
-    q = seen.change_of_curvature(x, V)
-    u = solve(stages, factor, q)
+    normal = Normal(stages, factor, covariances(stages, factor))
+    phi = _first_order(seen, x, rungs, normal) if order == 1 else _both_orders(seen, rungs, normal)
+
+    u = solve(stages, factor, phi.slopes)
     delta = AffinePath(F, jnp.zeros_like(x), C).roll(u)
-
-    both = jnp.stack([slopes.g - jax.vmap(matvec)(slopes.W, delta) + q, slopes.g], axis=-1)
-    alpha, beta = jnp.moveaxis(_adjoints(F, both), -1, 0)
-
-    def weights(*k: Array) -> tuple[Array, Array]:
-        a, b, x, d, z, u, A, L, K, V, C, lower, D = k
-        xx = matmul(A, V)
-        xz = matmul(xx, K.T) + pivot_solve(lower, D, C.T).T
-        return outer(a, x) + outer(b, d) - matmul(L, xx), outer(a, z) + outer(b, u) - matmul(L, xz)
-
-    of_F, of_C = jax.vmap(weights)(
-        alpha, beta, before(x), before(delta), z, u, factor.A, factor.L, factor.K, before(V), C,
-        factor.lower, factor.D,
-    )  # fmt: skip
+    of_x = slopes.g - jax.vmap(matvec)(slopes.W, delta) + phi.slopes
+    alpha, beta = _adjoints(F, of_x, slopes.g)
+    of_F = jax.vmap(outer)(alpha, before(x)) + jax.vmap(outer)(beta, before(delta)) + phi.of_F
+    of_C = jax.vmap(outer)(alpha, z) + jax.vmap(outer)(beta, u) + phi.of_C
 
     def moving(path: AffinePath, sight: Sight) -> Array:
-        of_data = sight.expected(x, delta, V)
+        of_data = sight.weighted(x, delta, phi.weights)
         return of_data + (of_F * path.F).sum() + (alpha * path.c).sum() + (of_C * path.C).sum()
 
-    value = slopes.density.sum() - 0.5 * (z * z).sum() - factor.half_log_determinant
-    fixed = jax.lax.stop_gradient((value, moving(still, seen)))
-    return fixed[0] + (moving(path, sight) - fixed[1])
+    value = slopes.density.sum() - 0.5 * (z * z).sum() + phi.value
+    value, here = jax.lax.stop_gradient((value, moving(still, seen)))
+    return value + (moving(path, sight) - here)
 
 
-def _adjoints(
-    F: Float[Array, "stage state state"], g: Float[Array, "stage state two"]
-) -> Float[Array, "stage state two"]:
-    """Adjoints of two sets of slopes at once."""
-    return jax.vmap(adjoint, in_axes=(None, -1), out_axes=-1)(F, g)
+def _first_order(sight: Sight, x: Array, rungs: tuple[Array, ...], normal: Normal) -> Phi:
+    """Minus half of log |H|, from what the data see of the states ``(row, state)``."""
+    (F, C), factor, V = normal
+
+    def weights(V: Array, F: Array, C: Array, factor: Factor) -> tuple[Array, Array]:
+        xx = matmul(factor.A, V)
+        xz = matmul(xx, factor.K.T) + pivot_solve(factor.lower, factor.D, C.T).T
+        return -matmul(factor.L, xx), -matmul(factor.L, xz)
+
+    of_F, of_C = jax.vmap(weights)(before(V), F, C, factor)
+    value = -factor.half_log_determinant
+    if not sight.through_one:
+        return Phi(value, (-0.5 * V,), sight.change_of_curvature(x, V), of_F, of_C)
+    v = 0.5 * sight.variance(V)
+    return Phi(value, (v,), sight.wide(v * rungs[3]), of_F, of_C)
+
+
+def _both_orders(sight: Sight, rungs: tuple[Array, ...], normal: Normal) -> Phi:
+    """The same with the second-order correction."""
+    _, _, second, third, fourth, fifth = rungs
+    first = _first_order(sight, jnp.zeros(()), rungs, normal)
+
+    def correction(stages: Stages, second: Array, third: Array, fourth: Array) -> Array:
+        factor = factorize(stages, sight.square(-second))
+        return second_order(factor, covariances(stages, factor), sight.state, third, fourth)
+
+    parts = (normal.stages, second, third, fourth)
+    more, pull = jax.vjp(correction, *parts)
+    of_stages, *weights = pull(jnp.ones(()))
+    weights[0] = weights[0] + first.weights[0]
+    along = sum(w * rung for w, rung in zip(weights, (third, fourth, fifth), strict=True))
+    return Phi(
+        first.value + more,
+        tuple(weights),
+        sight.wide(along),
+        first.of_F + of_stages.F,
+        first.of_C + of_stages.C,
+    )
+
+
+def _adjoints(F: Array, *slopes: Float[Array, "row state"]) -> Array:
+    """Adjoints ``(set, row, state)`` of sets of slopes."""
+    both = jnp.stack(slopes, axis=-1)
+    return jnp.moveaxis(jax.vmap(adjoint, in_axes=(None, -1), out_axes=-1)(F, both), -1, 0)

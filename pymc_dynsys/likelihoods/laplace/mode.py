@@ -28,6 +28,14 @@ CUTS = 40
 """Most cuts of a step."""
 
 
+OFF_ZERO = 1e-3
+"""Size of the normals that a search begins with.
+
+Some log-densities are written with a kink at zero whose slope JAX takes for one of its sides, such
+as numpyro's of a Bernoulli distribution with logits; states that are all zero are not rare.
+"""
+
+
 class Mode(NamedTuple):
     """A path, whether Newton's method came to rest there, and after how many turns."""
 
@@ -70,7 +78,8 @@ def find_mode(path: Path, sight: Sight, most: int) -> Mode:
         failed = (turn.cautious & ~definite) | (share == 0)
         return _Turn(z, x, turn.turns + 1, ~definite, found, failed)
 
-    z = jnp.zeros(path.shape)
+    n, w = path.shape
+    z = OFF_ZERO * jnp.sin(jnp.arange(1.0, n * w + 1)).reshape(n, w)
     no = jnp.zeros((), bool)
     turn = _Turn(z, path.roll(z), jnp.zeros((), int), no, no, no)
     end = jax.lax.while_loop(goes_on, take, turn)

@@ -61,13 +61,13 @@ class LaplaceRun(Run):
 
     def terms(self) -> Float[Array, " term"]:
         """The log-likelihood, in one term."""
-        path, sight, correction = self.path, self.sight, self._correction()
-        most = self._options.max_iterations
-        mode = jax.lax.stop_gradient(find_mode(path.still(), sight.still(), most))
-        if isinstance(path, AffinePath) and correction is None:
-            value = affine.log_likelihood(path, sight, mode)
+        path, sight, options = self.path, self.sight, self._options
+        mode = find_mode(path.still(), sight.still(), options.max_iterations)
+        mode = jax.lax.stop_gradient(mode)
+        if isinstance(path, AffinePath) and not options.draws:
+            value = affine.log_likelihood(path, sight, mode, options.order)
         else:
-            value = log_likelihood(path, sight, mode, correction)
+            value = log_likelihood(path, sight, mode, self._correction())
         return jnp.where(mode.found, value, jnp.nan)[None]
 
     def moments(self, given: Given) -> Moments:
@@ -116,12 +116,18 @@ class LaplaceRun(Run):
             "ess": importance.effective_sample_size(weights) / weights.shape[0],
         }
         if self._options.has_second_order(self.system):
-            found["second_order"] = second_order(self.about)
+            found["second_order"] = self._second_order()
         return found
 
     def _correction(self) -> Correction | None:
-        """What is added to the first order."""
-        if self._options.draws:
-            eps = jnp.asarray(self.problem.noise)
-            return lambda about: importance.correction(about, eps)
-        return second_order if self._options.order == 2 else None
+        """What draws add to the first order."""
+        if not self._options.draws:
+            return None
+        eps = jnp.asarray(self.problem.noise)
+        return lambda about: importance.correction(about, eps)
+
+    def _second_order(self) -> Float[Array, ""]:
+        """The second-order correction."""
+        about = self.about
+        *_, third, fourth = self.sight.ladder(about.x, 4)
+        return second_order(about.factor, about.covariances, self.sight.state, third, fourth)

@@ -15,15 +15,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from pymc_dynsys.likelihoods.laplace.value import Approximation
+from pymc_dynsys.likelihoods.laplace.riccati import Factor
 from pymc_dynsys.linalg import matvec
 
 
-def second_order(about: Approximation) -> Float[Array, ""]:
-    """The correction, in nats, for an affine path of which the data see one state."""
-    sight, path, V = about.sight, about.path, about.covariances
-    (i,) = sight.states
-    *_, third, fourth = sight.ladder(path.rows(about.x), 4)
+def second_order(
+    factor: Factor,
+    V: Float[Array, "row state state"],
+    i: int,
+    third: Float[Array, " row"],
+    fourth: Float[Array, " row"],
+) -> Float[Array, ""]:
+    """The correction in nats, for an affine path of which the data see the state with index `i`."""
 
     def step(carry: tuple[Array, Array], k: tuple[Array, ...]) -> tuple[tuple[Array, Array], Array]:
         A, Vi, third = k
@@ -36,7 +39,7 @@ def second_order(about: Approximation) -> Float[Array, ""]:
 
     d = V.shape[-1]
     start = (jnp.zeros(d), jnp.zeros((d, d, d)))
-    pairs = jax.lax.scan(step, start, (about.factor.A, V[:, :, i], third))[1]
+    pairs = jax.lax.scan(step, start, (factor.A, V[:, :, i], third))[1]
     v = V[:, i, i]
     alone = fourth * v * v / 8 + third * third * v**3 * (1 / 8 + 1 / 12)
     return (alone + 2 * pairs).sum()

@@ -38,14 +38,15 @@ class Sight:
         self._rows = (problem.data.y, problem.data.seen, times, rows)
 
     @property
-    def states(self) -> tuple[int, ...]:
-        """Indices of the states that the data see."""
-        return self._seen
-
-    @property
     def through_one(self) -> bool:
         """Whether the data see one state only."""
         return len(self._seen) == 1
+
+    @property
+    def state(self) -> int:
+        """The one state that the data see."""
+        (i,) = self._seen
+        return i
 
     def still(self) -> "Sight":
         """The same without slopes in parameters."""
@@ -57,11 +58,17 @@ class Sight:
 
     def slopes(self, x: Float[Array, "row state"]) -> Slopes:
         """Log-densities, and their first two derivatives."""
-        if self.through_one:
-            density, first, second = self.ladder(x, 2)
-            return Slopes(density, self._wide(first[:, None]), -self._square(second[:, None, None]))
-        density, g, H = self._by_row(_hessian, x)
-        return Slopes(density, self._wide(g), -self._square(H))
+        return self.all_slopes(x, 2)[0]
+
+    def all_slopes(
+        self, x: Float[Array, "row state"], order: int
+    ) -> tuple[Slopes, tuple[Array, ...]]:
+        """The same, and derivatives up to an order in the one state that is seen, if it is one."""
+        if not self.through_one:
+            density, g, H = self._by_row(_hessian, x)
+            return Slopes(density, self._scatter(g), -self._scatter_both(H)), ()
+        rungs = self.ladder(x, order)
+        return Slopes(rungs[0], self.wide(rungs[1]), self.square(-rungs[2])), rungs
 
     def ladder(self, x: Float[Array, "row state"], order: int) -> tuple[Array, ...]:
         """Log-densities and their derivatives up to an order in the one state that they see."""
@@ -75,30 +82,44 @@ class Sight:
     def change_of_curvature(
         self, x: Float[Array, "row state"], V: Float[Array, "row state state"]
     ) -> Float[Array, "row state"]:
-        """Slopes of ``-1/2 tr(V W)`` in the states at the rows."""
+        """Slopes of ``-1/2 tr(V W)`` in the states at the rows, where several are seen."""
         seen = np.asarray(self._seen)
         V = V[:, seen[:, None], seen[None, :]]
-        if self.through_one:
-            return self._wide(0.5 * self.ladder(x, 3)[3][:, None] * V[:, 0])
 
         def slope(of_row: Callable[[Array], Array], e: Array, V: Array) -> Array:
             return jax.grad(lambda e: 0.5 * (V * jax.hessian(of_row)(e)).sum())(e)
 
-        return self._wide(self._by_row(slope, x, V))
+        return self._scatter(self._by_row(slope, x, V))
 
-    def expected(
+    def weighted(
         self,
         x: Float[Array, "row state"],
         delta: Float[Array, "row state"],
-        V: Float[Array, "row state state"],
+        weights: tuple[Array, ...],
     ) -> Float[Array, ""]:
-        """``sum l(x) + g(x)' delta - 1/2 tr(V W(x))``, as a function of the parameters."""
-        if self.through_one:
-            (i,) = self._seen
-            density, first, second = self.ladder(x, 2)
-            return (density + first * delta[:, i] + 0.5 * second * V[:, i, i]).sum()
-        slopes = self.slopes(x)
-        return slopes.density.sum() + (slopes.g * delta).sum() - 0.5 * (slopes.W * V).sum()
+        """``sum l(x) + g(x)' delta`` and the weighted sum of higher derivatives.
+
+        A function of the parameters. Weights are those of :class:`Phi` in ``affine.py``.
+        """
+        if not self.through_one:
+            slopes = self.slopes(x)
+            curvature = (slopes.W * weights[0]).sum()
+            return slopes.density.sum() + (slopes.g * delta).sum() + curvature
+        rungs = self.ladder(x, 1 + len(weights))
+        terms = (w * rung for w, rung in zip((delta[:, self.state], *weights), rungs[1:], strict=True))
+        return (rungs[0] + sum(terms)).sum()
+
+    def variance(self, V: Float[Array, "row state state"]) -> Float[Array, " row"]:
+        """Variances of the one state that is seen."""
+        return V[:, self.state, self.state]
+
+    def wide(self, g: Float[Array, " row"]) -> Float[Array, "row state"]:
+        """Slopes in the one state that is seen as slopes in all."""
+        return self._scatter(g[:, None])
+
+    def square(self, W: Float[Array, " row"]) -> Float[Array, "row state state"]:
+        """Curvatures in the one state that is seen as curvatures in all."""
+        return self._scatter_both(W[:, None, None])
 
     def _by_row(self, what: Callable[..., Any], x: Array, *more: Array) -> Any:
         """Answers of each row's log-density, a function of the states that are seen."""
@@ -116,13 +137,13 @@ class Sight:
 
         return jax.vmap(one)(x, self._rows, *more)
 
-    def _wide(self, g: Array) -> Array:
+    def _scatter(self, g: Array) -> Array:
         """Vectors of the states that are seen as vectors of all states."""
         if len(self._seen) == self._d:
             return g
         return jnp.zeros((g.shape[0], self._d)).at[:, np.asarray(self._seen)].set(g)
 
-    def _square(self, W: Array) -> Array:
+    def _scatter_both(self, W: Array) -> Array:
         """Matrices of the states that are seen as matrices of all states."""
         if len(self._seen) == self._d:
             return W
