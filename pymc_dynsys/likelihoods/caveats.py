@@ -1,4 +1,4 @@
-"""What a likelihood leaves out of a system, in words; the choice, the log and the check read it."""
+"""What a likelihood leaves out of a system, in words; the log and the check read it."""
 
 from pymc_dynsys.likelihoods.base import Likelihood
 from pymc_dynsys.systems.bound import BoundSystem
@@ -33,7 +33,7 @@ def unseen_states(likelihood: Likelihood, system: BoundSystem) -> str | None:
     return (
         f"a noise depends on {' and '.join(names)}, and no mean of the data does, so "
         f"{likelihood!r} learns nothing of {them}: like EKF(), UKF() and EnKF() it moves states by "
-        "their covariance with the data, which is zero here"
+        "their covariance with the data, which is zero here; Laplace() learns of it"
     )
 
 
@@ -45,9 +45,9 @@ def noise_of_state(likelihood: Likelihood, system: BoundSystem) -> str | None:
         return None
     return (
         f"the noise of observation() depends on the state; {likelihood!r} takes it where it "
-        "predicts the state, and what the size of deviations tells of the state is lost. No "
-        "likelihood here sees it, so there is none to compare with; small where the noise hardly "
-        "changes over the spread of the predicted state"
+        "predicts the state, and what the size of deviations tells of the state is lost, which "
+        "Laplace() sees; it is little where the noise hardly changes over the spread of the "
+        "predicted state"
     )
 
 
@@ -62,14 +62,3 @@ def held_lines(likelihood: Likelihood, system: BoundSystem) -> str | None:
         f"{scheme!r} takes the mean over each step, so a visit without a datum may change the "
         "log-likelihood: shorter steps (dt=...) come closer, and EKF(MomentODE()) follows the line"
     )
-
-
-def refuse_unseen(likelihood: Likelihood, system: BoundSystem) -> None:
-    """Raise for a choice that learns nothing of a state that the data tell of."""
-    text = unseen_states(likelihood, system)
-    if text:
-        raise ValueError(
-            f"likelihood: {text}. Transform the data so that their mean depends on the state (for "
-            "dist.Normal(0, jnp.exp(h / 2)) observe log(y**2) as dist.Normal(h - 1.27, 2.22)), or "
-            f"ask for what is left with likelihood={type(likelihood).__name__}()"
-        )

@@ -7,7 +7,7 @@ and the contract that tests hold every likelihood to read this list.
 import numpy as np
 
 from pymc_dynsys.likelihoods.base import Likelihood, Variation
-from pymc_dynsys.likelihoods.caveats import is_blind, refuse_unseen
+from pymc_dynsys.likelihoods.caveats import is_blind
 from pymc_dynsys.likelihoods.ekf import EKF
 from pymc_dynsys.likelihoods.ensemble import EnKF
 from pymc_dynsys.likelihoods.kalman import Kalman
@@ -26,7 +26,6 @@ def choose_likelihood(system: BoundSystem) -> tuple[Likelihood, str]:
         if why is not None:
             chosen = kind()
             chosen.check(system)
-            refuse_unseen(chosen, system)
             return chosen, why
     raise ValueError(f"likelihood: none of {calls()} is recommended for this system; choose one")
 
@@ -36,11 +35,13 @@ def variations(
 ) -> tuple[Variation, ...]:
     """All that ``check_likelihood`` compares a likelihood with: its own variations, a reference.
 
-    What is blind in the same way is no reference.
+    What is blind in the same way is no reference: Laplace's approximation is there.
     """
     own = likelihood.variations(system)
     other = likelihood.reference(system, {kind.__name__: kind for kind in LIKELIHOODS})
-    if other is None or (is_blind(likelihood, system) and is_blind(other, system)):
+    if other is not None and is_blind(likelihood, system) and is_blind(other, system):
+        other = Laplace() if Laplace.recommended(system) else None
+    if other is None:
         return own
     other, _ = other.resolve_defaults(system, gaps)
     if other == likelihood:

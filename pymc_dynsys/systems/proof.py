@@ -58,7 +58,7 @@ class ObservationProof:
     definite : bool
         Whether its distribution is of a kind that admits no singular covariance.
     sees : tuple of int
-        States that its log-density depends on, as far as can be proved; at least one.
+        States that its log-density depends on, as far as can be proved.
     """
 
     gaussian: bool

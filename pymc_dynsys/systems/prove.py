@@ -205,14 +205,14 @@ def _prove_observation(
 
 
 def _sees(observation: Observation, abstract: AbstractArguments) -> tuple[int, ...]:
-    """States that the log-density of an observation depends on; the first if there is none."""
+    """States that the log-density of an observation depends on."""
     y = ShapeDtypeStruct((observation.n_components,), abstract.x.dtype)
 
     def density(x: Array, t: Array, held: Held, y: Array) -> Array:
         return observation.log_density(y, None, x, t, held)
 
     found = np.flatnonzero(dependence(density, (*abstract.args, y)))
-    return tuple(found.tolist()) or (0,)
+    return tuple(found.tolist())
 
 
 def _unseen(

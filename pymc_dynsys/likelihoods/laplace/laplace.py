@@ -1,7 +1,7 @@
 """The options of Laplace's approximation, and the systems that it takes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
@@ -11,6 +11,7 @@ from pymc_dynsys.discretization import Discretization, refuse_discretization
 from pymc_dynsys.discretization.choose import default_scheme
 from pymc_dynsys.likelihoods.base import Likelihood, Problem, Variation
 from pymc_dynsys.likelihoods.laplace.run import LaplaceRun
+from pymc_dynsys.likelihoods.laplace.slopes import require_slopes
 from pymc_dynsys.systems.bound import BoundSystem
 
 STEPS_PER_GAP = 5
@@ -74,7 +75,7 @@ class Laplace(Likelihood):
     --------
     >>> import pymc_dynsys as pds
     >>> pds.Laplace(order=2)
-    Laplace(order=2, draws=0, seed=0, max_iterations=50)
+    Laplace(order=2)
     """
 
     discretization: Discretization | None = None
@@ -82,6 +83,12 @@ class Laplace(Likelihood):
     draws: int = 0
     seed: int = 0
     max_iterations: int = 50
+
+    def __repr__(self) -> str:
+        """Options that differ from what they are where the user says nothing."""
+        changed = {f.name: getattr(self, f.name) for f in fields(self)}
+        changed = {f.name: changed[f.name] for f in fields(self) if changed[f.name] != f.default}
+        return f"Laplace({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
 
     def __post_init__(self) -> None:
         for name, least in (("order", 1), ("draws", 0), ("seed", 0), ("max_iterations", 1)):
@@ -113,6 +120,11 @@ class Laplace(Likelihood):
             return "the observation is not Gaussian, so this is an approximation"
         if not proof.observation.constant_noise:
             return "the noise of observation depends on the state, so this is an approximation"
+        if proof.unseen:
+            return (
+                f"a noise depends on {' and '.join(proof.unseen)} and no mean of the data does, so "
+                "this is an approximation"
+            )
         return None
 
     def check(self, system: BoundSystem) -> None:
@@ -145,6 +157,7 @@ class Laplace(Likelihood):
             )
         if self.discretization is not None:
             self.discretization.check(system)
+        require_slopes(system)
         if self.order == 2 and not self.has_second_order(system):
             raise ValueError(
                 "Laplace: there is no second-order correction here, which needs linear dynamics "

@@ -31,7 +31,8 @@ class Sight:
 
     def __init__(self, system: BoundSystem, problem: Problem) -> None:
         self._system, self._problem = system, problem
-        self._seen = system.proof.observation.sees
+        # Of data that see no state all derivatives are zero, in the first one as in any.
+        self._seen = system.proof.observation.sees or (0,)
         self._d = system.n_states
         grid = problem.grid
         times, rows = jax.tree.map(jnp.asarray, (grid.times, grid.rows))
