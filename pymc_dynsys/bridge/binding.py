@@ -22,6 +22,12 @@ from pymc_dynsys.systems.binding import names_of_vector
 from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.matrices import CONSTANT
 
+WITHOUT_DIMS = (
+    "No dims were given, so this is one trajectory, of which the functions see all of every "
+    "parameter; for a panel say dims=('subject', 'time'), with labels in pm.Model(coords=...)"
+)
+"""What to say where the shapes of a trajectory without dims do not fit."""
+
 
 @dataclass(frozen=True)
 class Observed:
@@ -170,6 +176,8 @@ def _bound(
     except ValueError as error:
         lengths = {dim: dim_length(model, dim) for dim in batch} if model is not None else {}
         hint = array_hint(params, placed, lengths) + input_hint(inputs, (*batch, time_dim), model)
+        if not time and any(value.core_shape for value in placed.values()):
+            hint += f". {WITHOUT_DIMS}"
         raise ValueError(f"{error}{hint}") from error.__cause__
     return system, placed
 

@@ -88,12 +88,13 @@ def _has_no_meaning(study: Study, before: dict[str, Any], after: dict[str, Any])
 def _of_the_real_line(variable: Variable, model: pm.Model) -> Variable | None:
     """The free variable by which an expression is any real number; None where none is sure to be.
 
-    A normal prior with a mean many standard deviations above zero does not reach below it.
+    A normal prior with a mean many standard deviations above zero does not reach below it, and
+    pm.Flat is no prior: it stands for values that somebody else has to answer for.
     """
     if variable in model.free_RVs:
         whole = model.rvs_to_transforms.get(variable) is None
         real = np.issubdtype(variable.type.numpy_dtype, np.floating)
-        return variable if whole and real and not _is_far_above(variable) else None
+        return variable if whole and real and not _is_out_of_reach(variable) else None
     node = variable.owner
     if node is None:
         return None
@@ -105,11 +106,11 @@ def _of_the_real_line(variable: Variable, model: pm.Model) -> Variable | None:
     return None
 
 
-def _is_far_above(rv: Variable) -> bool:
-    """Whether a normal prior with known moments is far above zero."""
+def _is_out_of_reach(rv: Variable) -> bool:
+    """Whether there is no prior, or a normal one with known moments far above zero."""
     op = rv.owner.op
     if not isinstance(op, RandomVariable) or op.name != "normal":
-        return False
+        return getattr(op, "name", None) == "flat"
     mean, sd = op.dist_params(rv.owner)
     if not (isinstance(mean, Constant) and isinstance(sd, Constant)):
         return False

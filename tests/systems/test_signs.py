@@ -65,6 +65,7 @@ def test_a_prior_that_reaches_below_zero(prior, changes, message):
         (lambda: pm.HalfNormal("scale", 1.0), {"diffusion": lambda s: s}),
         (lambda: pm.math.exp(pm.Normal("log", 0.0, 1.0)), {"diffusion": lambda s: s}),
         (lambda: normal(1.0, 0.1), {"diffusion": lambda s: s}),
+        (lambda: pm.Flat("scale", initval=0.4), {"diffusion": lambda s: s}),
         (normal, {"diffusion": lambda s: jnp.exp(s)}),
         (normal, {"drift": lambda level, s: s - level}),
         (normal, {"observation": lambda level, s: dist.Normal(s + level, 0.1)}),
