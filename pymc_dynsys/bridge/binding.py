@@ -20,6 +20,13 @@ from pymc_dynsys.reading.labels import keys, shown
 from pymc_dynsys.systems.bind import bind_system
 from pymc_dynsys.systems.binding import names_of_vector
 from pymc_dynsys.systems.bound import BoundSystem
+from pymc_dynsys.systems.matrices import CONSTANT
+
+WITHOUT_DIMS = (
+    "No dims were given, so this is one trajectory, of which the functions see all of every "
+    "parameter; for a panel say dims=('subject', 'time'), with labels in pm.Model(coords=...)"
+)
+"""What to say where the shapes of a trajectory without dims do not fit."""
 
 
 @dataclass(frozen=True)
@@ -124,10 +131,15 @@ def _wrong_rank(system: BoundSystem, dims: tuple[str, ...]) -> ValueError:
     first = system.states[0]
     whole = names_of_vector(system.source.states, (*system.param_shapes, *system.input_shapes))[-1]
     scalar = f"{whole}[0]" if system.source.states is None else first
+    remedy = (
+        f"For a scalar datum let the distribution be scalar: dist.Normal({scalar}, ...) with "
+        f"{scalar} instead of {whole}"
+    )
+    if {"F", "Q", "H", "R"} <= system.param_shapes.keys():
+        remedy = f"An H of shape {system.param_shapes['H']} makes a datum of {n}. {CONSTANT}"
     return ValueError(
         f"dims: observation() gives a vector distribution of shape ({n},), so dims must be "
-        f"(*batch, time, component); got {dims}. For a scalar datum let the distribution be "
-        f"scalar: dist.Normal({scalar}, ...) with {scalar} instead of {whole}"
+        f"(*batch, time, component); got {dims}. {remedy}"
     )
 
 
@@ -164,6 +176,8 @@ def _bound(
     except ValueError as error:
         lengths = {dim: dim_length(model, dim) for dim in batch} if model is not None else {}
         hint = array_hint(params, placed, lengths) + input_hint(inputs, (*batch, time_dim), model)
+        if not time and any(value.core_shape for value in placed.values()):
+            hint += f". {WITHOUT_DIMS}"
         raise ValueError(f"{error}{hint}") from error.__cause__
     return system, placed
 

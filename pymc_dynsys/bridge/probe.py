@@ -16,9 +16,11 @@ import pytensor
 from pymc.initial_point import make_initial_point_fn
 from pytensor.graph.replace import clone_replace
 
+from pymc_dynsys.bridge.beside import require_finite_beside
 from pymc_dynsys.bridge.data import is_variable, observed_values
 from pymc_dynsys.bridge.evaluation import evaluate_system
 from pymc_dynsys.bridge.noise import require_noise
+from pymc_dynsys.bridge.signs import warn_of_signs
 from pymc_dynsys.bridge.stability import warn_unstable
 from pymc_dynsys.bridge.stationary import require_stationary
 from pymc_dynsys.bridge.study import Study
@@ -47,6 +49,9 @@ def probe(study: Study, model: pm.Model, y: np.ndarray | None = None) -> None:
     _require_semidefinite(study, there, partial(_is_without_noise, study, params, start))
     require_noise(study, operands.params, grid)
     _require_positive_diffusion(study, found)
+    warn_of_signs(study, model, params, start)
+    if y is not None:
+        require_finite_beside(study, values, y, found)
     _warn_not_finite(study, there, params)
     if "jacobian" in found:
         warn_unstable(study, np.asarray(found["jacobian"]))

@@ -95,8 +95,7 @@ class Observation:
         if moments is not None:
             mean, cov = _of_components(*moments)
             return gaussian_log_density(y - mean, seen, cov)
-        while isinstance(law, dist.Independent):
-            law = law.base_dist
+        law = _base(law)
         density = law.log_prob(y[0] if self.scalar else y)
         if seen is None:
             return density.sum()
@@ -104,6 +103,13 @@ class Observation:
             return jnp.where(seen if density.ndim else seen[0], density, 0.0).sum()
         partly = seen.any() & ~seen.all()
         return jnp.where(partly, jnp.nan, jnp.where(seen.all(), density, 0.0))
+
+    def log_densities(
+        self, y: Float[Array, " component"], x: Float[Array, " state"], t: ArrayLike, held: Held
+    ) -> Float[Array, " component"]:
+        """Log-density of each component; that of all together where they are not independent."""
+        density = _base(self.law(x, t, held)).log_prob(y[0] if self.scalar else y)
+        return jnp.broadcast_to(density, (self.n_components,))
 
     def asks_for(self, name: str) -> bool:
         """Whether the observation takes a parameter or input."""
@@ -141,6 +147,13 @@ def gaussian_log_density(
         deviation = unit_lower_solve(L, deviation)
     terms = normal_logpdf(deviation, jnp.where(cov > 0, cov, jnp.nan))
     return terms.sum() if seen is None else jnp.where(seen, terms, 0.0).sum()
+
+
+def _base(law: dist.Distribution) -> dist.Distribution:
+    """The distribution of which a number of independent ones is made."""
+    while isinstance(law, dist.Independent):
+        law = law.base_dist
+    return law
 
 
 def _of_components(mean: Array, cov: Array) -> tuple[Float[Array, " component"], Array]:

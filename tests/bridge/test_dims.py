@@ -138,8 +138,8 @@ def dims_of(batch: tuple[str, ...], kind: str) -> tuple[str, ...]:
 def free(name: str, param: Param) -> Any:
     """A PyMC variable with the dims of the parameter; an axis without a name has none."""
     if None in param.dims:
-        return pm.Normal(name, 1.0, 1.0, shape=param.values.shape)
-    return pm.Normal(name, 1.0, 1.0, dims=param.dims or None)
+        return pm.Normal(name, 1.0, 0.1, shape=param.values.shape)
+    return pm.Normal(name, 1.0, 0.1, dims=param.dims or None)
 
 
 def panel_model(
@@ -346,7 +346,7 @@ def as_deterministic(name: str, param: Param) -> Any:
 
 
 def as_dims_variable(name: str, param: Param) -> Any:
-    return pmd.Normal(name, 1.0, 1.0, dims=param.dims)
+    return pmd.Normal(name, 1.0, 0.1, dims=param.dims)
 
 
 def as_dims_expression(name: str, param: Param) -> Any:

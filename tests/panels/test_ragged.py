@@ -69,7 +69,7 @@ def model_of(data, name):
         params = {
             "mu": pm.Normal("mu", dims="subject"),
             "rate": pm.Normal("rate", 1.0),
-            "sigma": pm.Normal("sigma", 1.0),
+            "sigma": pm.Normal("sigma", 1.0, 0.1),
         }
         with pytest.warns(UserWarning, match="no value observed for subject='none'"):
             pds.Trajectory(

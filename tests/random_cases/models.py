@@ -147,7 +147,7 @@ def model_of(shape: Shape, values: Numbers, how: Presentation) -> tuple[pm.Model
             free[name] = param_dims(shape, name)
             if len(free[name]) == 2 and how.shuffle.random() < 0.5:
                 free[name] = free[name][::-1]
-            params[name] = pm.Normal(name, 1.0, dims=free[name] or None)
+            params[name] = pm.Normal(name, 1.0, 0.1, dims=free[name] or None)
         params["off"] = write.labelled(values.off) if shape.levels else float(values.off)
         options: dict[str, Any] = {"t0": t0_of(shape, values, write)}
         if shape.ragged:

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pymc as pm
 import pytest
 from numpyro import distributions as dist
 
@@ -383,3 +384,21 @@ def test_a_function_that_fails_is_named_with_what_it_was_called_with():
 def test_what_is_no_system():
     with pytest.raises(TypeError, match="expected an SDE, ODE or DiscreteTime, got dict"):
         bind_system({}, {})
+
+
+def test_a_parameter_of_several_without_dims_is_told_of_them():
+    system = pds.SDE(
+        states="level",
+        drift=lambda level, mu: mu - level,
+        diffusion=0.1,
+        initial=dist.Normal(0.0, 1.0),
+        observation=lambda level: dist.Normal(level, 0.1),
+    )
+    with pm.Model(), pytest.raises(ValueError, match=r"shape \(3,\).* dims=\('subject', 'time'\)"):
+        pds.Trajectory(
+            "y",
+            system,
+            params={"mu": pm.Normal("mu", shape=3)},
+            observed=np.zeros((3, 4)),
+            times=np.arange(4.0),
+        )

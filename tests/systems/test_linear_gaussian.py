@@ -149,6 +149,14 @@ def test_a_matrix_that_changes_in_time_is_an_input():
     parts = {"F": np.eye(2), "Q": np.eye(2), "initial": pds.Diffuse()}
     with pytest.raises(ValueError, match=r"which is 48 components .* R is a scalar.* an input"):
         value_of(pds.linear_gaussian(H=np.ones((48, 2)), R=1.0, **parts), np.zeros(48), "time")
+    for R in (np.ones(48), np.eye(48)):
+        together = pds.linear_gaussian(H=np.ones((48, 2)), R=R, **parts)
+        message = r"H of shape \(48, 2\) makes a datum of 48\. .* is an input of a system"
+        with pytest.raises(ValueError, match=message):
+            value_of(together, np.zeros(48), "time")
+    of_time = xr.DataArray(np.ones(48), dims="time")
+    with pytest.raises(ValueError, match="'R' varies along the time dim"):
+        value_of(pds.linear_gaussian(H=np.ones(2), R=of_time, **parts), np.zeros(48), "time")
     parts |= {"F": np.ones((48, 2, 2))}
     with pytest.raises(ValueError, match=r"F has shape \(48, 2, 2\).* is an input of a system"):
         value_of(pds.linear_gaussian(H=np.ones(2), R=1.0, **parts), np.zeros(48), "time")
