@@ -288,9 +288,8 @@ def gaussian_law_wanting(system: BoundSystem) -> str | None:
     if not system.proof.observation.gaussian:
         return (
             "needs a Gaussian observation (dist.Normal, dist.MultivariateNormal, pds.Gaussian), "
-            "and observation() returns another distribution; an ODE with a known initial state "
-            "takes any distribution with ODESolve(); otherwise transform the data or approximate "
-            "the distribution by its mean and variance in a dist.Normal"
+            "and observation() returns another distribution; Laplace() takes any whose log-density "
+            "is smooth in the state, and so does ODESolve() for an ODE with a known initial state"
         )
     if not system.proof.start.gaussian:
         return (

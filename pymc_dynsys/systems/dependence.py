@@ -47,6 +47,12 @@ def dependence(function: Callable[..., Any], args: Sequence[Any]) -> Flags:
     return found
 
 
+def depended_on(function: Callable[..., Any], args: Sequence[Any]) -> tuple[int, ...]:
+    """Components of ``x`` that ``function(x, *rest)`` depends on, as far as can be proved."""
+    n = args[0].shape[0]
+    return tuple(np.flatnonzero(dependence(function, args).reshape(-1, n).any(0)).tolist())
+
+
 def _shape(variable: Atom) -> tuple[int, ...]:
     value: Any = variable.aval
     return tuple(value.shape)

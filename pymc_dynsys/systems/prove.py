@@ -16,7 +16,7 @@ from numpyro import distributions as dist
 
 from pymc_dynsys.linalg import linearize
 from pymc_dynsys.systems import checks
-from pymc_dynsys.systems.dependence import dependence
+from pymc_dynsys.systems.dependence import depended_on, dependence
 from pymc_dynsys.systems.dosing import Dosing
 from pymc_dynsys.systems.dynamics import Continuous, Dynamics
 from pymc_dynsys.systems.gaussian import gaussian_moments
@@ -174,7 +174,9 @@ def _prove_observation(
     if the distribution is Gaussian, so this is looked at first.
     """
     args, moments = abstract.args, observation.moments
-    sees = _sees(observation, abstract)
+    density = lambda x, y, t, held: observation.log_density(y, None, x, t, held)  # noqa: E731
+    y = ShapeDtypeStruct((observation.n_components,), abstract.x.dtype)
+    sees = depended_on(density, (args[0], y, *args[1:]))
     if not _is_gaussian(observation.law, args):
         nothing = ObservationProof(
             gaussian=False,
@@ -202,17 +204,6 @@ def _prove_observation(
         sees=sees,
     )
     return proof, reasons
-
-
-def _sees(observation: Observation, abstract: AbstractArguments) -> tuple[int, ...]:
-    """States that the log-density of an observation depends on."""
-    y = ShapeDtypeStruct((observation.n_components,), abstract.x.dtype)
-
-    def density(x: Array, t: Array, held: Held, y: Array) -> Array:
-        return observation.log_density(y, None, x, t, held)
-
-    found = np.flatnonzero(dependence(density, (*abstract.args, y)))
-    return tuple(found.tolist())
 
 
 def _unseen(

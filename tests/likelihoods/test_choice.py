@@ -49,7 +49,6 @@ def test_an_ode_with_an_uncertain_start_gets_a_filter():
         ({"drift": lambda level, t: -level * jnp.cos(t)}, "drift depends on time"),
         ({"diffusion": lambda level: 0.1 * level}, "diffusion depends on the state"),
         ({"observation": lambda level: dist.Normal(level**2, 0.1)}, "mean of observation"),
-        ({"observation": lambda level: dist.Normal(level, 0.1 + level**2)}, "noise of observation"),
     ],
 )
 def test_other_gaussian_systems_get_the_extended_filter(changes, reason):
@@ -61,13 +60,24 @@ def test_other_gaussian_systems_get_the_extended_filter(changes, reason):
         pds.Kalman().check(system)
 
 
-def test_a_law_that_is_not_gaussian_is_refused_with_the_choices():
+@pytest.mark.parametrize(
+    ("observation", "reason"),
+    [
+        (lambda level: dist.Poisson(jnp.exp(level)), "observation is not Gaussian"),
+        (lambda level: dist.Normal(level, 0.1 + level**2), "noise of observation depends on"),
+    ],
+)
+def test_data_that_tell_of_the_state_in_other_ways_get_laplace(observation, reason):
+    likelihood, why = choose_likelihood(sde(observation=observation))
+    assert likelihood == pds.Laplace()
+    assert reason in why and "approximation" in why
+
+
+def test_gaussian_filters_refuse_another_distribution_with_the_choices():
     system = sde(observation=lambda level: dist.Poisson(jnp.exp(level)))
-    with pytest.raises(ValueError, match=r"Gaussian observation.*ODESolve"):
-        choose_likelihood(system)
     for likelihood in (pds.EKF(), pds.EnKF()):
         with pytest.raises(
-            ValueError, match=f"{type(likelihood).__name__} needs a Gaussian observation"
+            ValueError, match=rf"{type(likelihood).__name__} needs a Gaussian observ.*Laplace\(\)"
         ):
             likelihood.check(system)
 

@@ -1,6 +1,5 @@
 """Laplace's approximation: exact where it is, right gradients, and hard data."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -103,7 +102,13 @@ CASES = {
     "three states, draws": (chain(one_count), pds.Laplace(draws=4), ONE, STEPS, SHARED),
     "nonlinear, Euler steps": (logistic(one_count), EULER, ONE, TIMES, SHARED),
     "nonlinear, local linearization": (logistic(one_count), LOCAL, ONE, TIMES, SHARED),
-    "nonlinear, two states": (pendulum(two_counts), pds.Laplace(), TWO, STEPS, {**SHARED, "loading": 0.4}),
+    "nonlinear, two states": (
+        pendulum(two_counts),
+        pds.Laplace(),
+        TWO,
+        STEPS,
+        {**SHARED, "loading": 0.4},
+    ),
 }
 
 

@@ -113,9 +113,7 @@ def test_both_orders_beside_a_grid(name, system, names, left, left_by_two):
 def test_a_panel_beside_a_published_program():
     case = arrays("L_poisson_panel_tmb")
     params = dict(zip(OU, case.theta, strict=True))
-    total, _ = value_and_gradient(
-        ornstein_uhlenbeck(counts), pds.Laplace(), case.y, case.t, params
-    )
+    total, _ = value_and_gradient(ornstein_uhlenbeck(counts), pds.Laplace(), case.y, case.t, params)
     assert total == pytest.approx(float(case.laplace), abs=1e-6)
 
 
@@ -142,9 +140,7 @@ def test_stochastic_volatility_beside_a_grid_and_a_published_program():
     second, gradient = value_and_gradient(system, pds.Laplace(order=2), case.y, times, params)
     assert second == pytest.approx(-351.73702, abs=1e-5)
     assert second == pytest.approx(float(case.out.loglik), abs=3e-3)
-    np.testing.assert_allclose(
-        gradient, case.out.grad_mu_atanhphi_logsigma, atol=0.05
-    )
+    np.testing.assert_allclose(gradient, case.out.grad_mu_atanhphi_logsigma, atol=0.05)
 
 
 @pytest.mark.parametrize(

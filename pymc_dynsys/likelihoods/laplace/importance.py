@@ -30,9 +30,7 @@ def log_weights(
     return weights.reshape(-1)
 
 
-def correction(
-    about: Approximation, eps: Float[Array, "stage pair noise"]
-) -> Float[Array, ""]:
+def correction(about: Approximation, eps: Float[Array, "stage pair noise"]) -> Float[Array, ""]:
     """Logarithm of the mean weight, in nats."""
     weights = log_weights(about, eps)
     found: Array = jax.nn.logsumexp(weights) - jnp.log(weights.shape[0])

@@ -10,7 +10,7 @@ import numpy as np
 from pymc_dynsys.discretization import Discretization, refuse_discretization
 from pymc_dynsys.discretization.choose import default_scheme
 from pymc_dynsys.likelihoods.base import Likelihood, Problem, Variation
-from pymc_dynsys.likelihoods.laplace.run import LaplaceRun
+from pymc_dynsys.likelihoods.laplace.run import LaplaceRun, Options, has_second_order
 from pymc_dynsys.likelihoods.laplace.slopes import require_slopes
 from pymc_dynsys.systems.bound import BoundSystem
 
@@ -158,24 +158,20 @@ class Laplace(Likelihood):
         if self.discretization is not None:
             self.discretization.check(system)
         require_slopes(system)
-        if self.order == 2 and not self.has_second_order(system):
+        if self.order == 2 and not has_second_order(system):
             raise ValueError(
                 "Laplace: there is no second-order correction here, which needs linear dynamics "
                 "and data that see one state; use order=1, or draws=1000"
             )
-
-    def has_second_order(self, system: BoundSystem) -> bool:
-        """Whether there is a second-order correction for a system."""
-        proof = system.proof
-        linear = proof.dynamics.linear and proof.affine_jump
-        return linear and len(proof.observation.sees) == 1
 
     def resolve_defaults(self, system: BoundSystem, gaps: np.ndarray) -> tuple[Likelihood, str]:
         """Choose a discretization where the user stated none."""
         if self.discretization is not None or system.step is not None:
             return self, ""
         scheme, why = default_scheme(system, gaps, STEPS_PER_GAP)
-        return self._replaced(discretization=scheme), f"Laplace crosses gaps with {scheme!r} ({why})"
+        return self._replaced(
+            discretization=scheme
+        ), f"Laplace crosses gaps with {scheme!r} ({why})"
 
     @property
     def random(self) -> bool:
@@ -194,12 +190,13 @@ class Laplace(Likelihood):
 
     def run(self, system: BoundSystem, problem: Problem) -> LaplaceRun:
         """Most probable path of one trajectory, and what follows from it."""
-        return LaplaceRun(self, system, problem)
+        options = Options(self.order, self.draws, self.seed, self.max_iterations)
+        return LaplaceRun(self, system, problem, options)
 
     def variations(self, system: BoundSystem) -> tuple[Variation, ...]:
         """Steps, the other order, and importance draws."""
         found = list(super().variations(system))
-        if self.has_second_order(system) and not self.draws:
+        if has_second_order(system) and not self.draws:
             found.append(Variation("order", self._replaced(order=3 - self.order)))
         if not self.draws:
             found.append(Variation("draws", self._replaced(order=1, draws=COMPARED)))
@@ -223,9 +220,7 @@ class Laplace(Likelihood):
 
 
 @lru_cache(maxsize=2)  # large arrays
-def _normals(
-    seed: int, batch: tuple[int, ...], stages: int, pairs: int, size: int
-) -> np.ndarray:
+def _normals(seed: int, batch: tuple[int, ...], stages: int, pairs: int, size: int) -> np.ndarray:
     """Standard normals, one stream a trajectory, so that each does not depend on the others."""
     streams = [np.random.default_rng([seed, i]) for i in range(int(np.prod(batch)))]
     normals = [g.standard_normal((stages, pairs, size)) for g in streams]

@@ -56,6 +56,17 @@ class _Turn(NamedTuple):
     failed: Array
 
 
+class _Trial(NamedTuple):
+    """A share of a step, what it gains, the share to be tried next, and where this one leads."""
+
+    gain: Array
+    share: Array
+    smaller: Array
+    cuts: Array
+    z: Array
+    x: Array
+
+
 def find_mode(path: Path, sight: Sight, most: int) -> Mode:
     """The most probable path of one trajectory, in at most so many turns; it has no slopes."""
 
@@ -105,22 +116,21 @@ def _line_search(
     def enough(gain: Array, share: Array) -> Array:
         return gain >= 1e-4 * share * step.decrement - slack
 
-    def goes_on(carry: tuple[Array, ...]) -> Array:
-        gain, share, _, cuts, *_ = carry
-        return ~enough(gain, share) & (cuts < CUTS)
+    def goes_on(trial: _Trial) -> Array:
+        return ~enough(trial.gain, trial.share) & (trial.cuts < CUTS)
 
-    def try_next(carry: tuple[Array, ...]) -> tuple[Array, ...]:
-        _, _, share, cuts, *_ = carry
+    def try_next(trial: _Trial) -> _Trial:
+        share = trial.smaller
         after = z + share * step.dz
         states = x + share * step.dx if path.affine else path.roll(after)
         gain = sight.density(path.rows(states)).sum() - 0.5 * (after * after).sum() - here
         smaller = share * jnp.where(jnp.isfinite(gain), 0.5, 0.25)
-        return gain, share, smaller, cuts + 1, after, states
+        return _Trial(gain, share, smaller, trial.cuts + 1, after, states)
 
     one = jnp.ones(())
-    start = (jnp.full((), -jnp.inf), one, one, jnp.zeros((), int), z, x)
-    gain, share, _, _, after, states = jax.lax.while_loop(goes_on, try_next, start)
-    return after, states, jnp.where(enough(gain, share), share, 0.0)
+    start = _Trial(jnp.full((), -jnp.inf), one, one, jnp.zeros((), int), z, x)
+    end = jax.lax.while_loop(goes_on, try_next, start)
+    return end.z, end.x, jnp.where(enough(end.gain, end.share), end.share, 0.0)
 
 
 def _positive_part(W: Float[Array, "row state state"]) -> Float[Array, "row state state"]:

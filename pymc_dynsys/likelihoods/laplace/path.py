@@ -164,9 +164,7 @@ class SteppedPath(Path):
 
         F, C = jax.vmap(slopes)(x[:-1], z[1:], self._steps)
         begin = jnp.concatenate([self._start[1], jnp.zeros((d, w - d))], axis=1)
-        return Stages(
-            jnp.concatenate([jnp.zeros((1, d, d)), F]), jnp.concatenate([begin[None], C])
-        )
+        return Stages(jnp.concatenate([jnp.zeros((1, d, d)), F]), jnp.concatenate([begin[None], C]))
 
     def curving(self, x: Array, z: Array, to_come: Array) -> Curving:
         """Minus the second derivatives of the steps along the slopes of what is to come."""
@@ -260,7 +258,16 @@ def _steps_of(grid: TimeGrid) -> Steps:
     spread = partial(jnp.broadcast_to, shape=(gaps.shape[0], most))
     # What a gap lacks of steps comes first, so that the last step is the one into its row.
     order = i - (most - steps)
-    parts = (ends - gaps + order * h, h, ends, order >= 0, i == most - 1)
-    flat = [spread(part).reshape(-1) for part in parts]
     rows = jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf), most, axis=0), grid.rows)
-    return Steps(*flat, rows)
+
+    def flat(part: Array) -> Array:
+        return spread(part).reshape(-1)
+
+    return Steps(
+        t=flat(ends - gaps + order * h),
+        h=flat(h),
+        end=flat(ends),
+        active=flat(order >= 0),
+        last=flat(i == most - 1),
+        row=rows,
+    )

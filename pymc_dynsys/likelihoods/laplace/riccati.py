@@ -1,9 +1,9 @@
 r"""Newton's equations of a path, solved by one pass backward and one forward.
 
 A path is made of standard normals, :math:`x_k = F_k x_{k-1} + c_k + C_k z_k` near where it is, and
-its log-density is :math:`\sum_k l_k(x_k) - \tfrac12 |z|^2`. With the slopes g and curvatures W = -l''
-of the data, minus the Hessian in z is factored block by block from the last stage to the first,
-:math:`\log|H| = \sum_k \log|S_k|`. Noise enters by its factors C and nothing is inverted but S, so
+its log-density is :math:`\sum_k l_k(x_k) - \tfrac12 |z|^2`. With slopes g and curvatures
+W = -l'' of the data, minus the Hessian in z is factored block by block from the last stage to the
+first, :math:`\log|H| = \sum_k \log|S_k|`. Noise enters by its factors C and nothing is inverted but S, so
 that singular noise, known starts, gaps of zero length and missing data are no special cases.
 
 Legend: L, v curvature and slope of what is to come, in the state; S, D pivots of H, in blocks and
@@ -76,9 +76,9 @@ def factorize(
     """
 
     def back(L: Array, k: tuple[Array, Stages, Curving | None]) -> tuple[Array, Array]:
-        W, *stage = k
+        W, stage, curving = k
         L = L + W
-        return _left(L, *stage), L
+        return _left(L, stage, curving), L
 
     parts = (W, stages, curving)
     L = jax.lax.scan(back, jnp.zeros(W.shape[1:]), parts, reverse=True)[1]
@@ -182,8 +182,8 @@ def _feedforward(
     stages: Stages, factor: Factor, g: Array, own: Array | None
 ) -> tuple[Float[Array, "stage noise"], Float[Array, "stage noise"]]:
     """Slopes in the normals of each stage when later ones answer it, and S^{-1} times these."""
-    extra = jnp.zeros_like(g) if own is None else jax.vmap(lambda K, r: matvec(K.T, r))(
-        factor.K, own
+    extra = (
+        jnp.zeros_like(g) if own is None else jax.vmap(lambda K, r: matvec(K.T, r))(factor.K, own)
     )
 
     def back(v: Array, k: tuple[Array, ...]) -> tuple[Array, Array]:

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from pymc_dynsys.likelihoods.answers import Moments
-from pymc_dynsys.likelihoods.base import Given, Problem, Run
+from pymc_dynsys.likelihoods.base import Given, Likelihood, Problem, Run
 from pymc_dynsys.likelihoods.laplace import affine, importance
 from pymc_dynsys.likelihoods.laplace.mode import Mode, find_mode
 from pymc_dynsys.likelihoods.laplace.path import AffinePath, Path, path_of
@@ -24,19 +24,33 @@ from pymc_dynsys.likelihoods.laplace.value import (
 )
 from pymc_dynsys.systems.bound import BoundSystem
 
-if TYPE_CHECKING:
-    from pymc_dynsys.likelihoods.laplace.laplace import Laplace
-
 WEIGHED = 100
 """Pairs of draws whose weights say how good an approximation is, where none were asked for."""
+
+
+def has_second_order(system: BoundSystem) -> bool:
+    """Whether there is a second-order correction: for linear dynamics and data of one state."""
+    proof = system.proof
+    return proof.dynamics.linear and proof.affine_jump and len(proof.observation.sees) == 1
+
+
+class Options(NamedTuple):
+    """What a run is told: its order, and what it draws and searches."""
+
+    order: int
+    draws: int
+    seed: int
+    max_iterations: int
 
 
 class LaplaceRun(Run):
     """The most probable path of a trajectory and the normal approximation about it."""
 
-    def __init__(self, likelihood: "Laplace", system: BoundSystem, problem: Problem) -> None:
+    def __init__(
+        self, likelihood: Likelihood, system: BoundSystem, problem: Problem, options: Options
+    ) -> None:
         super().__init__(likelihood, system, problem)
-        self._options = likelihood
+        self._options = options
 
     @cached_property
     def path(self) -> Path:
@@ -92,7 +106,9 @@ class LaplaceRun(Run):
             n = self.problem.data.y.shape[0]
             keys = jax.random.split(key, n)
             rows = jnp.arange(n)
-            return jax.lax.map(lambda k: self._before(k[0] + 1).draw("all", k[1])[k[0]], (rows, keys))
+            return jax.lax.map(
+                lambda k: self._before(k[0] + 1).draw("all", k[1])[k[0]], (rows, keys)
+            )
         about = self.about
         normals, choice = jax.random.split(key)
         n, w = self.path.shape
@@ -115,7 +131,7 @@ class LaplaceRun(Run):
             "iterations": self.mode.turns.astype(float),
             "ess": importance.effective_sample_size(weights) / weights.shape[0],
         }
-        if self._options.has_second_order(self.system):
+        if has_second_order(self.system):
             found["second_order"] = self._second_order()
         return found
 

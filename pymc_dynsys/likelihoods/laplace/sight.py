@@ -107,7 +107,9 @@ class Sight:
             curvature = (slopes.W * weights[0]).sum()
             return slopes.density.sum() + (slopes.g * delta).sum() + curvature
         rungs = self.ladder(x, 1 + len(weights))
-        terms = (w * rung for w, rung in zip((delta[:, self.state], *weights), rungs[1:], strict=True))
+        terms = (
+            w * rung for w, rung in zip((delta[:, self.state], *weights), rungs[1:], strict=True)
+        )
         return (rungs[0] + sum(terms)).sum()
 
     def variance(self, V: Float[Array, "row state state"]) -> Float[Array, " row"]:
@@ -131,7 +133,9 @@ class Sight:
             held = at_row(row, params)
 
             def of_row(e: Array) -> Array:
-                whole = e if len(seen_states) == self._d else jnp.zeros(self._d).at[seen_states].set(e)
+                whole = (
+                    e if len(seen_states) == self._d else jnp.zeros(self._d).at[seen_states].set(e)
+                )
                 return system.observation.log_density(y, seen, whole, t, held)
 
             return what(of_row, x[seen_states], *more)

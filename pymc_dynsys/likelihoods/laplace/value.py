@@ -78,9 +78,9 @@ def log_likelihood(
         kept = (about.stages, about.factor)
         return (value if correction is None else value + correction(about)), kept
 
-    q, (stages, factor) = jax.grad(
-        lambda z: rest(path.still(), sight.still(), z), has_aux=True
-    )(mode.z)
+    q, (stages, factor) = jax.grad(lambda z: rest(path.still(), sight.still(), z), has_aux=True)(
+        mode.z
+    )
     u = jax.lax.stop_gradient(solve(stages, factor, jnp.zeros_like(mode.x), q))
     value, _ = rest(path, sight, mode.z)
     at, along = jax.jvp(lambda z: joint(path, sight, z), (mode.z,), (u,))
