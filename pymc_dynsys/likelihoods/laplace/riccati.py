@@ -3,8 +3,9 @@ r"""Newton's equations of a path, solved by one pass backward and one forward.
 A path is made of standard normals, :math:`x_k = F_k x_{k-1} + c_k + C_k z_k` near where it is, and
 its log-density is :math:`\sum_k l_k(x_k) - \tfrac12 |z|^2`. With slopes g and curvatures
 W = -l'' of the data, minus the Hessian in z is factored block by block from the last stage to the
-first, :math:`\log|H| = \sum_k \log|S_k|`. Noise enters by its factors C and nothing is inverted but S, so
-that singular noise, known starts, gaps of zero length and missing data are no special cases.
+first, :math:`\log|H| = \sum_k \log|S_k|`. Noise enters by its factors C and nothing is inverted
+but S, so that singular noise, known starts, gaps of zero length and missing data are no special
+cases.
 
 Legend: L, v curvature and slope of what is to come, in the state; S, D pivots of H, in blocks and
 one by one; K, A gains, :math:`dz_k = \text{kff}_k + K_k\,dx_{k-1}` and :math:`A = F + C K`; V
