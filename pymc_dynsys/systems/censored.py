@@ -163,16 +163,15 @@ class CensoredSupport(constraints.Constraint):
 
     def __call__(self, x: Any) -> Any:
         """Whether values are possible."""
-        below = x <= (-np.inf if self.lower is None else self.lower)
-        above = x >= (np.inf if self.upper is None else self.upper)
-        if self.limit is not None:
-            below &= (self.limit < (-np.inf if self.lower is None else self.lower)) | _infinite(
-                self.limit
-            )
-            above &= (self.limit > (np.inf if self.upper is None else self.upper)) | _infinite(
-                self.limit
-            )
-        return self.base(x) | below | above
+        lower = -np.inf if self.lower is None else self.lower
+        upper = np.inf if self.upper is None else self.upper
+        limit = np.inf if self.limit is None else self.limit
+        open_end = abs(limit) == np.inf
+        below, above = x <= lower, x >= upper
+        inside = self.base(x) & (x > lower) & (x < upper)
+        return (
+            inside | (below & ((limit < lower) | open_end)) | (above & ((limit > upper) | open_end))
+        )
 
     def feasible_like(self, prototype: Any) -> Any:
         """Some value of the distribution."""
@@ -280,11 +279,7 @@ def _require_order(bounds: dict[str, Any]) -> None:
 
 
 def _is_number(bound: Any) -> bool:
-    return bound is not None and not isinstance(bound, jax.core.Tracer)
-
-
-def _infinite(value: Any) -> Any:
-    return jnp.isinf(value) if isinstance(value, jax.Array) else np.isinf(value)
+    return isinstance(bound, int | float | np.ndarray | np.number)
 
 
 def has_cdf(law: dist.Distribution) -> bool:

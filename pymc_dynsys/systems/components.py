@@ -70,7 +70,8 @@ def observation_shape(
     def read(law: Any) -> Any:
         if isinstance(law, Mapping | tuple | list):
             named = isinstance(law, Mapping)
-            _require_scalar_laws(law if named else dict(enumerate(law)), named)
+            laws = law if isinstance(law, Mapping) else dict(enumerate(law))
+            _require_scalar_laws(laws, named)
             found.append(((len(law),), tuple(law) if named else None))
             return jnp.zeros(())
         if not hasattr(law, "log_prob") or isinstance(law, type):

@@ -87,10 +87,10 @@ class Observation:
         -------
         array
             Zero if no component is there, with derivatives of zero of every order: what is missing
-            is replaced by a value that the distribution can take. Of a Gaussian observation it is NaN where the
-            covariance of the components that are there is singular or not positive definite. It
-            is NaN also for a joint distribution that is not Gaussian where only some of its
-            components are there: such a one has no marginal in closed form.
+            is replaced by a value that the distribution can take. Of a Gaussian observation it is
+            NaN where the covariance of the components that are there is singular or not positive
+            definite. It is NaN also for a joint distribution that is not Gaussian where only some
+            of its components are there: such a one has no marginal in closed form.
         """
         if seen is not None:
             x, held = still_unless(seen.any(), (x, held))
