@@ -6,7 +6,6 @@ censored) is looked at once, when the model is built.
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +19,7 @@ from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.discretization import TimeGrid
 from pymc_dynsys.reading.consistency import impossible
 from pymc_dynsys.reading.values import is_boolean
-from pymc_dynsys.systems.bound import BoundSystem
+from pymc_dynsys.systems.bound import BoundSystem, Params
 from pymc_dynsys.systems.held import Held
 from pymc_dynsys.systems.structure import depends_on
 from pymc_dynsys.systems.support import in_support, supports_of
@@ -79,7 +78,7 @@ def require_possible(
         )
     times = np.broadcast_to(study.operands.times, shape)
     possible = np.asarray(
-        _possible(system, np.nan_to_num(own.reshape(n, -1)), np.nan_to_num(times.ravel()), flat)
+        _possible(system, jnp.nan_to_num(own.reshape(n, -1)), jnp.nan_to_num(times.ravel()), flat)
     ).reshape(*shape, -1)
     there = ~np.isnan(own)
     joint = possible.shape[-1] < own.shape[-1]
@@ -127,7 +126,7 @@ def _depends(
     fixed = {name: kind(shapes[name]) for name in values if name not in random}
     y = kind((system.observation.n_components,))
 
-    def support(x: Array, loose: Any, fixed: Any, t: Array, y: Array) -> Array:
+    def support(x: Array, loose: Params, fixed: Params, t: Array, y: Array) -> Array:
         return in_support(system.observation.law(x, t, Held({**fixed, **loose})), y)
 
     args = (kind((system.n_states,)), loose, fixed, kind(()), y)
@@ -135,10 +134,10 @@ def _depends(
 
 
 @partial(jax.jit, static_argnums=0)
-def _possible(system: BoundSystem, y: Any, times: Any, values: Mapping[str, Any]) -> Array:
+def _possible(system: BoundSystem, y: Array, times: Array, values: Params) -> Array:
     """Whether data ``(datum, component)`` are possible; all at once if their law is joint."""
 
-    def one(y: Array, t: Array, values: Any) -> Array:
+    def one(y: Array, t: Array, values: Params) -> Array:
         x = jnp.zeros(system.n_states)
         return in_support(system.observation.law(x, t, Held(values)), y)
 

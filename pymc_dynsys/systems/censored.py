@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array
 from numpyro import distributions as dist
 from numpyro.distributions import constraints
@@ -13,9 +14,15 @@ from pymc_dynsys.systems.densities import cdf_bounds, log_density, plain_law
 from pymc_dynsys.systems.gaussian import gaussian_moments
 from pymc_dynsys.systems.tails import logistic_log_interval, normal_log_interval
 
+Bound = Array | np.ndarray | float | None
+"""A bound of what is censored; None: there is none."""
+
 
 def censored(
-    distribution: dist.Distribution, lower: Any = None, upper: Any = None, limit: Any = None
+    distribution: dist.Distribution,
+    lower: Bound = None,
+    upper: Bound = None,
+    limit: Bound = None,
 ) -> "Censored":
     r"""Distribution of values of which those beyond a bound are recorded as the bound.
 
@@ -82,7 +89,7 @@ class Censored(dist.Distribution):
     pytree_data_fields = ("law", "lower", "upper", "limit")
 
     def __init__(
-        self, law: dist.Distribution, lower: Any = None, upper: Any = None, limit: Any = None
+        self, law: dist.Distribution, lower: Bound = None, upper: Bound = None, limit: Bound = None
     ) -> None:
         _require_law(law)
         if lower is None and upper is None:
@@ -99,12 +106,12 @@ class Censored(dist.Distribution):
         """Values of the distribution, and those beyond the bounds."""
         return CensoredSupport(self.law.support, self.lower, self.upper, self.limit)
 
-    def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Array:
+    def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
         """Draw values; those beyond a bound are the bound."""
         lower, upper, _ = self._bounds()
         return jnp.clip(jnp.asarray(self.law.sample(key, sample_shape), float), lower, upper)
 
-    def log_prob(self, value: Any, intermediates: Any = None) -> Array:
+    def log_prob(self, value: ArrayLike, intermediates: object = None) -> Array:
         """Log-density of a value between the bounds, log-probability of one beyond them."""
         y = jnp.asarray(value, float)
         lower, upper, limit = self._bounds()
@@ -148,7 +155,9 @@ class Censored(dist.Distribution):
 class CensoredSupport(constraints.Constraint):
     """Values of a distribution, and all beyond the bounds, if limits are on the far side."""
 
-    def __init__(self, base: Any, lower: Any, upper: Any, limit: Any) -> None:
+    def __init__(
+        self, base: constraints.Constraint, lower: Bound, upper: Bound, limit: Bound
+    ) -> None:
         self.base, self.lower, self.upper, self.limit = base, lower, upper, limit
 
     @property
@@ -161,19 +170,20 @@ class CensoredSupport(constraints.Constraint):
         """Values are numbers."""
         return 0
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: ArrayLike) -> ArrayLike:
         """Whether values are possible."""
         lower = -np.inf if self.lower is None else self.lower
         upper = np.inf if self.upper is None else self.upper
         limit = np.inf if self.limit is None else self.limit
         open_end = abs(limit) == np.inf
+        x = x if isinstance(x, jax.Array) else np.asarray(x)
         below, above = x <= lower, x >= upper
         inside = self.base(x) & (x > lower) & (x < upper)
         return (
             inside | (below & ((limit < lower) | open_end)) | (above & ((limit > upper) | open_end))
         )
 
-    def feasible_like(self, prototype: Any) -> Any:
+    def feasible_like(self, prototype: ArrayLike) -> ArrayLike:
         """Some value of the distribution."""
         return self.base.feasible_like(prototype)
 
@@ -222,7 +232,7 @@ def _by_distribution_function(law: dist.Distribution, start: Array, end: Array) 
     return jnp.where(possible, jnp.log(jnp.where(possible, upto - below, 1.0)), -jnp.inf)
 
 
-def _require_law(law: Any) -> None:
+def _require_law(law: object) -> None:
     if not isinstance(law, dist.Distribution):
         raise TypeError(
             f"censored: expected a numpyro distribution, got {type(law).__name__}; write "
@@ -245,7 +255,7 @@ def _require_law(law: Any) -> None:
         )
 
 
-def _require_scalar(name: str, bound: Any) -> None:
+def _require_scalar(name: str, bound: Bound) -> None:
     if bound is None:
         return
     try:
@@ -261,9 +271,9 @@ def _require_scalar(name: str, bound: Any) -> None:
         raise ValueError(f"censored: {name} is NaN; leave it out where nothing is censored")
 
 
-def _require_order(bounds: dict[str, Any]) -> None:
+def _require_order(bounds: dict[str, Bound]) -> None:
     """Raise for known bounds that cross each other, or a limit that no event ends at."""
-    known = {k: float(v) for k, v in bounds.items() if _is_number(v)}
+    known = {k: float(np.asarray(v)) for k, v in bounds.items() if _is_number(v)}
     lower, upper, limit = (known.get(name) for name in ("lower", "upper", "limit"))
     if lower is not None and upper is not None and lower >= upper:
         raise ValueError(f"censored: lower={lower:g} is not below upper={upper:g}")
@@ -278,7 +288,7 @@ def _require_order(bounds: dict[str, Any]) -> None:
         )
 
 
-def _is_number(bound: Any) -> bool:
+def _is_number(bound: object) -> bool:
     return isinstance(bound, int | float | np.ndarray | np.number)
 
 

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array
 from numpyro import distributions as dist
 from numpyro.distributions import constraints
@@ -28,7 +29,7 @@ class Components(dist.Distribution):
         self.laws = tuple(laws)
         super().__init__(batch_shape=(), event_shape=(len(self.laws),), validate_args=False)
 
-    def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Array:
+    def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
         """Draw values, one a component."""
         keys = jax.random.split(key, len(self.laws))
         drawn = [
@@ -37,7 +38,7 @@ class Components(dist.Distribution):
         ]
         return jnp.stack(drawn, axis=-1)
 
-    def log_prob(self, value: Any, intermediates: Any = None) -> Array:
+    def log_prob(self, value: ArrayLike, intermediates: object = None) -> Array:
         """Log-density of a vector of values."""
         return self.log_densities(jnp.asarray(value, float)).sum(-1)
 

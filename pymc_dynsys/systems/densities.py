@@ -49,7 +49,7 @@ def log_density(law: dist.Distribution, y: Array) -> Array:
     return jnp.asarray(law.log_prob(y))
 
 
-def _zero_inflated(law: Any, y: Array) -> Array:
+def _zero_inflated(law: dist.discrete.ZeroInflatedProbs, y: Array) -> Array:
     """Log-probability of values of which some are zero in any case."""
     of_base = log_density(plain_law(law.base_dist), y)
     if isinstance(law, dist.discrete.ZeroInflatedLogits):
@@ -65,7 +65,7 @@ def _log_choose(n: Array, k: Array) -> Array:
     return gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(n - k + 1.0)
 
 
-def _between_cutpoints(law: Any, y: Array) -> tuple[Array, Array]:
+def _between_cutpoints(law: dist.OrderedLogistic, y: Array) -> tuple[Array, Array]:
     """Ends of the interval of each category on the scale of the predictor, perhaps infinite."""
     cuts = jnp.asarray(law.cutpoints, float)
     k, last = y.astype(int), cuts.shape[-1]
@@ -126,7 +126,7 @@ def _cdf(law: dist.Distribution, y: Array) -> Array:
     return jnp.where(low, 0.0, jnp.where(high, 1.0, value))
 
 
-def _cdf_of_finite(law: Any, y: Array) -> Array | None:
+def _cdf_of_finite(law: dist.Distribution, y: Array) -> Array | None:
     """Probability of values up to y of a law that takes few; None for another."""
     if isinstance(law, dist.BernoulliProbs | dist.BernoulliLogits):
         return jnp.where(y >= 1, 1.0, jnp.where(y >= 0, 1.0 - law.probs, 0.0))
@@ -143,7 +143,7 @@ def _cdf_of_finite(law: Any, y: Array) -> Array | None:
     return None
 
 
-def _student_cdf(law: Any, y: Array) -> Array:
+def _student_cdf(law: dist.StudentT, y: Array) -> Array:
     """From the incomplete beta function of the shorter side, which loses nothing in the tails."""
     return _t_cdf((y - law.loc) / law.scale, jnp.asarray(law.df, float))
 

@@ -64,7 +64,7 @@ def in_support(law: dist.Distribution, y: Array) -> Array:
     )
 
 
-def _support(law: Any) -> Any:
+def _support(law: dist.Distribution) -> Any:
     if isinstance(law, Censored):
         base = _support(plain_law(law.law))
         return CensoredSupport(base, law.lower, law.upper, law.limit)
@@ -76,7 +76,7 @@ def _support(law: Any) -> Any:
         return None
 
 
-def _name(law: Any) -> str:
+def _name(law: dist.Distribution) -> str:
     if isinstance(law, Censored):
         return f"{type(plain_law(law.law)).__name__} (censored)"
     return type(law).__name__
@@ -119,7 +119,7 @@ def holds(support: Support, y: np.ndarray) -> np.ndarray:
         return ~there | np.asarray(support.constraint(y))
 
 
-def in_words(constraint: Any) -> str:
+def in_words(constraint: constraints.Constraint) -> str:
     """Values of a constraint, in words."""
     if isinstance(constraint, CensoredSupport):
         beyond = "values at or beyond its bounds"
@@ -141,5 +141,5 @@ def in_words(constraint: Any) -> str:
     return type(constraint).__name__.strip("_").lower()
 
 
-def _strictly(constraint: Any) -> str:
+def _strictly(constraint: constraints.Constraint) -> str:
     return ", both left out" if type(constraint).__name__ == "_OpenInterval" else ""
