@@ -243,7 +243,7 @@ class Run(ABC):
         """
         params, data, grid, _ = self.problem
 
-        def at(row: Any) -> tuple[Array, Array]:
+        def at(row: tuple[Any, ...]) -> tuple[Array, Array]:
             k, key, t, y, inputs = row
             run, held = self._before(k), at_row(inputs, params)
             keys = jax.random.split(key, PREDICTIVE_DRAWS)

@@ -95,7 +95,7 @@ def only_bounds(
     """Inputs that enter the distribution ``law(x, t, held)`` as bounds of what is censored only."""
     x, t, held = args
 
-    def without_bounds(own: dict[str, Any], others: dict[str, Any], x: Any, t: Any) -> Any:
+    def without_bounds(own: dict[str, Any], others: dict[str, Any], x: Array, t: Array) -> Any:
         found = plain_law(law(x, t, Held({**others, **own})))
         laws = found.laws if isinstance(found, Components) else (found,)
         plain = [own.law if isinstance(own, Censored) else own for own in map(plain_law, laws)]
