@@ -24,6 +24,7 @@ from pymc_dynsys.bridge.signs import warn_of_signs
 from pymc_dynsys.bridge.stability import warn_unstable
 from pymc_dynsys.bridge.stationary import require_stationary
 from pymc_dynsys.bridge.study import Study
+from pymc_dynsys.bridge.support import require_possible
 from pymc_dynsys.bridge.told import look_at_data
 from pymc_dynsys.bridge.trial import try_likelihood, without_missing
 from pymc_dynsys.discretization import Operands, TimeGrid, prepare_grid
@@ -56,6 +57,7 @@ def probe(study: Study, model: pm.Model, y: np.ndarray | None = None) -> None:
     if "jacobian" in found:
         warn_unstable(study, np.asarray(found["jacobian"]))
     if y is not None:
+        require_possible(study, operands.params, grid, y)
         try_likelihood(study, values, y)
         look_at_data(study, operands._replace(y=y), found)
 

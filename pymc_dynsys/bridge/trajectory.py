@@ -28,10 +28,11 @@ from pymc_dynsys.bridge.labels import require_dims, require_order
 from pymc_dynsys.bridge.probe import probe
 from pymc_dynsys.bridge.random_variable import Specification, TrajectoryRV
 from pymc_dynsys.bridge.study import Study
+from pymc_dynsys.bridge.support import refuse_booleans, require_censored
 from pymc_dynsys.bridge.times import register_times, takes_labels
 from pymc_dynsys.likelihoods.base import Likelihood
 from pymc_dynsys.reading.labels import in_order, keys
-from pymc_dynsys.reading.values import as_float, is_boolean
+from pymc_dynsys.reading.values import as_float
 from pymc_dynsys.simulation.paths import Simulator
 from pymc_dynsys.systems.bound import System
 from pymc_dynsys.systems.linear_gaussian import LinearGaussian
@@ -168,7 +169,8 @@ class Trajectory(Distribution):
         given = Observed(observed, numbers, names)
         study, announcements = assemble(name, system, params or {}, given, options, model)
         if numbers is not None:
-            _refuse_booleans(observed, study)
+            refuse_booleans(observed, study)
+            require_censored(observed, study)
             warn_unobserved(name, numbers, study.frame)
             if study.system.observation.names is None:
                 require_order(observed, study.frame)
@@ -271,16 +273,6 @@ def _observed(
         return observed, None if value is None else as_float("observed", value)
     numbers = as_float("observed", in_order("observed", observed, dims, dict(model.coords)))
     return constant(numbers), numbers
-
-
-def _refuse_booleans(observed: object, study: Study) -> None:
-    """Raise for truth values as data of a Gaussian observation."""
-    value = current_value(observed) if isinstance(observed, Variable) else observed
-    if study.system.proof.observation.gaussian and is_boolean(value):
-        raise TypeError(
-            "observed: got booleans, and observation() is Gaussian; if zeros and ones are meant as "
-            "numbers give .astype(float). An ODE with a known start takes dist.Bernoulli"
-        )
 
 
 def _random_variable(study: Study, size: Any, known: Container[str] = ()) -> Variable:

@@ -10,6 +10,7 @@ import numpy as np
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.discretization import Design, Doses, InputKind, Operands, Signal
 from pymc_dynsys.inference.times import starts, timed
+from pymc_dynsys.reading.consistency import refuse_infinite_input
 from pymc_dynsys.reading.doses import read_doses, settled
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.inputs import Input, read_input
@@ -50,6 +51,8 @@ def read_future(
     future = Operands(operands.y, ahead, last, doses, signals, operands.params)
     design = replace(study.design, inputs=tuple(kinds.values())).replaced(future)
     known = tuple(kind for kind in design.inputs if signals[kind.name].values is not None)
+    for kind in known:
+        refuse_infinite_input(design.system, kind.name, signals[kind.name].values, frame)
     check_schedule(replace(design, inputs=known), future, frame, midway=True)
     return design, future
 

@@ -17,6 +17,8 @@ from pymc_dynsys.inference.times import OutputTimes, output_times
 from pymc_dynsys.likelihoods.base import Run
 from pymc_dynsys.simulation.lost import warn_lost
 
+Seed = int | np.random.Generator | None
+
 
 def innovations(
     idata: xr.DataTree | None,
@@ -26,6 +28,7 @@ def innovations(
     group: Literal["posterior", "prior"] = "posterior",
     var_name: str | None = None,
     progressbar: bool = True,
+    random_seed: Seed = None,
 ) -> xr.DataTree:
     r"""Standardised errors of the prediction of each datum from those before it.
 
@@ -36,6 +39,10 @@ def innovations(
 
     are independent standard normals: components of one datum are taken in their order, each given
     those before it.
+
+    Where data are not Gaussian, the probability integral transform is that of each number given
+    the rows before it, and :math:`z_{kj}` its normal quantile. Of discrete and censored data it is
+    drawn from the interval of probabilities that belongs to the value.
 
     Parameters
     ----------
@@ -52,6 +59,8 @@ def innovations(
         Name of the trajectory, if the model has several.
     progressbar : bool
         Show the progress of work done in several blocks.
+    random_seed : int, Generator or None
+        Seed for what is drawn where data are not Gaussian.
 
     Returns
     -------
@@ -59,14 +68,16 @@ def innovations(
         ``innovations`` with, for each draw: ``z``, dims ``(chain, draw, *batch, time[,
         component])``; ``pit``, their probability integral transform, uniform if all is well;
         ``nis``, the normalised innovation squared of a datum, chi-squared with as many degrees of
-        freedom as it has components; NaN where data are missing. ``tests`` with p-values of each
+        freedom as it has components (NaN where it is not Gaussian); NaN where data are missing.
+        ``tests`` with p-values of each
         trajectory: ``ljung_box`` (are errors correlated in time?) and ``nis`` (is their size as
         predicted?; two-sided), NaN for trajectories too short to say.
 
     Raises
     ------
     ValueError, TypeError
-        As :func:`sample_states`; and if the observation is not Gaussian.
+        As :func:`sample_states`; and if the observation is of several components that depend on
+        each other and are not Gaussian, or has no distribution function.
 
     Notes
     -----
@@ -76,8 +87,9 @@ def innovations(
 
     References
     ----------
-    Ljung and Box (1978), *On a measure of lack of fit in time series models*. Bar-Shalom, Li and
-    Kirubarajan (2001), *Estimation with Applications to Tracking and Navigation*, sec. 5.4.
+    Dunn and Smyth (1996), *Randomized quantile residuals*. Ljung and Box (1978), *On a measure of
+    lack of fit in time series models*. Bar-Shalom, Li and Kirubarajan (2001), *Estimation with
+    Applications to Tracking and Navigation*, sec. 5.4.
 
     Examples
     --------
@@ -101,13 +113,16 @@ def innovations(
     """
     draws = draws_of(idata, group)
     study = find_trajectory(model, var_name)
-    if not study.system.proof.observation.gaussian:
-        raise ValueError("innovations: they are defined for Gaussian observations only")
     at = output_times(study, None)
     of_draws = OperandDraws(study, model, draws)
-    z = per_draw(of_draws, ask_innovations, at, "Predicting each datum ...", progressbar)
+    title, pit = "Predicting each datum ...", None
+    if study.system.proof.observation.gaussian:
+        z = per_draw(of_draws, ask_innovations, at, title, progressbar)
+    else:
+        pit = _transforms(of_draws, at, title, progressbar, random_seed)
+        z = special.ndtri(np.clip(pit, np.finfo(float).tiny, 1 - np.finfo(float).epsneg))
     _warn_lost(study, at, z)
-    found = _tested(study, at, draws, z, lags)
+    found = _tested(study, at, draws, z, pit, lags)
     return found.assign({name: xr.DataTree(group) for name, group in data_groups(study).items()})
 
 
@@ -128,25 +143,55 @@ def ask_innovations(run: Run, visits: Callable[[Any], Any], key: Any) -> Array:
     return errors
 
 
+def _transforms(
+    draws: OperandDraws, at: OutputTimes, title: str, progressbar: bool, random_seed: Seed
+) -> np.ndarray:
+    """Probability integral transforms ``(draw, *batch, time, component)``, drawn where discrete."""
+    seed = np.random.default_rng(random_seed)
+    try:
+        less, upto = per_draw(draws, ask_cdf, at, title, progressbar, seed, keyed=True)
+    except NotImplementedError as error:
+        raise ValueError(
+            f"innovations: the distribution function of the observation is not known ({error}); "
+            "components that depend on each other, and some distributions of numpyro, have none"
+        ) from error
+    u: np.ndarray = seed.uniform(size=less.shape)
+    return np.asarray(less + u * (upto - less))
+
+
+def ask_cdf(run: Run, visits: Callable[[Any], Any], key: Array) -> tuple[Array, Array]:
+    """Probabilities of less than each number and of up to it, ``(visit, component)``."""
+    found: tuple[Array, Array] = visits(run.predictive_cdf(key))
+    return found
+
+
 def _tested(
-    study: Study, at: OutputTimes, draws: xr.Dataset, z: np.ndarray, lags: int | None
+    study: Study,
+    at: OutputTimes,
+    draws: xr.Dataset,
+    z: np.ndarray,
+    pit: np.ndarray | None,
+    lags: int | None,
 ) -> xr.DataTree:
     """Labelled errors and tests, from standardised errors ``(draw, *batch, time, component)``.
+
+    `pit` is None where it follows from the errors, and their squares mean something.
 
     Errors are summed over components for the size of a datum, and followed in time, one series a
     component, for their correlation.
     """
-    frame = study.frame
+    frame, gaussian = study.frame, pit is None
     seen = ~np.isnan(z)
-    nis = np.where(seen.any(-1), np.nansum(z * z, axis=-1), np.nan)
+    nis = np.where(seen.any(-1) & gaussian, np.nansum(z * z, axis=-1), np.nan)
     scalar = study.system.observation.scalar
     tail = () if scalar else (frame.dims[-1],)
-    shown = z[..., 0] if scalar else z
+    pit = special.ndtr(z) if pit is None else pit
+    shown, transformed = (part[..., 0] if scalar else part for part in (z, pit))
     errors = labelled(
         study,
         at,
         draws,
-        {"z": (shown, tail), "pit": (special.ndtr(shown), tail), "nis": (nis, ())},
+        {"z": (shown, tail), "pit": (transformed, tail), "nis": (nis, ())},
     )
     axis = frame.rank + 1
     longest = int(seen.sum(axis).max(initial=0))
@@ -154,7 +199,7 @@ def _tested(
     of_series = ljung_box(np.moveaxis(z, axis, -1), n_lags)
     total, count = np.nansum(z * z, axis=(axis, axis + 1)), seen.sum((axis, axis + 1))
     below = special.chdtr(np.maximum(count, 1), total)
-    of_size = np.where(count > 0, 2 * np.minimum(below, 1 - below), np.nan)
+    of_size = np.where((count > 0) & gaussian, 2 * np.minimum(below, 1 - below), np.nan)
     sample = (draws.sizes["chain"], draws.sizes["draw"])
     front = ("chain", "draw", *frame.batch_dims)
     of_series = of_series[..., 0] if scalar else of_series

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from pymc_dynsys.discretization import Discretization, TimeGrid, scheme_of
+from pymc_dynsys.discretization import Discretization, TimeGrid, at_row, scheme_of
 from pymc_dynsys.likelihoods.answers import Faults, Moments, Present
 from pymc_dynsys.likelihoods.observe import standardised_errors
 from pymc_dynsys.linalg import LARGE
@@ -23,6 +23,9 @@ from pymc_dynsys.systems.bound import BoundSystem, Params
 
 Given = Literal["all", "past"]
 """Data on which states are conditioned: all of the trajectory, or those up to their own time."""
+
+PREDICTIVE_DRAWS = 100
+"""States whose distributions of a datum are averaged where a run has no better prediction."""
 
 
 class Data(NamedTuple):
@@ -231,6 +234,38 @@ class Run(ABC):
         means, covs = jax.lax.map(predicted, jnp.arange(data.y.shape[0]))
         return standardised_errors(self.system, params, *data, grid, means, covs)
 
+    def predictive_cdf(self, key: Array) -> tuple[Array, Array]:
+        """Probabilities of less than each number, and of up to it, given the rows before it.
+
+        Both are ``(row, component)``, NaN where a number is missing, and the same where it has a
+        density. By default averages over draws of the state given the data before each row, which
+        takes as many runs as there are rows; ``key`` is for these draws.
+        """
+        params, data, grid, _ = self.problem
+
+        def at(row: tuple[Any, ...]) -> tuple[Array, Array]:
+            k, key, t, y, inputs = row
+            run, held = self._before(k), at_row(inputs, params)
+            keys = jax.random.split(key, PREDICTIVE_DRAWS)
+            x = jax.vmap(lambda key: run.draw("all", key)[k])(keys)
+            each = jax.vmap(lambda x: self.system.observation.cdf_bounds(y, x, t, held))(x)
+            less, upto = (part.mean(0) for part in each)
+            return less, upto
+
+        n = data.y.shape[0]
+        rows = jax.tree.map(jnp.asarray, grid.rows)
+        keys = jax.random.split(key, n)
+        return self._where_seen(
+            jax.lax.map(at, (jnp.arange(n), keys, jnp.asarray(grid.times), data.y, rows))
+        )
+
+    def _where_seen(self, both: tuple[Array, Array]) -> tuple[Array, Array]:
+        """The same, not a number where data ``(row, component)`` are missing."""
+        seen = self.problem.data.seen
+        if seen is None:
+            return both
+        return jnp.where(seen, both[0], jnp.nan), jnp.where(seen, both[1], jnp.nan)
+
     @abstractmethod
     def moments(self, given: Given) -> Moments:
         """Mean and covariance of the state at every row."""
@@ -261,39 +296,3 @@ class Run(ABC):
         seen = seen if data.seen is None else seen & data.seen
         earlier = self.problem._replace(data=Data(data.y, seen))
         return self.likelihood.run(self.system, earlier)
-
-
-def require_gaussian(name: str, system: BoundSystem) -> None:
-    """Refuse distributions that an approximate Gaussian filter cannot use."""
-    wanting = gaussian_law_wanting(system)
-    if wanting is not None:
-        raise ValueError(f"{name} {wanting}")
-    if system.n_diffuse:
-        states = [s for s, flag in zip(system.states, system.start.diffuse, strict=True) if flag]
-        raise ValueError(
-            f"{name} cannot begin with exactly diffuse states ({', '.join(states)}); only Kalman() "
-            "can. Give initial=Diffuse(kappa=...) a variance far above that of the data, or a "
-            "distribution"
-        )
-
-
-def gaussian_law_wanting(system: BoundSystem) -> str | None:
-    """What every Gaussian filter needs and the system does not have, in words."""
-    if not system.proof.dynamics.gaussian:
-        return (
-            "needs a Gaussian transition (dist.Normal, dist.MultivariateNormal, pds.Gaussian, "
-            "dist.Delta), and transition() returns another distribution; transform the state (the "
-            "logarithm of a positive one), or approximate the distribution by its mean and variance"
-        )
-    if not system.proof.observation.gaussian:
-        return (
-            "needs a Gaussian observation (dist.Normal, dist.MultivariateNormal, pds.Gaussian), "
-            "and observation() returns another distribution; Laplace() takes any whose log-density "
-            "is smooth in the state, and so does ODESolve() for an ODE with a known initial state"
-        )
-    if not system.proof.start.gaussian:
-        return (
-            "needs a Gaussian or exactly known initial state (dist.Normal, "
-            "dist.MultivariateNormal, pds.Gaussian, dist.Delta); initial is another distribution"
-        )
-    return None

@@ -263,6 +263,17 @@ class SolutionRun(Run):
         known = jnp.zeros((*self.states.shape, self.system.n_states))
         return standardised_errors(self.system, params, *data, grid, self.states, known)
 
+    def predictive_cdf(self, key: Array) -> tuple[Array, Array]:
+        """The distribution functions of the data themselves."""
+        params, data, grid, _ = self.problem
+
+        def visit(x: Array, t: Array, y: Array, row: Rows | None) -> tuple[Array, Array]:
+            return self.system.observation.cdf_bounds(y, x, t, at_row(row, params))
+
+        rows = jax.tree.map(jnp.asarray, grid.rows)
+        each = jax.vmap(visit)(self.states, jnp.asarray(grid.times), data.y, rows)
+        return self._where_seen(each)
+
     def moments(self, given: Given) -> Moments:
         """The solution, known without error."""
         return Moments(self.states, jnp.zeros((*self.states.shape, self.system.n_states)))

@@ -9,6 +9,7 @@ import xarray as xr
 from pymc_dynsys.panels.clock import read_times
 from pymc_dynsys.panels.endpoints import as_endpoint, codes_of, refuse_mixed, split_endpoints
 from pymc_dynsys.panels.events import read_events
+from pymc_dynsys.panels.limits import at_visits, in_use, read_bounds
 from pymc_dynsys.panels.parts import event_columns
 from pymc_dynsys.panels.records import as_record
 from pymc_dynsys.panels.roles import Roles, as_names, check_roles, open_table
@@ -30,6 +31,8 @@ def panel(
     events: Mapping[str, str] | str | None = None,
     endpoint: str | Mapping[str, Mapping[Any, str]] | None = None,
     ties: Ties = None,
+    censored: str | None = None,
+    limit: str | None = None,
 ) -> xr.Dataset:
     r"""A tidy table, one row per subject and time, as a labelled panel.
 
@@ -81,6 +84,14 @@ def panel(
         trough. ``"record"``: the order of the table's rows counts; repeats of a dose
         (``additional``) come before all rows of their time; replicates are visits of their own.
         Default: as ``"data"``, with a warning where the table has a datum after a dose.
+    censored : str, optional
+        Column that says which data are limits, as CENS of NONMEM and Monolix: 1 where the value
+        lies below the one in the column, -1 where it lies above, else 0. They become bounds
+        ``<y>_lower`` and ``<y>_upper`` with the dims of the data ``<y>``, infinite where a datum
+        is none, for :func:`~pymc_dynsys.censored`.
+    limit : str, optional
+        Column with the far end of the interval of a censored value, as LIMIT: it becomes
+        ``<y>_limit``. Missing: open. In rows that are not censored it says nothing.
 
     Returns
     -------
@@ -169,6 +180,8 @@ def panel(
         belonging,
         event_columns(table, events, used),
         None if of_endpoint is None else of_endpoint.column,
+        censored,
+        limit,
     )
     check_roles(table, roles)
     subjects, position = members(table, "subject", subject)
@@ -176,6 +189,8 @@ def panel(
     rows = Rows(subjects, position, times)
     y = np.column_stack([finite(table, "observed", column, rows) for column in roles.observed])
     happenings = read_events(table, roles.events, rows, y, unit)
+    is_event = np.isin(np.arange(len(y)), happenings.row)
+    bounds = read_bounds(table, roles, y[:, 0], is_event, rows)
     y, components = happenings.y, list(roles.observed)
     if of_endpoint is not None:
         y, components = split_endpoints(table, of_endpoint, y, rows)
@@ -198,6 +213,13 @@ def panel(
         coordinates["component"] = components
     else:
         variables[roles.observed[0]] = (dims, over_visits(visits.y[:, 0]))
+    of_data = "observed" if roles.several else roles.observed[0]
+    dims_of_data = variables[of_data][0]
+    for end, values in at_visits(bounds, y, visits).items():
+        part = values if roles.several else values[:, 0]
+        variables[f"{of_data}_{end}"] = (dims_of_data, over_visits(part))
+    if in_use(bounds):
+        variables[of_data] = (*variables[of_data], {"censored": in_use(bounds)})
     for column in roles.groups:
         found, index = group(table, column, rows)
         variables[f"{column}_index"] = ("subject", index)

@@ -24,6 +24,8 @@ class Roles:
         Columns that describe events, by what they say of them.
     endpoint : str or None
         Column whose codes tell endpoints apart; it may say the state of events, too.
+    censored, limit : str or None
+        Columns that say which data are limits, and the far end of their intervals.
     """
 
     subject: str
@@ -34,6 +36,8 @@ class Roles:
     groups: tuple[str, ...]
     events: dict[str, str]
     endpoint: str | None = None
+    censored: str | None = None
+    limit: str | None = None
 
     @property
     def several(self) -> bool:
@@ -51,6 +55,9 @@ class Roles:
             yield f"events[{part!r}]", column
         if self.endpoint is not None and self.endpoint != self.events.get("state"):
             yield "endpoint", self.endpoint
+        for role, own in (("censored", self.censored), ("limit", self.limit)):
+            if own is not None:
+                yield role, own
 
 
 def open_table(frame: Any) -> Table:
@@ -85,6 +92,11 @@ def check_roles(table: Table, roles: Roles) -> None:
     """Refuse columns that are absent, used twice, or would make one name mean two things."""
     if not roles.observed:
         raise ValueError("observed: name at least one column")
+    if roles.censored is not None and len(roles.observed) > 1:
+        raise ValueError(
+            f"censored: column {roles.censored!r} tells of one column of data, but observed names "
+            f"{len(roles.observed)}; put them into one column, told apart by endpoint="
+        )
     if roles.endpoint is not None and len(roles.observed) > 1:
         raise ValueError(
             f"endpoint: column {roles.endpoint!r} tells apart what is in one column of data, but "
@@ -141,6 +153,9 @@ def _check_names(roles: Roles) -> None:
     used = dict(meaning)
     if roles.several:
         used["observed"] = "the observed columns together"
+    if roles.censored is not None:
+        of_data = "observed" if roles.several else roles.observed[0]
+        used |= {f"{of_data}_{end}": "a bound" for end in ("lower", "upper", "limit")}
     made = [("observed", column, "") for column in roles.observed if not roles.several]
     made += [(role, c, "") for role in ("inputs", "covariates") for c in getattr(roles, role)]
     made += [("groups", c, end) for c in roles.groups for end in ("", "_index", "_of_subject")]

@@ -124,8 +124,6 @@ def read_input(name: str, value: Any, frame: Frame, times: np.ndarray) -> tuple[
     own = [dim for dim in map(str, value.dims) if dim not in (*frame.batch_dims, knot_dim)]
     frame.require_lengths(role, value.sizes)
     values = as_float(role, frame.batch_first(value, (knot_dim, *own)))
-    if np.isinf(values).any():
-        raise ValueError(f"inputs: {name!r} has an infinite value")
     n_knots = values.shape[frame.rank]
     if knots is None and n_knots != times.shape[-1]:
         hint = f"; {constant_hint(name, frame)}" if n_knots in frame.batch else ""

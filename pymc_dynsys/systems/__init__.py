@@ -3,6 +3,7 @@
 from pymc_dynsys.systems.autoregression import autoregression, vector_autoregression
 from pymc_dynsys.systems.bind import bind_system
 from pymc_dynsys.systems.bound import BoundSystem
+from pymc_dynsys.systems.censored import Censored, censored
 from pymc_dynsys.systems.discrete import DiscreteTime
 from pymc_dynsys.systems.dose import Dose
 from pymc_dynsys.systems.dosing import Dosing
@@ -28,6 +29,7 @@ __all__ = [
     "ODE",
     "SDE",
     "BoundSystem",
+    "Censored",
     "Continuous",
     "Diffuse",
     "Discrete",
@@ -46,6 +48,7 @@ __all__ = [
     "Stationary",
     "autoregression",
     "bind_system",
+    "censored",
     "gaussian_moments",
     "linear_gaussian",
     "local_level",

@@ -36,7 +36,8 @@ from pymc_dynsys.systems.dynamics import Continuous, Discrete, Dynamics
 from pymc_dynsys.systems.held import Held
 from pymc_dynsys.systems.observation import Observation
 from pymc_dynsys.systems.ode import ODE
-from pymc_dynsys.systems.prove import AbstractArguments, prove
+from pymc_dynsys.systems.prove import prove
+from pymc_dynsys.systems.prove_observation import AbstractArguments
 from pymc_dynsys.systems.start import Start
 
 

@@ -91,6 +91,11 @@ class BoundSystem:
         """Whether the dynamics ask for an input."""
         return self.dynamics.asks_for(name)
 
+    def is_bound(self, name: str) -> bool:
+        """Whether an input is nothing but a bound of censored data, which may be infinite."""
+        others = self.drives(name) or self.dosing.asks_for(name)
+        return name in self.proof.observation.bounds and not others
+
     def is_observed_through(self, name: str) -> bool:
         """Whether observation or the effect of events asks for an input."""
         return self.observation.asks_for(name) or self.dosing.asks_for(name)

@@ -1,15 +1,65 @@
-"""Components of one observation: how many there are, and their names where these are given."""
+"""Components of one observation: how many there are, their names, and their joint distribution."""
 
-from collections.abc import Hashable, Mapping
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array
+from numpyro import distributions as dist
+from numpyro.distributions import constraints
 
 from pymc_dynsys.systems.binding import BoundFunction
-from pymc_dynsys.systems.checks import evaluate
+from pymc_dynsys.systems.checks import evaluate, independent
+from pymc_dynsys.systems.densities import cdf_bounds, log_density
 from pymc_dynsys.systems.gaussian import gaussian_moments
 
 Names = tuple[Hashable, ...] | None
+
+
+class Components(dist.Distribution):
+    """Independent scalar distributions, one a component, of any families."""
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+    pytree_data_fields = ("laws",)
+    support = constraints.real_vector
+
+    def __init__(self, laws: Sequence[dist.Distribution]) -> None:
+        self.laws = tuple(laws)
+        super().__init__(batch_shape=(), event_shape=(len(self.laws),), validate_args=False)
+
+    def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
+        """Draw values, one a component."""
+        keys = jax.random.split(key, len(self.laws))
+        drawn = [
+            jnp.asarray(law.sample(own, sample_shape), float)
+            for law, own in zip(self.laws, keys, strict=True)
+        ]
+        return jnp.stack(drawn, axis=-1)
+
+    def log_prob(self, value: ArrayLike, intermediates: object = None) -> Array:
+        """Log-density of a vector of values."""
+        return self.log_densities(jnp.asarray(value, float)).sum(-1)
+
+    def log_densities(self, y: Array) -> Array:
+        """Log-density of each component."""
+        terms = [log_density(law, y[..., i]) for i, law in enumerate(self.laws)]
+        return jnp.stack(terms, axis=-1)
+
+    def cdf_bounds(self, y: Array) -> tuple[Array, Array]:
+        """Probabilities of less than each component, and of up to each."""
+        each = [cdf_bounds(law, y[..., i]) for i, law in enumerate(self.laws)]
+        less, upto = (jnp.stack(part, axis=-1) for part in zip(*each, strict=True))
+        return less, upto
+
+
+def together(laws: Sequence[dist.Distribution]) -> dist.Distribution:
+    """Joint distribution of independent components; a Gaussian one if all are Gaussian."""
+    if all(gaussian_moments(law) is not None for law in laws):
+        joint: dist.Distribution = independent("observation", laws)
+        return joint
+    return Components(laws)
 
 
 def observation_shape(
@@ -19,9 +69,11 @@ def observation_shape(
     found: list[tuple[tuple[int, ...], Names]] = []
 
     def read(law: Any) -> Any:
-        if isinstance(law, Mapping):
-            _require_scalar_laws(law)
-            found.append(((len(law),), tuple(law)))
+        if isinstance(law, Mapping | tuple | list):
+            named = isinstance(law, Mapping)
+            laws = law if isinstance(law, Mapping) else dict(enumerate(law))
+            _require_scalar_laws(laws, named)
+            found.append(((len(law),), tuple(law) if named else None))
             return jnp.zeros(())
         if not hasattr(law, "log_prob") or isinstance(law, type):
             raise TypeError(
@@ -41,17 +93,20 @@ def observation_shape(
     return found[0]
 
 
-def _require_scalar_laws(laws: Mapping[Any, Any]) -> None:
-    """Raise unless each named component has a scalar Gaussian distribution."""
+def _require_scalar_laws(laws: Mapping[Any, Any], named: bool) -> None:
+    """Raise unless each component has a scalar distribution."""
+    kind = "mapping" if named else "tuple"
     if not laws:
-        raise ValueError("observation() returned a mapping without components")
+        raise ValueError(f"observation() returned a {kind} without components")
     for name, law in laws.items():
         is_law = hasattr(law, "log_prob") and not isinstance(law, type)
-        if not is_law or law.shape() != () or gaussian_moments(law) is None:
+        if not is_law or law.shape() != ():
             got = f"{type(law).__name__} of shape {law.shape()}" if is_law else repr(law)[:60]
+            which = f"component {name!r}" if named else f"entry {name}"
             raise ValueError(
-                f"observation(): component {name!r} is {got}; in a mapping each component has a "
-                "scalar Gaussian distribution, such as dist.Normal(mean, sd)"
+                f"observation(): {which} is {got}; in a {kind} each component has a scalar "
+                "distribution of its own, such as dist.Normal(mean, sd) or dist.Poisson(rate), and "
+                "they are independent given the state"
             )
 
 

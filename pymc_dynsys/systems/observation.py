@@ -10,8 +10,8 @@ from numpyro import distributions as dist
 
 from pymc_dynsys.linalg import ldl, unit_lower_solve
 from pymc_dynsys.systems.binding import BoundFunction
-from pymc_dynsys.systems.checks import independent
-from pymc_dynsys.systems.components import Names
+from pymc_dynsys.systems.components import Components, Names, together
+from pymc_dynsys.systems.densities import cdf_bounds, log_density, plain_law
 from pymc_dynsys.systems.gaussian import gaussian_moments, normal_logpdf
 from pymc_dynsys.systems.held import Held
 
@@ -38,11 +38,14 @@ class Observation:
     def law(self, x: Float[Array, " state"], t: ArrayLike, held: Held) -> dist.Distribution:
         """Distribution of the observation as the user gave it: scalar or ``(component,)``.
 
-        Named components are independent given the state, and put in order.
+        Components that have a distribution each are independent given the state; named ones are
+        put in order.
         """
         law = self._function(x, t, held.values)
         if self.names is not None:
-            law = independent("observation", [law[name] for name in self.names])
+            return together([law[name] for name in self.names])
+        if isinstance(law, tuple | list):
+            return together(law)
         given: dist.Distribution = law
         return given
 
@@ -83,10 +86,11 @@ class Observation:
         Returns
         -------
         array
-            Zero if no component is there. Of a Gaussian observation it is NaN where the
-            covariance of the components that are there is singular or not positive definite. It
-            is NaN also for a joint distribution that is not Gaussian where only some of its
-            components are there: such a one has no marginal in closed form.
+            Zero if no component is there, with derivatives of zero of every order: what is missing
+            is replaced by a value that the distribution can take. Of a Gaussian observation it is
+            NaN where the covariance of the components that are there is singular or not positive
+            definite. It is NaN also for a joint distribution that is not Gaussian where only some
+            of its components are there: such a one has no marginal in closed form.
         """
         if seen is not None:
             x, held = still_unless(seen.any(), (x, held))
@@ -95,12 +99,21 @@ class Observation:
         if moments is not None:
             mean, cov = _of_components(*moments)
             return gaussian_log_density(y - mean, seen, cov)
-        law = _base(law)
-        density = law.log_prob(y[0] if self.scalar else y)
+        if isinstance(law, Components):
+            inside = [possible(own, y[i]) for i, own in enumerate(law.laws)]
+            density = law.log_densities(
+                y if seen is None else jnp.where(seen, y, jnp.stack(inside))
+            )
+            return density.sum() if seen is None else jnp.where(seen, density, 0.0).sum()
+        law, value = plain_law(law), y[0] if self.scalar else y
+        if seen is not None:
+            there = seen.all() if law.event_dim else seen[0] if self.scalar else seen
+            value = jnp.where(there, value, possible(law, value))
+        density = log_density(law, value)
         if seen is None:
             return density.sum()
         if not law.event_dim:
-            return jnp.where(seen if density.ndim else seen[0], density, 0.0).sum()
+            return jnp.where(there, density, 0.0).sum()
         partly = seen.any() & ~seen.all()
         return jnp.where(partly, jnp.nan, jnp.where(seen.all(), density, 0.0))
 
@@ -108,12 +121,52 @@ class Observation:
         self, y: Float[Array, " component"], x: Float[Array, " state"], t: ArrayLike, held: Held
     ) -> Float[Array, " component"]:
         """Log-density of each component; that of all together where they are not independent."""
-        density = _base(self.law(x, t, held)).log_prob(y[0] if self.scalar else y)
+        law = plain_law(self.law(x, t, held))
+        if isinstance(law, Components):
+            return law.log_densities(y)
+        density = log_density(law, y[0] if self.scalar else y)
         return jnp.broadcast_to(density, (self.n_components,))
+
+    def cdf_bounds(
+        self, y: Float[Array, " component"], x: Float[Array, " state"], t: ArrayLike, held: Held
+    ) -> tuple[Float[Array, " component"], Float[Array, " component"]]:
+        """Probabilities of less than each component, and of up to each, given the state.
+
+        The two are the same where a component has a density. They are those of each component by
+        itself, also where components are not independent given the state.
+
+        Raises
+        ------
+        NotImplementedError
+            If the distribution function is not known.
+        """
+        law = plain_law(self.law(x, t, held))
+        if isinstance(law, Components):
+            return law.cdf_bounds(y)
+        moments = gaussian_moments(law)
+        if moments is not None:
+            mean, cov = _of_components(*moments)
+            law = dist.Normal(mean, jnp.sqrt(cov if cov.ndim == 1 else jnp.diagonal(cov)))
+        elif law.event_dim:
+            raise NotImplementedError(type(law).__name__)
+        less, upto = cdf_bounds(law, y)
+        return jnp.broadcast_to(less, y.shape), jnp.broadcast_to(upto, y.shape)
 
     def asks_for(self, name: str) -> bool:
         """Whether the observation takes a parameter or input."""
         return name in self._function.parameters
+
+
+def possible(law: dist.Distribution, value: Array) -> Array:
+    """A value that a distribution can take, of the shape of another; or that one if none is known.
+
+    It has no slope, whatever its ends depend on.
+    """
+    try:
+        found = plain_law(law).support.feasible_like(value)
+    except (NotImplementedError, AttributeError):
+        return value
+    return jax.lax.stop_gradient(jnp.broadcast_to(jnp.asarray(found, float), value.shape))
 
 
 def still_unless[Tree](moves: Array, values: Tree) -> Tree:
@@ -147,13 +200,6 @@ def gaussian_log_density(
         deviation = unit_lower_solve(L, deviation)
     terms = normal_logpdf(deviation, jnp.where(cov > 0, cov, jnp.nan))
     return terms.sum() if seen is None else jnp.where(seen, terms, 0.0).sum()
-
-
-def _base(law: dist.Distribution) -> dist.Distribution:
-    """The distribution of which a number of independent ones is made."""
-    while isinstance(law, dist.Independent):
-        law = law.base_dist
-    return law
 
 
 def _of_components(mean: Array, cov: Array) -> tuple[Float[Array, " component"], Array]:

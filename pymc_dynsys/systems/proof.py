@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from pymc_dynsys.systems.support import Support
+
 Part = Literal["dynamics", "observation", "events", "initial"]
 
 
@@ -59,6 +61,12 @@ class ObservationProof:
         Whether its distribution is of a kind that admits no singular covariance.
     sees : tuple of int
         States that its log-density depends on, as far as can be proved.
+    supports : tuple of Support
+        Values that the data can have, of one that is not Gaussian: one for all, or one each.
+    censored : bool
+        Whether any component is censored.
+    bounds : tuple of str
+        Inputs that enter as bounds of what is censored and in no other way.
     """
 
     gaussian: bool
@@ -67,6 +75,9 @@ class ObservationProof:
     timeless: bool
     definite: bool
     sees: tuple[int, ...]
+    supports: tuple[Support, ...] = ()
+    censored: bool = False
+    bounds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

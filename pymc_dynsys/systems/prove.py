@@ -5,7 +5,7 @@ Each part is proved by itself, from abstract values of its arguments ``(x, t, he
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from numpyro import distributions as dist
 
 from pymc_dynsys.linalg import linearize
 from pymc_dynsys.systems import checks
-from pymc_dynsys.systems.dependence import depended_on, dependence
+from pymc_dynsys.systems.dependence import dependence
 from pymc_dynsys.systems.dosing import Dosing
 from pymc_dynsys.systems.dynamics import Continuous, Dynamics
 from pymc_dynsys.systems.gaussian import gaussian_moments
@@ -24,28 +24,19 @@ from pymc_dynsys.systems.held import Held
 from pymc_dynsys.systems.observation import Observation
 from pymc_dynsys.systems.proof import (
     DynamicsProof,
-    ObservationProof,
     Proof,
     Reason,
     StartProof,
 )
+from pymc_dynsys.systems.prove_observation import (
+    AbstractArguments,
+    depends_on_inputs,
+    holds_of,
+    is_gaussian,
+    prove_observation,
+)
 from pymc_dynsys.systems.start import Start
 from pymc_dynsys.systems.structure import depends_on, is_affine
-
-
-class AbstractArguments(NamedTuple):
-    """Shapes and types of the arguments of the parts, which values are inputs, and which lines."""
-
-    x: ShapeDtypeStruct
-    t: ShapeDtypeStruct
-    held: Held
-    inputs: tuple[str, ...]
-    lines: tuple[str, ...] = ()
-
-    @property
-    def args(self) -> tuple[ShapeDtypeStruct, ShapeDtypeStruct, Held]:
-        """Arguments ``(x, t, held)``."""
-        return self.x, self.t, self.held
 
 
 def prove(
@@ -62,7 +53,7 @@ def prove(
     of_dynamics, reasons = _prove_dynamics(dynamics, abstract)
     if start.stationary:
         _require_stationary(of_dynamics, reasons)
-    of_observation, more = _prove_observation(observation, abstract)
+    of_observation, more = prove_observation(observation, abstract)
     of_start = _prove_start(start, abstract)
     amount = ShapeDtypeStruct((), jnp.zeros(()).dtype)
     affine_jump = not dosing.has_own_jump or is_affine(
@@ -94,7 +85,7 @@ def _prove_dynamics(
     if isinstance(dynamics, Continuous):
         mean, noise = dynamics.drift, dynamics.diffusion
     else:
-        if not _is_gaussian(dynamics.law, args):
+        if not is_gaussian(dynamics.law, args):
             nothing = DynamicsProof(
                 gaussian=False,
                 linear=False,
@@ -130,9 +121,9 @@ def _prove_dynamics(
         gaussian=True,
         linear=not reasons,
         autonomous=timeless and steady,
-        varying=_depends_on_inputs(slope_and_noise, abstract),
-        driven=_depends_on_inputs(lambda *args: (mean(*args), noise(*args)), abstract),
-        constant_noise=additive and steady and not _depends_on_inputs(noise, abstract),
+        varying=depends_on_inputs(slope_and_noise, abstract),
+        driven=depends_on_inputs(lambda *args: (mean(*args), noise(*args)), abstract),
+        constant_noise=additive and steady and not depends_on_inputs(noise, abstract),
     )
     return proof, reasons
 
@@ -163,47 +154,6 @@ def _prove_lines(
         ),
     }
     return [Reason("dynamics", text) for text, holds in found.items() if holds]
-
-
-def _prove_observation(
-    observation: Observation, abstract: AbstractArguments
-) -> tuple[ObservationProof, list[Reason]]:
-    """What is proved of the observation, and what hinders linearity.
-
-    The moments are a mean ``(component,)`` and variances or a covariance matrix; they exist only
-    if the distribution is Gaussian, so this is looked at first.
-    """
-    args, moments = abstract.args, observation.moments
-    density = lambda x, y, t, held: observation.log_density(y, None, x, t, held)  # noqa: E731
-    y = ShapeDtypeStruct((observation.n_components,), abstract.x.dtype)
-    sees = depended_on(density, (args[0], y, *args[1:]))
-    if not _is_gaussian(observation.law, args):
-        nothing = ObservationProof(
-            gaussian=False,
-            affine=False,
-            constant_noise=False,
-            timeless=False,
-            definite=False,
-            sees=sees,
-        )
-        return nothing, [Reason("observation", "observation is not Gaussian")]
-    affine = is_affine(lambda *args: moments(*args)[0], args)
-    additive = not depends_on(lambda *args: moments(*args)[1], args, 0)
-    reasons = []
-    if not affine:
-        text = "the mean of observation is not affine in the state"
-        reasons.append(Reason("observation", text))
-    if not additive:
-        reasons.append(Reason("observation", "the noise of observation depends on the state"))
-    proof = ObservationProof(
-        gaussian=True,
-        affine=affine,
-        constant_noise=additive,
-        timeless=not depends_on(moments, args, 1) and not _depends_on_inputs(moments, abstract),
-        definite=_holds_of(observation.law, args, checks.is_definite),
-        sees=sees,
-    )
-    return proof, reasons
 
 
 def _unseen(
@@ -244,43 +194,12 @@ def _prove_start(start: Start, abstract: AbstractArguments) -> StartProof:
     """What is proved of the initial distribution."""
     known: list[bool] = []
 
-    def is_gaussian(law: dist.Distribution) -> bool:
+    def read(law: dist.Distribution) -> bool:
         known.append(checks.is_known(law) and not start.n_diffuse)
         return gaussian_moments(law) is not None
 
-    gaussian = _holds_of(start.law, (abstract.held.values,), is_gaussian)
+    gaussian = holds_of(start.law, (abstract.held.values,), read)
     return StartProof(gaussian=gaussian, known=known[0])
-
-
-def _is_gaussian(law: Callable[..., dist.Distribution], args: tuple[Any, ...]) -> bool:
-    """Whether the distribution that a function returns is Gaussian."""
-    return _holds_of(law, args, lambda found: gaussian_moments(found) is not None)
-
-
-def _holds_of(
-    law: Callable[..., dist.Distribution],
-    args: tuple[Any, ...],
-    holds: Callable[[dist.Distribution], bool],
-) -> bool:
-    """Whether something holds of the kind of distribution that a function returns."""
-    found: list[bool] = []
-
-    def read(*args: Any) -> Array:
-        found.append(holds(law(*args)))
-        return jnp.zeros(())
-
-    jax.eval_shape(read, *args)
-    return found[0]
-
-
-def _depends_on_inputs(function: Callable[..., Any], abstract: AbstractArguments) -> bool:
-    """Whether a function of ``(x, t, held)`` depends on any input."""
-    x, t, held = abstract.args
-    inputs = {name: held.values[name] for name in abstract.inputs}
-    fixed = {name: value for name, value in held.values.items() if name not in inputs}
-    if not inputs:
-        return False
-    return depends_on(lambda u, x, t, p: function(x, t, Held({**p, **u})), (inputs, x, t, fixed), 0)
 
 
 def _require_stationary(dynamics: DynamicsProof, reasons: list[Reason]) -> None:

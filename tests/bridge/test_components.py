@@ -110,11 +110,6 @@ def test_a_vector_whose_order_the_model_changes_is_an_error(observed):
         (lambda low: {}, DATA, "a mapping without components"),
         (lambda low: {"sad": low, "down": low, "glad": low}, DATA, "component 'sad' is"),
         (
-            lambda low: dict.fromkeys(DATA, dist.Poisson(jnp.exp(low))),
-            DATA,
-            "component 'sad' is Poisson.*scalar Gaussian",
-        ),
-        (
             lambda low: dict.fromkeys(DATA, dist.Normal(jnp.stack([low, low]), 1.0)),
             DATA,
             r"component 'sad' is Normal of shape \(2,\)",
