@@ -85,6 +85,15 @@ class Likelihood(ABC):
     gradient: ClassVar[bool] = True
     """Whether the likelihood has a gradient; where not, asking for one is an error."""
 
+    instead_of_gradient: ClassVar[str] = (
+        "sample with steps that need none, such as pm.DEMetropolisZ() or pm.Slice(), or choose a "
+        "likelihood that has one"
+    )
+    """What to do where there is no gradient, for that error."""
+
+    unbiased: ClassVar[bool] = False
+    """Whether its exponential is, over its noise, an unbiased estimate of the likelihood."""
+
     exact: ClassVar[bool] = False
     """Whether it is the exact likelihood of the systems that it takes, steps aside."""
 
@@ -146,6 +155,10 @@ class Likelihood(ABC):
     def draw_noise(self, system: BoundSystem, batch: tuple[int, ...], grid: TimeGrid) -> Any:
         """Arrays ``(time, *batch, ...)`` fixed for all evaluations, such as an ensemble's noise."""
         return None
+
+    def fresh_noise(self, key: Array, batch: tuple[int, ...]) -> Any:
+        """Noise drawn anew from a key, in the form of :meth:`draw_noise`; for unbiased ones."""
+        raise NotImplementedError
 
     @abstractmethod
     def run(self, system: BoundSystem, problem: Problem) -> "Run":
@@ -261,40 +274,3 @@ class Run(ABC):
         seen = seen if data.seen is None else seen & data.seen
         earlier = self.problem._replace(data=Data(data.y, seen))
         return self.likelihood.run(self.system, earlier)
-
-
-def require_gaussian(name: str, system: BoundSystem) -> None:
-    """Refuse distributions that an approximate Gaussian filter cannot use."""
-    wanting = gaussian_law_wanting(system)
-    if wanting is not None:
-        raise ValueError(f"{name} {wanting}")
-    if system.n_diffuse:
-        states = [s for s, flag in zip(system.states, system.start.diffuse, strict=True) if flag]
-        raise ValueError(
-            f"{name} cannot begin with exactly diffuse states ({', '.join(states)}); only Kalman() "
-            "can. Give initial=Diffuse(kappa=...) a variance far above that of the data, or a "
-            "distribution"
-        )
-
-
-def gaussian_law_wanting(system: BoundSystem) -> str | None:
-    """What every Gaussian filter needs and the system does not have, in words."""
-    if not system.proof.dynamics.gaussian:
-        return (
-            "needs a Gaussian transition (dist.Normal, dist.MultivariateNormal, pds.Gaussian, "
-            "dist.Delta), and transition() returns another distribution; transform the state (the "
-            "logarithm of a positive one), or approximate the distribution by its mean and variance"
-        )
-    if not system.proof.observation.gaussian:
-        return (
-            "needs a Gaussian observation (dist.Normal, dist.MultivariateNormal, pds.Gaussian), "
-            "and observation() returns another distribution; an ODE with a known initial state "
-            "takes any distribution with ODESolve(); otherwise transform the data or approximate "
-            "the distribution by its mean and variance in a dist.Normal"
-        )
-    if not system.proof.start.gaussian:
-        return (
-            "needs a Gaussian or exactly known initial state (dist.Normal, "
-            "dist.MultivariateNormal, pds.Gaussian, dist.Delta); initial is another distribution"
-        )
-    return None

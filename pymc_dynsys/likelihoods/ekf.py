@@ -23,11 +23,12 @@ from pymc_dynsys.discretization import (
 )
 from pymc_dynsys.discretization.grid import substep_length
 from pymc_dynsys.discretization.tabulated import tabulated_crossing
-from pymc_dynsys.likelihoods.base import Likelihood, Problem, require_gaussian
+from pymc_dynsys.likelihoods.base import Likelihood, Problem
 from pymc_dynsys.likelihoods.gaussian import GaussianFilter
 from pymc_dynsys.likelihoods.gaussian.forward import Belief, Cross, LinearModel, propagate
 from pymc_dynsys.likelihoods.gaussian.reduce import Sensor
 from pymc_dynsys.likelihoods.kalman import crossing_of, held_if_seen
+from pymc_dynsys.likelihoods.laws import require_gaussian
 from pymc_dynsys.linalg import linearize, matvec
 from pymc_dynsys.systems.bound import BoundSystem, Params
 from pymc_dynsys.systems.held import Held

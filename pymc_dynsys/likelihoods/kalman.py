@@ -13,10 +13,11 @@ from jaxtyping import Array
 
 from pymc_dynsys.discretization import Discretization, Exact, Rows, at_row, refuse_discretization
 from pymc_dynsys.discretization.tabulated import TabulatedCrossing, tabulated_crossing
-from pymc_dynsys.likelihoods.base import Likelihood, Problem, gaussian_law_wanting
+from pymc_dynsys.likelihoods.base import Likelihood, Problem
 from pymc_dynsys.likelihoods.gaussian import GaussianFilter
 from pymc_dynsys.likelihoods.gaussian.forward import Cross, LinearModel, predict
 from pymc_dynsys.likelihoods.gaussian.reduce import Sense, Sensor
+from pymc_dynsys.likelihoods.laws import gaussian_law_wanting
 from pymc_dynsys.linalg import linearize
 from pymc_dynsys.systems.bound import BoundSystem, Params
 from pymc_dynsys.systems.held import Held
@@ -88,7 +89,9 @@ class Kalman(GaussianFilter):
         if system.proof.reasons:
             wanting = gaussian_law_wanting(system)
             advice = (
-                f"Every filter {wanting}" if wanting else "Use EKF() or EnKF(), which approximate"
+                f"Every Gaussian filter {wanting}"
+                if wanting
+                else "Use EKF() or EnKF(), which approximate"
             )
             if system.n_diffuse and not wanting:
                 advice += "; they need initial=Diffuse(kappa=...)"

@@ -31,12 +31,13 @@ from pymc_dynsys.discretization import (
     Rows,
     refuse_discretization,
 )
-from pymc_dynsys.likelihoods.base import Likelihood, Problem, require_gaussian
+from pymc_dynsys.likelihoods.base import Likelihood, Problem
 from pymc_dynsys.likelihoods.ekf import crossing, exact_or_ensemble, linear_sensor
 from pymc_dynsys.likelihoods.gaussian import GaussianFilter
 from pymc_dynsys.likelihoods.gaussian.forward import Belief, LinearModel, propagate
 from pymc_dynsys.likelihoods.gaussian.reduce import Sensor
 from pymc_dynsys.likelihoods.kalman import held_if_seen
+from pymc_dynsys.likelihoods.laws import require_gaussian
 from pymc_dynsys.linalg import ldl, matmul, matvec, symmetrize, unit_lower_solve
 from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.held import Held

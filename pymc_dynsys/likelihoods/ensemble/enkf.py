@@ -27,13 +27,14 @@ from pymc_dynsys.discretization import (
 from pymc_dynsys.discretization.doses import give_doses
 from pymc_dynsys.discretization.euler_maruyama import safe_sqrt
 from pymc_dynsys.discretization.grid import substep_length
-from pymc_dynsys.likelihoods.base import Likelihood, Problem, require_gaussian
+from pymc_dynsys.likelihoods.base import Likelihood, Problem
 from pymc_dynsys.likelihoods.ensemble.noise import Noise, draw_noise
 from pymc_dynsys.likelihoods.ensemble.run import EnsembleRun, Ensembles, RowEnsemble
 from pymc_dynsys.likelihoods.ensemble.sense import noise_at, sense
 from pymc_dynsys.likelihoods.ensemble.variants import SquareRoot, Variant
 from pymc_dynsys.likelihoods.gaussian.forward import log_density, over_components
 from pymc_dynsys.likelihoods.gaussian.reduce import independent
+from pymc_dynsys.likelihoods.laws import require_gaussian
 from pymc_dynsys.linalg import outer, psd_factor
 from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.held import Held
