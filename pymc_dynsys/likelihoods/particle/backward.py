@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from pymc_dynsys.likelihoods.particle.crossing import Entry
+from pymc_dynsys.likelihoods.particle.resample import places, systematic
 
 MOVES = 4
 """Proposals of another particle for each path and row."""
@@ -69,8 +70,8 @@ def one_path(key: Array, log_density: Density, trellis: Trellis) -> Float[Array,
         return j, j
 
     last = jax.random.categorical(of_last, trellis.w[-1]).astype(jnp.int32)
-    places = _backwards(back, last, of_rows, trellis)
-    return jnp.take_along_axis(trellis.X, places[:, None, None], axis=1)[:, 0]
+    path = _backwards(back, last, of_rows, trellis)
+    return jnp.take_along_axis(trellis.X, path[:, None, None], axis=1)[:, 0]
 
 
 def all_paths(
@@ -87,7 +88,7 @@ def all_paths(
         def propose(both: Place, key: Array) -> tuple[Place, None]:
             j, density = both
             of_place, of_choice = jax.random.split(key)
-            other = _by_weight(of_place, k.w)
+            other = places(k.w, jax.random.uniform(of_place, (n,)))
             there = of_density(after, k.X[other])
             # A density that is not a number, here or there, leaves the path where it is.
             moves = jnp.log(jax.random.uniform(of_choice, (n,))) < there - density
@@ -98,8 +99,9 @@ def all_paths(
         (j, _), _ = jax.lax.scan(propose, begin, jax.random.split(k.key, MOVES))
         return j, j
 
-    places = _backwards(back, _by_weight(of_last, trellis.w[-1]), of_rows, trellis)
-    return jnp.take_along_axis(trellis.X, places[:, :, None], axis=1)
+    last = systematic(of_last, trellis.w[-1])
+    path = _backwards(back, last, of_rows, trellis)
+    return jnp.take_along_axis(trellis.X, path[:, :, None], axis=1)
 
 
 def _backwards(back: Step, last: Array, key: Array, trellis: Trellis) -> Array:
@@ -114,12 +116,5 @@ def _backwards(back: Step, last: Array, key: Array, trellis: Trellis) -> Array:
         jax.tree.map(lambda leaf: leaf[1:], entries),
         keys,
     )
-    _, places = jax.lax.scan(back, last, rows, reverse=True)
-    return jnp.concatenate([places, last[None]])
-
-
-def _by_weight(key: Array, w: Float[Array, " particle"]) -> Int[Array, " particle"]:
-    """Places drawn independently by log-weights, as many as there are."""
-    C = jnp.cumsum(jnp.exp(w))
-    u = jax.random.uniform(key, w.shape) * C[-1]
-    return jnp.minimum(jnp.searchsorted(C, u, side="right"), len(w) - 1).astype(jnp.int32)
+    _, path = jax.lax.scan(back, last, rows, reverse=True)
+    return jnp.concatenate([path, last[None]])

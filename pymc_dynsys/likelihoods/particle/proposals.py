@@ -152,7 +152,7 @@ class Bootstrap(Proposal):
         system, params, crossing, predicts = scene
         of_resampling, of_move, of_ties = jax.random.split(k.key, 3)
         X, w, ancestors = resampled(of_resampling, X, w)
-        X = crossing.draw(of_move, X, k.entry)
+        X = once(crossing.draw(of_move, X, k.entry))
         held = at_row(k.row, params)
         z = None
         if predicts:
@@ -160,7 +160,7 @@ class Bootstrap(Proposal):
         g = jax.vmap(lambda x: system.observation.log_density(k.y, k.seen, x, k.t, held))(X)
         # A path that is no number has no weight.
         g = jnp.where(jnp.isfinite(X).all(1), g, -jnp.inf)
-        w, total = normalise(w + g)
+        w, total = normalise(once(w + g))
         return Moved(X, w, ancestors, total, effective_number(w), z)
 
 
@@ -221,7 +221,7 @@ class Optimal(Proposal):
         """Weigh by the predicted datum, resample, move."""
         system, params, crossing, predicts = scene
         of_resampling, of_approach, of_move = jax.random.split(k.key, 3)
-        X = crossing.approach(of_approach, X, k.entry)
+        X = once(crossing.approach(of_approach, X, k.entry))
         d, H, R = sensor(system, params, k)
 
         def predict(x: Array) -> tuple[GaussianMove, Array, Array, Array]:
@@ -246,13 +246,18 @@ class Optimal(Proposal):
             factor = psd_factor(congruence(left, Q) + matmul(noise, noise.T))
             return mean + matvec(gain, v) + matvec(factor, normals)
 
-        errors, terms = jax.vmap(weigh)(X)
+        errors, terms = once(jax.vmap(weigh)(X))
         z = of_gaussians(w, errors, terms) if predicts else None
         w, total = normalise(w + jnp.where(jnp.isfinite(X).all(1), terms.sum(1), -jnp.inf))
         ess = effective_number(w)
         X, w, ancestors = resampled(of_resampling, X, w)
-        X = jax.vmap(guided)(X, jax.random.normal(of_move, X.shape))
+        X = once(jax.vmap(guided)(X, once(jax.random.normal(of_move, X.shape))))
         return Moved(X, w, ancestors, total, ess, z)
+
+
+def once[Tree](values: Tree) -> Tree:
+    """The same values, computed once: XLA would repeat them in every sum over particles below."""
+    return jax.lax.optimization_barrier(values)
 
 
 def sensor(

@@ -37,9 +37,12 @@ def systematic(key: Array, w: Float[Array, " particle"]) -> Int[Array, " particl
     Their number differs from n W by less than one, and is n W on average (Kitagawa 1996, appendix).
     """
     n = w.shape[0]
-    C = jnp.cumsum(jnp.exp(w))
-    u = jax.random.uniform(key)
-    # Positions below each running sum; the last sum is one, whatever rounding made of it.
-    below = jnp.ceil(n * C / C[-1] - u).astype(jnp.int32)
-    below = jnp.clip(below, 0, n).at[-1].set(n)
-    return jnp.cumsum(jnp.zeros(n, jnp.int32).at[below].add(1, mode="drop"))
+    return places(w, (jnp.arange(n) + jax.random.uniform(key)) / n)
+
+
+def places(w: Float[Array, " particle"], u: Float[Array, " draw"]) -> Int[Array, " draw"]:
+    """Particles whose shares of [0, 1] hold given numbers."""
+    # Without the barrier XLA sums again at every step of the search.
+    C = jax.lax.optimization_barrier(jnp.cumsum(jnp.exp(w)))
+    found = jnp.searchsorted(C, u * C[-1], side="right")
+    return jnp.minimum(found, w.shape[0] - 1).astype(jnp.int32)
