@@ -36,7 +36,7 @@ from pymc_dynsys.likelihoods import (
     SquareRoot,
 )
 from pymc_dynsys.panels import coords, panel
-from pymc_dynsys.sampling import sample_blackjax
+from pymc_dynsys.sampling import sample_blackjax, sample_pmmh
 from pymc_dynsys.systems import (
     ODE,
     SDE,
@@ -112,6 +112,7 @@ __all__ = [
     "plot_trajectories",
     "reparametrize",
     "sample_blackjax",
+    "sample_pmmh",
     "sample_states",
     "seasonal",
     "simulate",
