@@ -24,8 +24,10 @@ class Estimated(Unconstrained):
     ----------
     likelihoods : tuple of Likelihood
         What estimates it.
+    logdensities : array, (chain,)
+        Estimates where the chains start.
     spread : float
-        Sd of the estimate: the median over the starts.
+        Sd of such an estimate: the median over the starts.
 
     Raises
     ------
@@ -38,11 +40,10 @@ class Estimated(Unconstrained):
     def __init__(
         self, model: pm.Model, initvals: Any, chains: int, rng: np.random.Generator
     ) -> None:
-        self._start_key = draw_keys(rng, 1, ())[0]
+        self._keys = draw_keys(rng, SEEDS, ())
         super().__init__(model, initvals, chains, rng)
-        keys = draw_keys(rng, SEEDS, ())
-        of_starts = jax.jit(jax.vmap(lambda key, q: self._of_noise(key, q), in_axes=(0, None)))
-        each = np.stack([of_starts(keys, start) for start in self.starts])
+        each = np.stack([self._begin(start)[2] for start in self.starts])
+        self.logdensities = each[:, 0]
         self.spread = float(np.median(each.std(1, ddof=1))) if np.isfinite(each).all() else np.inf
 
     def _set_density(self) -> None:
@@ -69,6 +70,8 @@ class Estimated(Unconstrained):
         """An estimate of the log-likelihood."""
         return self._of_values(key, *self._unravel(position))
 
-    def _value_and_gradient(self, position: Float[Array, " value"]) -> tuple[Array, Array]:
-        """A chain needs no gradient."""
-        return self.logp(position, self._start_key), jnp.zeros_like(position)
+    def _value_and_gradient(self, position: Float[Array, " value"]) -> tuple[Array, ...]:
+        """A finite estimate, zeros as a chain needs no gradient, and all estimates."""
+        each = jax.vmap(lambda key: self._of_noise(key, position))(self._keys)
+        each = self.known(position) + each
+        return each[0], jnp.zeros_like(position), each

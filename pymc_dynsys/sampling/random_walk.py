@@ -8,8 +8,8 @@ gain of the adaptation at step i.
           \log s \leftarrow \log s + \gamma (a - a^*)
 
 with a the acceptance rate of the step and a* the one that is wanted (Andrieu and Thoms 2008,
-algorithm 4). After the first part of the warm-up the covariances of the chains are averaged, and
-only the scale goes on to adapt; after the warm-up nothing does.
+algorithm 4). After the warm-up covariances and scales are averaged over the chains, which tell more
+together than each alone, and stay.
 """
 
 from collections.abc import Callable
@@ -19,12 +19,10 @@ import blackjax
 import jax
 import jax.numpy as jnp
 import numpy as np
+from blackjax.mcmc import random_walk
 from jaxtyping import Array, Float
 
 from pymc_dynsys.sampling.adaptation import Tuned, Warmup
-
-SHARE = 0.6
-"""Share of the warm-up in which the covariance adapts."""
 
 BEGIN = 0.1
 """Sd of the first moves in each unconstrained value."""
@@ -52,7 +50,7 @@ def pseudo_marginal(estimate: Estimate, scale: Array, factor: Array) -> Any:
     The estimate at the current position is kept, as it must be for the posterior to be invariant
     (Andrieu and Roberts 2009).
     """
-    kernel = blackjax.additive_step_random_walk.build_kernel()
+    kernel = random_walk.build_additive_step()
 
     def step(key: Array, state: Any) -> Any:
         of_move, of_estimate = jax.random.split(key)
@@ -63,10 +61,7 @@ def pseudo_marginal(estimate: Estimate, scale: Array, factor: Array) -> Any:
             lambda key, position: scale * factor @ jax.random.normal(key, position.shape),
         )
 
-    def init(position: Array, key: Array) -> Any:
-        return blackjax.additive_step_random_walk.init(position, lambda q: estimate(q, key))
-
-    return blackjax.SamplingAlgorithm(init, step)
+    return blackjax.SamplingAlgorithm(random_walk.init, step)
 
 
 def stats_of(known: Callable[[Array], Array]) -> Callable[..., dict[str, Array]]:
@@ -84,49 +79,30 @@ def stats_of(known: Callable[[Array], Array]) -> Callable[..., dict[str, Array]]
     return stats
 
 
-def adapt_covariance(warmup: Warmup) -> Tuned:
-    """Covariance and scale of the moves of a random walk."""
-    dimension = warmup.positions.shape[1]
-    first = max(1, int(SHARE * warmup.tune))
-    wanted = warmup.target_accept
+def adapt_covariance(warmup: Warmup, logdensities: Float[np.ndarray, " chain"]) -> Tuned:
+    """Covariance and scale of the moves; `logdensities` are estimates where the chains start."""
+    n, dimension = warmup.positions.shape
 
-    def start(key: Array, position: Array) -> Any:
-        kernel = warmup.kernel(warmup.logdensity, 1.0, jnp.eye(dimension))
-        adapting = Adapting(position, BEGIN**2 * jnp.eye(dimension), jnp.zeros(()))
-        return kernel.init(position, key), adapting
+    def step(carry: Any, key: Array, i: Array) -> Any:
+        state, (mean, C, log_scale) = carry
+        params = params_of(C, log_scale)
+        new, info = warmup.kernel(warmup.logdensity, **params).step(key, state)
+        gain = (i + LATE) ** -0.6
+        off = new.position - mean
+        mean, C = mean + gain * off, C + gain * (off[:, None] * off[None, :] - C)
+        log_scale = log_scale + gain * (info.acceptance_rate - warmup.target_accept)
+        kept = (new.position, warmup.stats(new, info, params, {})) if warmup.keep else None
+        return (new, Adapting(mean, C, log_scale)), kept
 
-    def stepping(learns: bool) -> Callable[..., Any]:
-        def step(carry: Any, key: Array, i: Array) -> Any:
-            state, (mean, C, log_scale) = carry
-            params = params_of(C, log_scale)
-            kernel = warmup.kernel(warmup.logdensity, **params)
-            new, info = kernel.step(key, state)
-            gain = (i + LATE) ** -0.6
-            log_scale = log_scale + gain * (info.acceptance_rate - wanted)
-            if learns:
-                off = new.position - mean
-                mean, C = mean + gain * off, C + gain * (off[:, None] * off[None, :] - C)
-            kept = (new.position, warmup.stats(new, info, params, {})) if warmup.keep else None
-            return (new, Adapting(mean, C, log_scale)), kept
-
-        return step
-
-    keys = np.stack([np.asarray(jax.random.split(key, 3)) for key in warmup.keys])
-    carry = warmup.chains.map(start, keys[:, 0], warmup.positions)
-    carry, before = warmup.chains.run(stepping(True), carry, keys[:, 1], first, warmup.title)
-    state, adapted = carry
-    # Chains tell more together than each alone.
-    pooled = np.broadcast_to(adapted.covariance.mean(0), adapted.covariance.shape)
-    carry = (state, adapted._replace(covariance=np.ascontiguousarray(pooled)))
-    kept = before
-    if warmup.tune > first:
-        carry, after = warmup.chains.run(
-            stepping(False), carry, keys[:, 2], warmup.tune - first, warmup.title
-        )
-        kept = jax.tree.map(lambda a, b: np.concatenate([a, b], axis=1), before, after)
-    state, adapted = carry
-    params = warmup.chains.map(params_of, adapted.covariance, adapted.log_scale)
-    return Tuned(state, params, kept if warmup.keep else None)
+    begin = jnp.broadcast_to(BEGIN**2 * jnp.eye(dimension), (n, dimension, dimension))
+    adapting = Adapting(jnp.asarray(warmup.positions), begin, jnp.zeros(n))
+    states = random_walk.RWState(warmup.positions, logdensities)
+    (states, adapted), kept = warmup.chains.run(
+        step, (states, adapting), warmup.keys, warmup.tune, warmup.title
+    )
+    params = params_of(adapted.covariance.mean(0), adapted.log_scale.mean())
+    of_chains = {k: np.stack([np.asarray(value)] * n) for k, value in params.items()}
+    return Tuned(states, of_chains, kept)
 
 
 def params_of(C: Float[Array, "value value"], log_scale: Float[Array, ""]) -> dict[str, Array]:

@@ -1,6 +1,7 @@
 """Particle marginal Metropolis-Hastings on PyMC models with a :class:`ParticleFilter`."""
 
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,7 +52,7 @@ def sample_pmmh(
         Draws of each chain, and steps of the warm-up before them, in which covariance and scale of
         the moves are adapted. Draws are cheap and depend on each other: ask for many.
     chains : int
-        Number of chains. Their covariances are averaged in the warm-up.
+        Number of chains. Covariances and scales are averaged over them after the warm-up.
     target_accept : float
         Acceptance rate to aim at, between 0 and 1.
     random_seed : int or Generator, optional
@@ -141,7 +142,8 @@ def sample_pmmh(
     rng = np.random.default_rng(random_seed)
     density = Estimated(model, initvals, chains, rng)
     _warn_of_spread(density)
-    walk = Algorithm(pseudo_marginal, stats_of(density.known), adapt_covariance, (), ())
+    adapt = partial(adapt_covariance, logdensities=density.logdensities)
+    walk = Algorithm(pseudo_marginal, stats_of(density.known), adapt, (), ())
     settings = Settings(draws, tune, chains, chain_method, target_accept, keep_warmup)
     idata = run_algorithm("the random walk", walk, density, settings, rng, progressbar)
     idata["posterior"].attrs["log_likelihood_sd"] = density.spread

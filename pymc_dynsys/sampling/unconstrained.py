@@ -102,7 +102,7 @@ class Unconstrained:
         for _ in range(STARTS):
             point = draw(int(rng.integers(2**30)))
             position, _ = self._ravel(point)
-            value, grad = self._begin(position)
+            value, grad, *_ = self._begin(position)
             if np.isfinite(value) and np.isfinite(grad).all():
                 return np.asarray(position)
         if np.isfinite(value):

@@ -106,7 +106,7 @@ def test_each_key_gives_another_estimate_and_always_the_same():
 def test_few_particles_are_warned_of_with_how_many_there_should_be():
     y = np.array([0.0, 30.0, 0.0, 25.0, 1.0, 90.0])
     message = r"sd of \d+\.\d over its noise where the chains start.*\d+ particles would bring it"
-    with pytest.warns(UserWarning, match=message):
+    with pytest.raises(UserWarning, match=message):  # before anything is sampled
         pds.sample_pmmh(
             draws=1, tune=1, chains=1, model=counts(10, y), random_seed=1, progressbar=False
         )
