@@ -25,15 +25,18 @@ from pymc_dynsys.inference import (
 from pymc_dynsys.likelihoods import (
     EKF,
     UKF,
+    Bootstrap,
     EnKF,
     Kalman,
     Laplace,
     ODESolve,
+    Optimal,
+    ParticleFilter,
     Perturbed,
     SquareRoot,
 )
 from pymc_dynsys.panels import coords, panel
-from pymc_dynsys.sampling import sample_blackjax
+from pymc_dynsys.sampling import sample_blackjax, sample_pmmh
 from pymc_dynsys.systems import (
     ODE,
     SDE,
@@ -69,6 +72,7 @@ __all__ = [
     "ODE",
     "SDE",
     "UKF",
+    "Bootstrap",
     "Diffuse",
     "DiscreteTime",
     "Dose",
@@ -84,6 +88,8 @@ __all__ = [
     "LocalLinearization",
     "MomentODE",
     "ODESolve",
+    "Optimal",
+    "ParticleFilter",
     "Perturbed",
     "SquareRoot",
     "Stationary",
@@ -108,6 +114,7 @@ __all__ = [
     "plot_trajectories",
     "reparametrize",
     "sample_blackjax",
+    "sample_pmmh",
     "sample_states",
     "seasonal",
     "simulate",

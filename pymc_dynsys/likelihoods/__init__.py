@@ -9,17 +9,21 @@ from pymc_dynsys.likelihoods.ensemble import EnKF, Perturbed, SquareRoot
 from pymc_dynsys.likelihoods.kalman import Kalman
 from pymc_dynsys.likelihoods.laplace import Laplace
 from pymc_dynsys.likelihoods.ode import ODESolve
+from pymc_dynsys.likelihoods.particle import Bootstrap, Optimal, ParticleFilter
 from pymc_dynsys.likelihoods.registry import choose_likelihood
 from pymc_dynsys.likelihoods.ukf import UKF
 
 __all__ = [
     "EKF",
     "UKF",
+    "Bootstrap",
     "EnKF",
     "Kalman",
     "Laplace",
     "Likelihood",
     "ODESolve",
+    "Optimal",
+    "ParticleFilter",
     "Perturbed",
     "SquareRoot",
     "choose_likelihood",

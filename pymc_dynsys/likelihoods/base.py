@@ -88,6 +88,15 @@ class Likelihood(ABC):
     gradient: ClassVar[bool] = True
     """Whether the likelihood has a gradient; where not, asking for one is an error."""
 
+    instead_of_gradient: ClassVar[str] = (
+        "sample with steps that need none, such as pm.DEMetropolisZ() or pm.Slice(), or choose a "
+        "likelihood that has one"
+    )
+    """What to do where there is no gradient, for that error."""
+
+    unbiased: ClassVar[bool] = False
+    """Whether its exponential is, over its noise, an unbiased estimate of the likelihood."""
+
     exact: ClassVar[bool] = False
     """Whether it is the exact likelihood of the systems that it takes, steps aside."""
 
@@ -149,6 +158,10 @@ class Likelihood(ABC):
     def draw_noise(self, system: BoundSystem, batch: tuple[int, ...], grid: TimeGrid) -> Any:
         """Arrays ``(time, *batch, ...)`` fixed for all evaluations, such as an ensemble's noise."""
         return None
+
+    def fresh_noise(self, key: Array, batch: tuple[int, ...]) -> Any:
+        """Noise drawn anew from a key, in the form of :meth:`draw_noise`; for unbiased ones."""
+        raise NotImplementedError
 
     @abstractmethod
     def run(self, system: BoundSystem, problem: Problem) -> "Run":

@@ -20,13 +20,16 @@ from pymc_dynsys.discretization.operands import Role, Slot
 from pymc_dynsys.likelihoods.program import Program, totals
 
 
-def log_likelihood(program: Program, operands: Operands, grid: TimeGrid | None = None) -> Array:
+def log_likelihood(
+    program: Program, operands: Operands, grid: TimeGrid | None = None, noise: Any = None
+) -> Array:
     """Log-likelihood of each trajectory, shape ``(*batch,)``; minus infinity where undefined.
 
-    The grid is made here where it was not prepared outside.
+    Grid and noise are made here where they were not prepared outside.
     """
     grid = program.prepare(operands) if grid is None else grid
-    return _guarded(program, operands, grid, program.draw_noise(operands.y, grid))
+    noise = program.draw_noise(operands.y, grid) if noise is None else noise
+    return _guarded(program, operands, grid, noise)
 
 
 def require_gradient(program: Program, slot: Slot) -> None:
@@ -37,10 +40,7 @@ def require_gradient(program: Program, slot: Slot) -> None:
     """
     likelihood = program.likelihood
     if not likelihood.gradient:
-        raise TypeError(
-            f"{likelihood!r} has no gradient; sample with steps that need none, such as "
-            "pm.DEMetropolisZ() or pm.Slice(), or choose a likelihood that has one"
-        )
+        raise TypeError(f"{likelihood!r} has no gradient; {likelihood.instead_of_gradient}")
     if not slot.smooth:
         raise TypeError(
             f"{slot.label}: the log-likelihood has no gradient with respect to it, since it is "

@@ -89,7 +89,9 @@ class Kalman(GaussianFilter):
         if system.proof.reasons:
             wanting = gaussian_law_wanting(system)
             advice = (
-                f"Every filter {wanting}" if wanting else "Use EKF() or EnKF(), which approximate"
+                f"Every Gaussian filter {wanting}"
+                if wanting
+                else "Use EKF() or EnKF(), which approximate"
             )
             if system.n_diffuse and not wanting:
                 advice += "; they need initial=Diffuse(kappa=...)"

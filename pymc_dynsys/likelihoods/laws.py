@@ -23,17 +23,20 @@ def gaussian_law_wanting(system: BoundSystem) -> str | None:
         return (
             "needs a Gaussian transition (dist.Normal, dist.MultivariateNormal, pds.Gaussian, "
             "dist.Delta), and transition() returns another distribution; transform the state (the "
-            "logarithm of a positive one), or approximate the distribution by its mean and variance"
+            "logarithm of a positive one), approximate the distribution by its mean and variance, "
+            "or take ParticleFilter(), which needs no Gaussian"
         )
     if not system.proof.observation.gaussian:
         return (
             "needs a Gaussian observation (dist.Normal, dist.MultivariateNormal, pds.Gaussian), "
             "and observation() returns another distribution; Laplace() takes any whose log-density "
-            "is smooth in the state, and so does ODESolve() for an ODE with a known initial state"
+            "is smooth in the state, so does ODESolve() for an ODE with a known initial state, and "
+            "ParticleFilter() takes all others"
         )
     if not system.proof.start.gaussian:
         return (
             "needs a Gaussian or exactly known initial state (dist.Normal, "
-            "dist.MultivariateNormal, pds.Gaussian, dist.Delta); initial is another distribution"
+            "dist.MultivariateNormal, pds.Gaussian, dist.Delta), and initial is another "
+            "distribution; only ParticleFilter() takes any"
         )
     return None

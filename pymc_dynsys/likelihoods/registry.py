@@ -13,14 +13,30 @@ from pymc_dynsys.likelihoods.ensemble import EnKF
 from pymc_dynsys.likelihoods.kalman import Kalman
 from pymc_dynsys.likelihoods.laplace import Laplace
 from pymc_dynsys.likelihoods.ode import ODESolve
+from pymc_dynsys.likelihoods.particle import ParticleFilter
 from pymc_dynsys.likelihoods.ukf import UKF
 from pymc_dynsys.systems.bound import BoundSystem
 
-LIKELIHOODS: tuple[type[Likelihood], ...] = (ODESolve, Kalman, Laplace, EKF, UKF, EnKF)
+LIKELIHOODS: tuple[type[Likelihood], ...] = (
+    ODESolve,
+    Kalman,
+    Laplace,
+    EKF,
+    UKF,
+    EnKF,
+    ParticleFilter,
+)
 
 
 def choose_likelihood(system: BoundSystem) -> tuple[Likelihood, str]:
     """The likelihood an expert would choose, and why in a few words."""
+    if not system.proof.dynamics.gaussian:
+        raise ValueError(
+            "likelihood: transition() returns a distribution that is not Gaussian, for which there "
+            "is only likelihood=ParticleFilter(). It has no gradient: sample with "
+            "pds.sample_pmmh(). Where the state can be transformed so that its noise is Gaussian "
+            "(the logarithm of a positive one), filters with a gradient apply"
+        )
     for kind in LIKELIHOODS:
         why = kind.recommended(system)
         if why is not None:

@@ -1,18 +1,14 @@
 """BlackJAX's samplers on PyMC models, with the labelled results that ``pm.sample`` would give."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from time import perf_counter
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pymc as pm
 import xarray as xr
-from pymc.exceptions import SamplingError
-from pymc.progress_bar import create_simple_progress
-from pymc.stats.convergence import log_warnings, run_convergence_checks
 
-from pymc_dynsys.inference.blocks import draw_keys
-from pymc_dynsys.sampling.chains import ChainMethod, Chains, require_devices
+from pymc_dynsys.sampling.chains import ChainMethod
+from pymc_dynsys.sampling.checks import listed, require_count, require_method
 
 if TYPE_CHECKING:
     from pymc_dynsys.sampling.algorithms import Algorithm
@@ -151,85 +147,37 @@ def sample_blackjax(
     {'chain': 4, 'draw': 1000}
     """
     # BlackJAX starts JAX when it is imported, after which devices and hosts cannot be chosen.
-    from pymc_dynsys.sampling.adaptation import Warmup
     from pymc_dynsys.sampling.algorithms import ALGORITHMS
+    from pymc_dynsys.sampling.run import Settings, run_algorithm
     from pymc_dynsys.sampling.unconstrained import Unconstrained
 
     model = pm.modelcontext(model)
     if algorithm not in ALGORITHMS:
-        raise ValueError(f"algorithm: got {algorithm!r}, expected one of {_listed(ALGORITHMS)}")
+        raise ValueError(f"algorithm: got {algorithm!r}, expected one of {listed(ALGORITHMS)}")
     chosen = ALGORITHMS[algorithm]
-    _require_count("draws", draws, 1)
-    _require_count("tune", tune, chosen.least_tune, f" for {algorithm}")
-    _require_count("chains", chains, chosen.least_chains, f" for {algorithm}")
+    require_count("draws", draws, 1)
+    require_count("tune", tune, chosen.least_tune, f" for {algorithm}")
+    require_count("chains", chains, chosen.least_chains, f" for {algorithm}")
     target = _target(algorithm, chosen, target_accept)
     options, tuning = _options(algorithm, chosen, kernel_options)
     if keep_warmup and not chosen.keeps_warmup:
-        others = _listed(name for name, other in ALGORITHMS.items() if other.keeps_warmup)
+        others = listed(name for name, other in ALGORITHMS.items() if other.keeps_warmup)
         raise ValueError(
             f"keep_warmup: BlackJAX's adaptation of {algorithm} does not give its draws back; "
             f"leave it out, or use {others}"
         )
-    if chain_method not in get_args(ChainMethod):
-        raise ValueError(
-            f"chain_method: got {chain_method!r}, expected one of {_listed(get_args(ChainMethod))}"
-        )
-    require_devices(chain_method, chains)
+    require_method(chain_method, chains)
 
     rng = np.random.default_rng(random_seed)
-    target_density = Unconstrained(model, initvals, chains, rng)
-    dimension = target_density.starts.shape[1]
+    density = Unconstrained(model, initvals, chains, rng)
+    dimension = density.starts.shape[1]
     if dimension < chosen.least_dimension:
         raise ValueError(
             f"algorithm: {algorithm} needs at least {chosen.least_dimension} free values, and the "
             f"model has {dimension}; use 'hmc' or 'nuts'"
         )
-    tuning_keys, sampling_keys = draw_keys(rng, 2, (chains,))
-    progress = create_simple_progress(progressbar=progressbar)
-    start = perf_counter()
-    with progress:
-        warmup = Warmup(
-            kernel=chosen.kernel,
-            stats=chosen.stats,
-            logdensity=target_density.logp,
-            positions=target_density.starts,
-            keys=tuning_keys,
-            chains=Chains(chain_method, chains, progress),
-            tune=tune,
-            draws=draws,
-            target_accept=target,
-            keep=keep_warmup,
-            options=options,
-            tuning=tuning,
-        )
-        tuned = chosen.tune(warmup)
-        _require_tuned(algorithm, tuned.params)
-        _, (positions, stats) = warmup.chains.run(
-            chosen.step(target_density.logp, options, tuned),
-            (tuned.states, tuned.params),
-            sampling_keys,
-            draws,
-            f"Sampling {chains} chains ...",
-        )
-    seconds = perf_counter() - start
-    groups = {"posterior": positions, "sample_stats": stats}
-    if tuned.kept is not None:
-        groups["warmup_posterior"], groups["warmup_sample_stats"] = tuned.kept
-    idata = target_density.tree(groups, {"sampling_time": seconds, "tuning_steps": tune})
-    log_warnings(run_convergence_checks(idata, model))
-    return idata
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(repr(name) for name in names)
-
-
-def _require_count(name: str, value: Any, least: int, what: str = "") -> None:
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or value < least:
-        raise ValueError(
-            f"{name}: got {value!r}, expected a whole number of at least {least}{what}"
-        )
+    settings = Settings(draws, tune, chains, chain_method, target, keep_warmup, options, tuning)
+    return run_algorithm(algorithm, chosen, density, settings, rng, progressbar)
 
 
 def _target(name: str, algorithm: "Algorithm", given: float | None) -> float | None:
@@ -251,28 +199,19 @@ def _options(name: str, algorithm: "Algorithm", given: Mapping[str, Any]) -> tup
     unknown = [option for option in given if option not in known]
     if unknown:
         raise TypeError(
-            f"{name} has no option {_listed(unknown)}; it has {_listed(known)}, and "
+            f"{name} has no option {listed(unknown)}; it has {listed(known)}, and "
             "sample_blackjax those of its signature"
         )
     missing = [option for option in algorithm.required if option not in given]
     if missing:
         raise TypeError(
-            f"{name} needs {_listed(missing)}, for which there is no good default: for instance "
+            f"{name} needs {listed(missing)}, for which there is no good default: for instance "
             f"{missing[0]}=10, or algorithm='nuts', which needs none"
         )
     for option in ("num_integration_steps", "max_num_doublings"):
         if option in given:
-            _require_count(option, given[option], 1)
+            require_count(option, given[option], 1)
     return (
         {option: value for option, value in given.items() if option in algorithm.options},
         {option: value for option, value in given.items() if option in algorithm.tuning},
     )
-
-
-def _require_tuned(name: str, params: Mapping[str, np.ndarray]) -> None:
-    bad = [param for param, value in params.items() if not np.isfinite(value).all()]
-    if bad:
-        raise SamplingError(
-            f"the adaptation of {name} ended with {_listed(bad)} that are not finite; give it more "
-            "steps with tune=, or start it elsewhere with initvals="
-        )

@@ -11,6 +11,7 @@ import pymc as pm
 import xarray as xr
 from arviz_base import from_dict, make_attrs
 from jax.flatten_util import ravel_pytree
+from jaxtyping import Array
 from pymc.backends.arviz import (
     coords_and_dims_for_inferencedata,
     find_constants,
@@ -63,12 +64,11 @@ class Unconstrained:
         if model.discrete_value_vars:
             names = ", ".join(str(v.name) for v in model.discrete_value_vars)
             raise ValueError(
-                f"model: {names} are discrete, and BlackJAX's samplers need gradients; sum over "
-                "them in the log-density, or use pm.sample with steps of several kinds"
+                f"model: {names} are discrete, and the samplers here move in real numbers; sum "
+                "over them in the log-density, or use pm.sample with steps of several kinds"
             )
         self.model = model
-        # `get_jaxified_logp` has a flag for the sign, and gets it wrong.
-        self._logp = get_jaxified_graph(inputs=model.value_vars, outputs=[model.logp()])
+        self._set_density()
         self._names = [str(value.name) for value in model.value_vars]
         try:
             jittered = make_initial_point_fns_per_chain(
@@ -78,11 +78,20 @@ class Unconstrained:
             names = ", ".join(str(v.name) for v in model.free_RVs)
             raise ValueError(f"initvals: the model has no {error}; it has {names}") from error
         _, self._unravel = self._ravel(jittered[0](0))
-        self._value_and_grad = jax.jit(jax.value_and_grad(self.logp))
+        self._begin = jax.jit(self._value_and_gradient)
         self.starts = np.stack([self._start(i, draw, rng) for i, draw in enumerate(jittered)])
 
-    def logp(self, position: Any) -> Any:
-        """Log-density, with the Jacobians of the transforms."""
+    def _set_density(self) -> None:
+        """Prepare what the log-density is computed by."""
+        # `get_jaxified_logp` has a flag for the sign, and gets it wrong.
+        self._logp = get_jaxified_graph(inputs=self.model.value_vars, outputs=[self.model.logp()])
+
+    def _value_and_gradient(self, position: Any) -> Any:
+        """Both must be finite where a chain starts; zeros where no gradient is needed."""
+        return jax.value_and_grad(self.logp)(position)
+
+    def logp(self, position: Any, *key: Array) -> Any:
+        """Log-density, with the Jacobians of the transforms; of a key where it is estimated."""
         (value,) = self._logp(*self._unravel(position))
         return value
 
@@ -93,7 +102,7 @@ class Unconstrained:
         for _ in range(STARTS):
             point = draw(int(rng.integers(2**30)))
             position, _ = self._ravel(point)
-            value, grad = self._value_and_grad(position)
+            value, grad, *_ = self._begin(position)
             if np.isfinite(value) and np.isfinite(grad).all():
                 return np.asarray(position)
         if np.isfinite(value):

@@ -1,5 +1,7 @@
 """What every likelihood of the registry keeps to, with missing data, inputs and doses."""
 
+from dataclasses import replace
+
 import cloudpickle
 import numpy as np
 import pytest
@@ -8,7 +10,11 @@ import pymc_dynsys as pds
 from pymc_dynsys.likelihoods.registry import LIKELIHOODS
 from tests.likelihoods import everywhere
 
-SMALL = {pds.EnKF: {"ensemble_size": 8, "seed": 2}}
+SMALL = {
+    pds.EnKF: {"ensemble_size": 8, "seed": 2},
+    pds.ParticleFilter: {"particles": 60, "seed": 2},
+}
+SIZE = {pds.EnKF: "ensemble_size", pds.ParticleFilter: "particles"}
 
 
 @pytest.fixture(scope="module", params=LIKELIHOODS, ids=lambda kind: kind.__name__)
@@ -78,5 +84,6 @@ def test_memory_grows_with_what_is_held(likelihood, model):
     system = model["y"].owner.op.spec.system
     assert likelihood.floats_per_row(system) > 0
     if likelihood.random:
-        more = pds.EnKF(80, seed=2)
+        option = SIZE[type(likelihood)]
+        more = replace(likelihood, **{option: 10 * getattr(likelihood, option)})
         assert more.floats_per_row(system) > 5 * likelihood.floats_per_row(system)
