@@ -17,6 +17,9 @@ from pymc_dynsys.systems.bound import BoundSystem
 STEPS_PER_GAP = 5
 """Steps in which a median gap of a nonlinear system is crossed where the user says nothing."""
 
+PARTICLES = 2000
+"""Particles with which it is compared."""
+
 COMPARED = 1000
 """Importance draws with which the approximation is compared."""
 
@@ -205,8 +208,11 @@ class Laplace(Likelihood):
     def reference(
         self, system: BoundSystem, kinds: Mapping[str, type[Likelihood]]
     ) -> Likelihood | None:
-        """The exact likelihood where there is one."""
-        return kinds["Kalman"]() if system.proof.linear_gaussian else None
+        """The exact likelihood where there is one, else many particles."""
+        if system.proof.linear_gaussian:
+            return kinds["Kalman"]()
+        particles: Any = kinds["ParticleFilter"]
+        return particles(PARTICLES, self.discretization)
 
     def enough(self, spread: float, tolerable: float) -> str | None:
         """Draws that bring the spread over seeds down; it falls with the root of their number."""
