@@ -20,8 +20,12 @@ def advise(
     data: xr.Dataset,
     slopes: dict[str, np.ndarray],
     variations: tuple[Variation, ...],
+    noise: dict[str, float],
 ) -> list[str]:
-    """Sentences for the reader, the most pressing first."""
+    """Sentences for the reader, the most pressing first.
+
+    `noise` are the errors that seeds leave in the average of each variation, in nats.
+    """
     likelihood, frame, out = study.program.likelihood, study.frame, []
     for name, sizes in slopes.items():
         bad = np.argwhere(~np.isfinite(sizes))
@@ -58,7 +62,8 @@ def advise(
             out.append(f"{_what(variation)} is as little finite: there is nothing to compare")
         else:
             change = worst(f"{variation.name}_change")
-            out.append(_of_variation(variation, change, of_seeds))
+            error = float(np.hypot(of_seeds, noise.get(variation.name, 0.0)))
+            out.append(_of_variation(variation, change, error))
     change = worst("precision_change")
     if change > 0:
         verdict = "ask for dtype='float64'" if change > TOLERABLE else "single precision will do"
@@ -76,13 +81,17 @@ def _of_variation(variation: Variation, change: float, of_seeds: float) -> str:
     """What a change means, and what to do."""
     if variation.name == "step":
         verdict = "take shorter steps" if change > TOLERABLE else "steps are short enough"
-        if TOLERABLE < change <= 2**0.5 * of_seeds:
+        if TOLERABLE < change <= of_seeds:
             verdict = "no more than the seeds do, so more of them or of members must tell"
         return f"steps of half the length change a trajectory by up to {change:.2g} nats: {verdict}"
     if variation.exact:
         verdict = "use it" if change > ROUNDING else "they agree"
+    elif change <= TOLERABLE:
+        verdict = "they agree"
+    elif change <= of_seeds:
+        verdict = f"no more than seeds move them by ({of_seeds:.2g})"
     else:
-        verdict = "they agree" if change <= TOLERABLE else "find out which is right"
+        verdict = "find out which is right"
     return f"{_what(variation)}, differs by up to {change:.2g} nats a trajectory: {verdict}"
 
 

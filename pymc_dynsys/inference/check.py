@@ -1,6 +1,7 @@
 """What an approximate likelihood costs, in nats for each trajectory."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -12,6 +13,7 @@ import pymc as pm
 import xarray as xr
 from jaxtyping import Array
 from pymc.initial_point import make_initial_point_fn
+from scipy import special
 
 from pymc_dynsys.batching.execution import DEFAULT, Execution
 from pymc_dynsys.bridge.draws import OperandDraws
@@ -21,9 +23,9 @@ from pymc_dynsys.inference.advice import advise
 from pymc_dynsys.inference.draws import prepared
 from pymc_dynsys.inference.labels import data_groups, draws_of
 from pymc_dynsys.likelihoods import registry
-from pymc_dynsys.likelihoods.base import Likelihood
+from pymc_dynsys.likelihoods.base import Likelihood, Run
 from pymc_dynsys.likelihoods.caveats import is_blind
-from pymc_dynsys.likelihoods.program import Program, totals
+from pymc_dynsys.likelihoods.program import Program, map_run, totals
 
 logger = logging.getLogger("pymc_dynsys")
 
@@ -75,7 +77,15 @@ def check_likelihood(
         ``precision_change``
             change to double precision, 0 where the model has it already.
 
+        Changes are there for whatever the likelihood can vary: for ``Laplace`` also
+        ``order_change`` (the other order) and ``draws_change`` (1,000 importance draws). Seeds of
+        an unbiased estimate are averaged on the scale of the likelihood.
+
         ``finite`` and ``gradient_finite`` say where the likelihood and its gradient are numbers.
+        Group ``diagnostics``, where the likelihood has something to say of its own run: of
+        ``Laplace`` the second-order correction ``second_order``, the effective share ``ess`` of
+        200 importance draws, and the ``iterations`` of its search; of a particle filter the least
+        effective number ``ess`` of its particles.
         The attribute ``advice`` has a sentence for each thing to do, also logged.
 
     Raises
@@ -115,17 +125,19 @@ def check_likelihood(
     if single:
         own = evaluate(likelihood, execution=Execution(dtype="float32"))
     several = _over_seeds(evaluate, likelihood, n_seeds)
-    middle = several.mean(0)
+    middle = _mean_over_seeds(several, likelihood)
     grid, _ = prepared(study.program, study.operands)
     gaps = np.asarray(grid.lengths)
     variations = registry.variations(likelihood, study.system, gaps)
     changes = dict.fromkeys(ALWAYS, np.zeros(shape))
     if is_blind(likelihood, study.system):
         changes["reference"] = np.full(shape, np.nan)
+    noise = {}
     for variation in variations:
         other = _over_seeds(evaluate, variation.likelihood, n_seeds, finer=variation.finer)
         with np.errstate(invalid="ignore"):  # of two infinities, which cannot be compared
-            changes[variation.name] = other.mean(0) - middle
+            changes[variation.name] = _mean_over_seeds(other, variation.likelihood) - middle
+        noise[variation.name] = _error_of_mean(other)
     changes["precision"] = _difference(exact_own, own)
     slopes = _slopes(study, operands, shape) if likelihood.gradient else {}
     finite_slopes = np.all([np.isfinite(s) for s in slopes.values()], axis=0) if slopes else True
@@ -148,10 +160,47 @@ def check_likelihood(
             "seeds": len(several),
         },
     )
-    data.attrs["advice"] = advise(study, data, slopes, variations)
+    data.attrs["advice"] = advise(study, data, slopes, variations, noise)
     for sentence in data.attrs["advice"]:
         logger.info("%s: %s", study.name, sentence)
-    return xr.DataTree.from_dict({"check": data, **data_groups(study)})
+    groups = {"check": data, "diagnostics": _diagnostics(study, operands, data)}
+    groups = {name: group for name, group in groups.items() if group.data_vars}
+    return xr.DataTree.from_dict({**groups, **data_groups(study)})
+
+
+def _diagnostics(study: Study, operands: Operands, like: xr.Dataset) -> xr.Dataset:
+    """What the runs say of themselves, by name, with the dims of a check."""
+    program = study.program
+    grid, noise = prepared(program, study.operands)
+
+    @jax.jit
+    def ask(operands: Operands) -> dict[str, Array]:
+        return map_run(program, ask_diagnostics, operands, grid, noise)
+
+    template = like["log_likelihood"]
+    found = {name: np.broadcast_to(v, template.shape) for name, v in ask(operands).items()}
+    variables = {name: (template.dims, values) for name, values in found.items()}
+    return xr.Dataset(variables, coords=like.coords)
+
+
+def ask_diagnostics(run: Run, visits: Callable[[Any], Any], key: Any = None) -> dict[str, Array]:
+    """What a run says of itself."""
+    return dict(run.diagnostics())
+
+
+def _error_of_mean(values: np.ndarray) -> float:
+    """Three standard errors of a mean over seeds, the largest of all trajectories."""
+    if len(values) == 1:
+        return 0.0
+    with np.errstate(invalid="ignore"):
+        return 3 * float(np.nanmax(values.std(0, ddof=1), initial=0.0)) / len(values) ** 0.5
+
+
+def _mean_over_seeds(values: np.ndarray, likelihood: Likelihood) -> np.ndarray:
+    """Mean over the first axis; of unbiased estimates that of the likelihood, on the log scale."""
+    if not likelihood.unbiased or len(values) == 1:
+        return np.asarray(values.mean(0))
+    return np.asarray(special.logsumexp(values, axis=0)) - np.log(len(values))
 
 
 def _draws(model: pm.Model, idata: Any, n_draws: int) -> tuple[xr.Dataset, np.ndarray]:
