@@ -1,11 +1,15 @@
 """Laplace's approximation: exact where it is, right gradients, and hard data."""
 
+import inspect
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpyro import distributions as dist
+from scipy import stats
 
 import pymc_dynsys as pds
+from pymc_dynsys.systems import bind_system
 from tests.helpers import (
     as_arrays,
     assert_gradients_agree,
@@ -14,6 +18,7 @@ from tests.helpers import (
     values_and_gradient,
 )
 
+NORMAL = dist.Normal(0.0, 1.0)
 EXACT = pds.Laplace(discretization=pds.Exact())
 
 
@@ -119,5 +124,138 @@ def test_gradients_are_those_of_differences(name):
     values, gradient = values_and_gradient(function)(as_arrays(params))
     assert np.isfinite(values).all()
     expected = finite_differences(lambda p: float(function(as_arrays(p)).sum()), params)
-    print(name, values, {k: float(gradient[k] - expected[k]) for k in params})
     assert_gradients_agree(gradient, expected, rtol=1e-7, atol=1e-7)
+
+
+def ornstein_uhlenbeck(observation, start=None):
+    return pds.SDE(
+        states="x",
+        drift=lambda x, mu: mu - x,
+        diffusion=lambda sigma: sigma,
+        initial=start or pds.Stationary(),
+        observation=observation,
+    )
+
+
+def rows(*values):
+    """Series of 30 data; a number fills a series."""
+    return np.stack([np.broadcast_to(np.asarray(v, float), 30) for v in values])
+
+
+T = np.arange(30.0)
+ALONE = np.where(T == 3, 1.0, np.nan)
+HARD = {
+    "counts": (one_count, rows(0, 1e6, np.nan, np.where(T == 3, 1e6, 0), 5 * ALONE)),
+    "yes or no": (lambda x: dist.Bernoulli(logits=5 * x), rows(0, 1, T % 2, ALONE)),
+    "outliers": (
+        lambda x: dist.StudentT(3.0, x, 0.3),
+        rows(np.where(T == 5, 1e4, 0.1), np.where(T == 5, -1e8, np.cos(T)), 10 * np.sin(7 * T)),
+    ),
+    "volatility": (
+        lambda x: dist.Normal(0.0, jnp.exp(x / 2)),
+        rows(0, np.where(T == 3, 50, 0), np.sin(T)),
+    ),
+    "far beyond a limit": (
+        lambda x: pds.censored(dist.Normal(x, 0.1), lower=-4.0, upper=4.0),
+        rows(-4, 4, np.where(T == 3, 4, -4), np.where(T % 2, np.nan, 0.0)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_hard_data_have_finite_values_and_right_gradients(name):
+    observation, y = HARD[name]
+    system, params = ornstein_uhlenbeck(observation), {"mu": 0.0, "sigma": 1.0}
+    function = likelihood_function(system, EXACT, y, T, dict.fromkeys(params, ()))
+    values, gradient = values_and_gradient(function)(as_arrays(params))
+    assert np.isfinite(values).all(), values
+    expected = finite_differences(lambda p: float(function(as_arrays(p)).sum()), params, 1e-4)
+    assert_gradients_agree(gradient, expected, rtol=2e-6, atol=1e-6)
+
+
+def test_zeros_and_ones_are_mirror_images():
+    """With a mean of zero all states begin where numpyro's Bernoulli density has a kink."""
+    system = ornstein_uhlenbeck(lambda x: dist.Bernoulli(logits=x))
+    function = likelihood_function(system, EXACT, rows(0, 1), T, {"mu": (), "sigma": ()})
+    zeros, ones = function(as_arrays({"mu": 0.0, "sigma": 4.0}))
+    np.testing.assert_allclose(zeros, ones, rtol=1e-10)
+
+
+def test_one_visit_is_the_integral_over_one_state():
+    """By Gauss and Hermite's rule, which the second order comes near to."""
+    system = ornstein_uhlenbeck(one_count, dist.Normal(0.3, 0.5))
+    likelihood = pds.Laplace(discretization=pds.Exact(), order=2)
+    params = {"mu": 0.0, "sigma": 1.0}
+    y = np.array([[0.0], [1.0], [3.0], [7.0]])
+    function = likelihood_function(system, likelihood, y, T[:1], dict.fromkeys(params, ()))
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    x = 0.3 + 0.5 * nodes
+    terms = stats.poisson.pmf(y, np.exp(x)) @ (weights / weights.sum())
+    np.testing.assert_allclose(function(as_arrays(params)), np.log(terms), atol=1e-3)
+
+
+def test_a_long_series_comes_to_rest():
+    counts = np.random.default_rng(0).poisson(2.0, size=(1, 2000))
+    system, params = ornstein_uhlenbeck(one_count), {"mu": 0.5, "sigma": 0.4}
+    function = likelihood_function(
+        system, EXACT, counts, np.arange(2000.0), dict.fromkeys(params, ())
+    )
+    assert np.isfinite(function(as_arrays(params))).all()
+
+
+def test_where_the_search_does_not_end_the_value_is_minus_infinity_and_the_gradient_zero():
+    system, params = ornstein_uhlenbeck(one_count), {"mu": 0.0, "sigma": 1.0}
+    short = pds.Laplace(discretization=pds.Exact(), max_iterations=2)
+    function = likelihood_function(system, short, rows(1e6, 1), T, dict.fromkeys(params, ()))
+    values, gradient = values_and_gradient(function)(as_arrays(params))
+    assert values[0] == -np.inf
+    assert all(np.isfinite(slope) for slope in gradient.values())
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"order": 3}, ValueError, "order must be 1 or 2"),
+        ({"order": 2, "draws": 10}, ValueError, "not both"),
+        ({"draws": 5}, ValueError, "pairs"),
+        ({"draws": -2}, ValueError, "at least 0"),
+        ({"draws": 2.0}, TypeError, "must be an integer"),
+        ({"max_iterations": 0}, ValueError, "at least 1"),
+        ({"discretization": pds.MomentODE()}, ValueError, "EulerMaruyama"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, error, said):
+    with pytest.raises(error, match=f"Laplace: .*{said}"):
+        pds.Laplace(**options)
+
+
+@pytest.mark.parametrize(
+    ("system", "likelihood", "said"),
+    [
+        (
+            ornstein_uhlenbeck(one_count, dist.Gamma(2.0, 1.0)),
+            pds.Laplace(),
+            "Gaussian or exactly known initial state",
+        ),
+        (ornstein_uhlenbeck(one_count, pds.Diffuse()), pds.Laplace(), "exactly diffuse"),
+        (pds.ODE(lambda x: -x, one_count, 1.0, states="x"), pds.Laplace(), "ODESolve"),
+        (
+            pds.DiscreteTime(lambda x: dist.StudentT(4.0, x, 1.0), one_count, NORMAL, "x"),
+            pds.Laplace(),
+            r"transition\(\) returns another.*ParticleFilter",
+        ),
+        (chain(two_counts), pds.Laplace(order=2), "data that see one state"),
+        (logistic(one_count), pds.Laplace(order=2), "needs linear dynamics"),
+    ],
+    ids=["start", "diffuse", "known", "transition", "two states seen", "nonlinear"],
+)
+def test_systems_that_it_cannot_take_are_refused(system, likelihood, said):
+    names = {"mu": (), "sigma": (), "rate": (), "loading": ()}
+    asked = {name: shape for name, shape in names.items() if bind_asks(system, name)}
+    with pytest.raises(ValueError, match=f"Laplace.*{said}"):
+        likelihood.check(bind_system(system, asked))
+
+
+def bind_asks(system, name):
+    functions = vars(system).values()
+    return any(name in inspect.signature(f).parameters for f in functions if callable(f))

@@ -246,7 +246,7 @@ def test_forecast_of_the_lgssm_by_drawing():
     assert np.abs(y.std(0) / sd - 1).max() < 5 * (0.5 / len(y)) ** 0.5
 
 
-def controls_model() -> tuple[pm.Model, SimpleNamespace]:
+def controls_model(likelihood=None) -> tuple[pm.Model, SimpleNamespace]:
     """K04: inputs enter the step after them and the datum beside them; noises are correlated."""
     case = load("K04")
     system = pds.DiscreteTime(
@@ -265,12 +265,14 @@ def controls_model() -> tuple[pm.Model, SimpleNamespace]:
             inputs={"u": u},
             observed=case.y,
             dims=("time", "component"),
+            likelihood=likelihood,
         )
     return model, case
 
 
-def test_inputs_and_correlated_noises():
-    model, case = controls_model()
+@pytest.mark.parametrize("likelihood", [pds.Kalman(), pds.Laplace()], ids=["Kalman", "Laplace"])
+def test_inputs_and_correlated_noises(likelihood):
+    model, case = controls_model(likelihood)
     point = {"A": case.A, "B": case.B}
     value = model.compile_logp()(point)
     np.testing.assert_allclose(value, case.out.loglik, rtol=1e-8)
