@@ -2,15 +2,16 @@
 
 Most of what tests cost is compilation. XLA compiles twice as fast without its optimizations, and
 what it has compiled is kept in a folder that all processes share. PyTensor runs what surrounds our
-Ops by Python, where Numba would compile for seconds. Tests that judge numbers, run long loops or
-check single precision keep the optimizer, and tests of samplers keep Numba, so that the programs
-that users run are judged. JAX notes no lines of source, and the garbage collector leaves alone what
-was there before the first test: together they take a tenth off the CPU time.
+Ops by Python, where Numba would compile for seconds. Tests that judge numbers or run long loops,
+and single ones marked ``optimized``, keep the optimizer, and tests of samplers keep Numba, so that
+the programs that users run are judged. JAX notes no lines of source, and the garbage collector
+leaves alone what was there before the first test: together they take a tenth off the CPU time.
 """
 
 import gc
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,6 @@ OPTIMIZED = (
     "tests/sampling",
     "tests/simulation",
     "tests/bridge/test_samplers.py",
-    "tests/likelihoods/test_execution.py",
 )
 
 # Files whose PyTensor functions run as users' do.
@@ -82,3 +82,13 @@ def compilation(request: pytest.FixtureRequest) -> None:
         import pytensor
 
         pytensor.config.mode = "NUMBA" if by_numba else "Mode"
+
+
+@pytest.fixture(autouse=True)
+def optimized(request: pytest.FixtureRequest, compilation: None) -> Iterator[None]:
+    """Compile a single test as users do where it is marked so."""
+    before = Optimizer.on
+    if request.node.get_closest_marker("optimized"):
+        Optimizer.switch(True)
+    yield
+    Optimizer.switch(before)

@@ -3,7 +3,8 @@
 The clock on the wall tells little where tests share a machine. The CPU time of a process, and of
 the processes that it waited for, is charged to the test that ran meanwhile and to its fixtures.
 
-``--budget`` fails a run in which a file takes more than ``tests/budget.toml`` allows it.
+``--budget`` fails a run in which a file takes more than ``tests/budget.toml`` allows it, and
+``--cpu-times FILE`` writes the seconds of every test, in the order of their cost.
 """
 
 import resource
@@ -41,6 +42,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--budget",
         action="store_true",
         help="fail if the tests of a file take more CPU time than tests/budget.toml allows",
+    )
+    parser.addoption(
+        "--cpu-times",
+        metavar="FILE",
+        type=Path,
+        help="write the CPU seconds of every test into this file",
     )
 
 
@@ -111,6 +118,9 @@ class Tally:
             write(f"{title} that took most:")
             for name, seconds in counter.most_common(SHOWN):
                 write(f"{seconds:8.1f}  {name}")
+        if path := config.getoption("cpu_times"):
+            lines = (f"{seconds:8.2f}  {name}\n" for name, seconds in self.tests.most_common())
+            path.write_text("".join(lines))
         own = time.process_time()
         write(f"{own + self.workers:8.1f}  in all, of which {self.tests.total():.1f} in tests")
         if config.getoption("budget"):

@@ -56,16 +56,17 @@ def evaluate(
     point: Mapping[str, np.ndarray],
     name: str = "y",
     mode: str | None = "FAST_COMPILE",
+    slopes: bool = True,
 ) -> Evaluation:
     """Through PyMC: the term of the variable `name`, and its gradient in the free variables."""
     (term,) = model.logp(vars=[model[name]], sum=False)
     dims = model.named_vars_to_dims.get(name, ())[: term.type.ndim]
     shape = tuple(int(model.dim_lengths[dim].eval()) for dim in dims)
     total = (term * weights(shape)).sum()
-    wrt = {variable.name: variable for variable in model.value_vars}
-    slopes = pytensor.gradient.grad(total, list(wrt.values()))
-    values, *slopes = model.compile_fn([term, *slopes], mode=mode, point_fn=True)(dict(point))
-    return Evaluation(np.asarray(values), dict(zip(wrt, map(np.asarray, slopes), strict=True)))
+    wrt = {variable.name: variable for variable in model.value_vars if slopes}
+    asked = pytensor.gradient.grad(total, list(wrt.values())) if slopes else []
+    values, *found = model.compile_fn([term, *asked], mode=mode, point_fn=True)(dict(point))
+    return Evaluation(np.asarray(values), dict(zip(wrt, map(np.asarray, found), strict=True)))
 
 
 @partial(jax.jit, static_argnums=0)

@@ -96,7 +96,7 @@ def test_draws_of_a_lone_trajectory_have_the_exact_moments():
     assert_moments(pm.draw(many, random_seed=2), *data_law(0.8))
 
 
-@pytest.mark.parametrize("mode", [None, "JAX"])
+@pytest.mark.parametrize("mode", [None, pytest.param("JAX", marks=pytest.mark.slow)])
 def test_posterior_predictive_is_seeded_and_labelled(panel, mode):
     def draw(seed: int):
         with panel:
@@ -303,7 +303,10 @@ def flat(point: np.ndarray) -> dict[str, np.ndarray]:
     return {"centre": np.asarray(point[0]), "mu": np.asarray(point[1:])}
 
 
-@pytest.mark.parametrize("likelihood", [pds.Kalman(), pds.EnKF(ensemble_size=8), pds.EKF()])
+@pytest.mark.parametrize(
+    "likelihood",
+    [pds.Kalman(), pds.EnKF(ensemble_size=8), pytest.param(pds.EKF(), marks=pytest.mark.slow)],
+)
 def test_second_derivatives_are_differences_of_first_ones(likelihood):
     model = panel_model(observed=draw_data(), likelihood=likelihood)
     hessian = model.compile_d2logp(negate_output=False)

@@ -119,7 +119,7 @@ def test_blackjax(model):
         check(sample(nuts_sampler="blackjax", chains=2, nuts={"chain_method": "vectorized"}))
 
 
-@pytest.mark.parametrize("backend", ["numba", "jax"])
+@pytest.mark.parametrize("backend", ["numba", pytest.param("jax", marks=pytest.mark.slow)])
 def test_nutpie(model, backend):
     with model:
         check(sample(nuts_sampler="nutpie", chains=2, cores=1, nuts={"backend": backend}))

@@ -27,6 +27,18 @@ def model(likelihood):
     return everywhere.build(likelihood)
 
 
+# All results of a solver are compiled for a minute; other tests ask for them one by one.
+RESULTS = pytest.mark.parametrize(
+    "likelihood",
+    [
+        pytest.param(kind, marks=pytest.mark.slow if kind is pds.ODESolve else ())
+        for kind in LIKELIHOODS
+    ],
+    indirect=True,
+    ids=lambda kind: kind.__name__,
+)
+
+
 def terms(model):
     (logp,) = model.logp(vars=[model["y"]], sum=False)
     return model.compile_fn(logp, inputs=model.value_vars, mode="FAST_COMPILE")
@@ -58,6 +70,7 @@ def test_options_are_shown_and_compared(likelihood):
     assert hash(likelihood) == hash(eval(repr(likelihood), vars(pds)))
 
 
+@RESULTS
 def test_factors_add_up_and_blocks_change_nothing(model, results, monkeypatch):
     idata = everywhere.draws(model, 6)
     each = pds.log_likelihood(idata, model=model, by="trajectory").log_likelihood["y"]
@@ -68,6 +81,7 @@ def test_factors_add_up_and_blocks_change_nothing(model, results, monkeypatch):
     everywhere.assert_blocks_change_nothing(model, results, monkeypatch)
 
 
+@RESULTS
 def test_states_innovations_forecasts_and_check(results, likelihood):
     missing = np.isnan(everywhere.Y)
     assert np.isnan(results.innovations[..., missing]).all()

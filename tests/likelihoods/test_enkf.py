@@ -102,8 +102,15 @@ def test_values_and_gradients_agree_with_a_plain_filter(variant):
     assert_gradients_agree(gradient, expected, rtol=1e-7, atol=1e-8)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("most", [0, 3], ids=["backwards", "forwards"])
+@pytest.mark.parametrize(
+    ("variant", "most"),
+    [
+        (VARIANTS[0], 0),
+        (VARIANTS[1], 3),
+        pytest.param(VARIANTS[0], 3, marks=pytest.mark.slow),
+        pytest.param(VARIANTS[1], 0, marks=pytest.mark.slow),
+    ],
+)
 def test_gradients_of_a_panel_in_both_modes(variant, most, monkeypatch):
     """Few scalars are differentiated forwards, more of them backwards."""
     monkeypatch.setattr(pds.EnKF, "forward_scalars", most)

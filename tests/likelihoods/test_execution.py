@@ -136,7 +136,15 @@ def in_pieces_of(monkeypatch, size, case, scalars=4):
 
 
 @pytest.mark.parametrize(
-    ("case", "missing"), [("kalman", False), *((case, True) for case in CASES)]
+    ("case", "missing"),
+    [
+        ("kalman", False),
+        ("kalman", True),
+        ("enkf", True),
+        # Gaussian filters too, which are mapped as the Kalman filter is.
+        pytest.param("ekf", True, marks=pytest.mark.slow),
+        pytest.param("ukf", True, marks=pytest.mark.slow),
+    ],
 )
 def test_blocks_change_nothing(plain, monkeypatch, case, missing):
     expected = plain(case, missing)
@@ -174,7 +182,10 @@ def test_blocks_are_cut_along_the_longest_of_several_batch_axes(plain, monkeypat
     assert set(sizes) == {4}
 
 
-@pytest.mark.parametrize(("case", "devices"), [("kalman", 2), ("ekf", 7), ("enkf", 3)])
+@pytest.mark.parametrize(
+    ("case", "devices"),
+    [("kalman", 2), pytest.param("ekf", 7, marks=pytest.mark.slow), ("enkf", 3)],
+)
 def test_devices_share_trajectories_and_change_nothing(plain, case, devices):
     assert len(jax.devices()) >= 7
     assert_same(evaluate(case, True, Execution(devices)), plain(case, True))
@@ -201,7 +212,8 @@ def test_work_is_really_on_several_devices():
     assert found.sharding.device_set == set(jax.devices()[:2])
 
 
-@pytest.mark.parametrize("case", ["kalman", "ekf", "enkf"])
+@pytest.mark.optimized
+@pytest.mark.parametrize("case", ["kalman", pytest.param("ekf", marks=pytest.mark.slow), "enkf"])
 def test_single_precision_is_close_and_comes_out_double(plain, case):
     values, gradient = evaluate(case, True, Execution(dtype="float32"))
     expected, slopes = plain(case, True)
@@ -213,6 +225,7 @@ def test_single_precision_is_close_and_comes_out_double(plain, case):
         np.testing.assert_allclose(gradient[name], of, atol=2e-5 * np.abs(of).max(), err_msg=name)
 
 
+@pytest.mark.optimized
 def test_single_precision_takes_singular_and_correlated_covariances():
     """Initial covariances of rank one, more components than states, dense noise covariances."""
     rng = np.random.default_rng(0)
@@ -264,6 +277,7 @@ def test_a_trajectory_without_a_likelihood_spoils_no_other_in_its_block(monkeypa
     assert_same(both(shared), expected)
 
 
+@pytest.mark.optimized
 def test_single_precision_survives_tiny_observation_noise():
     """Joseph's form keeps a covariance right where the plain update has lost it."""
     y, times = np.random.default_rng(3).normal(size=(40, 2)) * 1e-3, np.arange(40.0) / 10
@@ -407,6 +421,7 @@ def test_devices_need_a_batch_dim_and_diffuse_states_double_precision():
             pds.Trajectory("y", walk, observed=y, dims="time", dtype="float32")
 
 
+@pytest.mark.optimized
 def test_check_likelihood_measures_what_single_precision_costs():
     check = pds.check_likelihood(model(dtype="float32"))["check"]
     cost = np.abs(check["precision_change"].values).max()

@@ -100,7 +100,14 @@ def check(system, likelihood, values, y):
     np.testing.assert_allclose(gradient["q"][others], slopes[others], rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", CASES)
+# The ensemble filter has these below.
+SLOW = ("negative noise variance", "negative initial scale", "diffusion not a number")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in CASES],
+)
 def test_one_bad_trajectory_among_three(name):
     system, values = CASES[name]
     y = np.stack([Y, Y], axis=-1) if name == "indefinite noise covariance" else Y
@@ -140,6 +147,7 @@ def test_one_bad_solution_among_three(name):
     check(system, pds.ODESolve(rtol=1e-9, atol=1e-9), values, Y)
 
 
+@pytest.mark.slow
 def test_one_bad_stiff_solution_among_three():
     """A drift that is not a number must not stop the program, not even in its gradient."""
     drift, values = ODE_DRIFTS["drift not a number"]

@@ -136,7 +136,9 @@ def test_observation_noise_may_change_in_time():
     np.testing.assert_allclose(value, expected, rtol=1e-10)
 
 
-@pytest.mark.parametrize("likelihood", [pds.Kalman(), pds.EKF()], ids=repr)
+@pytest.mark.parametrize(
+    "likelihood", [pds.Kalman(), pytest.param(pds.EKF(), marks=pytest.mark.slow)], ids=repr
+)
 def test_gradients_with_missing_data(likelihood):
     system = random_system(2, 2, full_noise=True)
     times, t0, y = ragged_panel(system, n=3, n_times=8)

@@ -24,7 +24,14 @@ def model():
 
 
 @pytest.mark.parametrize(
-    "likelihood", [pds.Kalman(), pds.EKF(), pds.EnKF(6, seed=1), pds.ODESolve()], ids=repr
+    "likelihood",
+    [
+        pds.Kalman(),
+        pytest.param(pds.EKF(), marks=pytest.mark.slow),
+        pds.EnKF(6, seed=1),
+        pds.ODESolve(),
+    ],
+    ids=repr,
 )
 def test_gradients_reach_it(likelihood):
     model = everywhere.build(likelihood, random_input)

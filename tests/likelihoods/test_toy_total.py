@@ -50,6 +50,7 @@ def test_all_results_are_those_of_the_kalman_filter(model, results, kalman_resul
     everywhere.assert_blocks_change_nothing(model, results, monkeypatch)
 
 
+@pytest.mark.slow
 def test_it_is_sampled(model):
     idata = everywhere.sample(model)
     assert np.isfinite(idata.posterior["mu"]).all()

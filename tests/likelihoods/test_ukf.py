@@ -51,7 +51,7 @@ def test_moments_of_a_quadratic_are_exact():
 @pytest.mark.parametrize(
     ("scheme", "options"),
     [
-        (None, {}),
+        pytest.param(None, {}, marks=pytest.mark.slow),
         (pds.EulerMaruyama(0.1), {"alpha": 1e-3, "beta": 2.0, "kappa": 0.0}),
         (pds.LocalLinearization(0.25), {}),
     ],
@@ -105,6 +105,7 @@ def test_what_is_refused():
         )
 
 
+@pytest.mark.slow
 def test_it_is_chosen_by_name_and_checked():
     with pm.Model(coords=COORDS) as model:
         k = pm.HalfNormal("k")

@@ -173,8 +173,10 @@ def test_exactly_diffuse_nile():
         )
         changed = SimpleNamespace(**{**vars(oracle), "system": system})
         built, params, grid = program(changed)
-        value = visit_log_likelihoods(built, oracle.case.y, params, grid, None).sum()
-        likely[name] = float(value)
+        function = jax.jit(
+            lambda p, b=built, g=grid: visit_log_likelihoods(b, oracle.case.y, p, g, None).sum()
+        )
+        likely[name] = float(function(params))
         if name == "exact":
             mean, cov = state_moments(built, "all", oracle.case.y, params, grid, None)
             np.testing.assert_allclose(
@@ -228,6 +230,7 @@ def test_forecast_of_the_lgssm_through_its_closed_form():
         )
 
 
+@pytest.mark.slow
 def test_forecast_of_the_lgssm_by_drawing():
     case = load("K13")
     names = ("F", "b", "Q", "H", "d", "R", "m0", "P0")
@@ -274,9 +277,8 @@ def controls_model(likelihood=None) -> tuple[pm.Model, SimpleNamespace]:
 def test_inputs_and_correlated_noises(likelihood):
     model, case = controls_model(likelihood)
     point = {"A": case.A, "B": case.B}
-    value = model.compile_logp()(point)
+    value, slope = model.compile_fn([model.logp(), model.dlogp()])(point)
     np.testing.assert_allclose(value, case.out.loglik, rtol=1e-8)
-    slope = model.compile_dlogp()(point)
     np.testing.assert_allclose(slope[:4].reshape(2, 2), case.out.grad_A, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(slope[4:], case.out.grad_B, rtol=1e-5, atol=1e-6)
 
@@ -320,9 +322,8 @@ def test_whose_row_an_exogenous_variable_acts_on(rule):
             observed=xr.DataArray(case.y, dims=("time", "component")),
         )
     name = "" if rule == "next" else "_lagged"
-    found = model.compile_logp()({"B": case.exog})
+    found, slope = model.compile_fn([model.logp(), model.dlogp()])({"B": case.exog})
     np.testing.assert_allclose(found, getattr(case.out, f"loglik{name}"), rtol=1e-8)
-    slope = model.compile_dlogp()({"B": case.exog})
     expected = getattr(case.out, f"grad_exog{name}").ravel()
     np.testing.assert_allclose(slope, expected, rtol=1e-5)
 
@@ -337,7 +338,14 @@ def test_a_long_stationary_series():
     assert abs(model.compile_logp()(point) - float(case.out.loglik)) < 1e-6
 
 
-@pytest.fixture(scope="module", params=APPROXIMATE)
+# The three rules for the points differ by numbers only.
+SLOW = ("UKF, dynamax's points", "UKF, cubature")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(k, marks=pytest.mark.slow if k in SLOW else ()) for k in APPROXIMATE],
+)
 def approximate(request):
     return APPROXIMATE[request.param]()
 

@@ -54,11 +54,10 @@ def evaluate(system, panel, params, inputs=None, likelihood=None, y="DV"):
             events=panel,
             likelihood=likelihood,
         )
-    value, slope = (
-        model.compile_logp(model["y"], sum=False),
-        model.compile_dlogp(list(free.values())),
-    )
-    return value(params)[0], slope(params)
+    # One program gives both.
+    (term,) = model.logp(vars=[model["y"]], sum=False)
+    value, slope = model.compile_fn([term, model.dlogp(list(free.values()))])(params)
+    return value, slope
 
 
 def assert_met(case, found, loose=False, which=slice(None), name=""):
@@ -194,6 +193,7 @@ def test_d16_a_chain_of_transit_compartments():
     assert_met(case, evaluate(system, panel_of(case), params_of(case), likelihood=pds.Kalman()))
 
 
+@pytest.mark.slow  # doses of a solver: tests/bridge/test_bioavailability.py
 def test_d17_target_mediated_disposition():
     """The second dose lasts a unit of time whatever V is: its duration is given, not its rate."""
     case = load("D17")
@@ -218,7 +218,10 @@ def test_d17_target_mediated_disposition():
     assert_met(case, found, loose=True)
 
 
-@pytest.mark.parametrize("likelihood", [pds.Kalman(), pds.ODESolve(rtol=1e-10, atol=1e-10)])
+@pytest.mark.parametrize(
+    "likelihood",
+    [pds.Kalman(), pytest.param(pds.ODESolve(rtol=1e-10, atol=1e-10), marks=pytest.mark.slow)],
+)
 def test_d22_order_of_the_file_at_one_time(likelihood):
     """The second subject's doses come two units late, and before the data of their time."""
     case = load("D22")

@@ -151,8 +151,7 @@ def test_likelihood_and_gradient_in_a_model():
     point = {name: np.array(value) for name, value in oracle.params.items()}
     names = list(oracle.params)
     variables = [model[name] for name in names]
-    value = model.compile_logp()(point)
-    gradient = model.compile_dlogp(variables)(point)
+    value, gradient = model.compile_fn([model.logp(), model.dlogp(variables)])(point)
     np.testing.assert_allclose(value, case.out.loglik, rtol=0, atol=1e-8 * abs(case.out.loglik))
     np.testing.assert_allclose(gradient, [oracle.gradient[name] for name in names], rtol=1e-5)
 
@@ -167,7 +166,8 @@ def smoother_inputs(oracle, likelihood, times, y):
 EXACT = {"Kalman": pds.Kalman(), "EKF": pds.EKF(pds.LocalLinearization())}
 
 
-@pytest.mark.parametrize("name", EXACT)
+# Steps of the extended filter are compared above, and both share the pass backwards.
+@pytest.mark.parametrize("name", ["Kalman", pytest.param("EKF", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("given", ["past", "all"])
 def test_moments_of_states(oracle, name, given):
     case, n = oracle.case, oracle.shown
@@ -198,6 +198,7 @@ def test_moments_between_and_after_the_data():
     assert np.all(np.abs(np.cov(draws.T) - case.out.pred_cov) < 4 * np.outer(sd, sd) * 1.5 / 200)
 
 
+@pytest.mark.slow  # draws between the data are judged above, and others in discrete time
 def test_moments_and_lag_one_covariances_of_draws(oracle):
     case, n, size = oracle.case, oracle.shown, 40_000
     program, *inputs = smoother_inputs(oracle, pds.Kalman(), case.t, case.y)

@@ -3,6 +3,7 @@
 import arviz as az
 import numpy as np
 import pymc as pm
+import pytest
 import xarray as xr
 
 import pymc_dynsys as pds
@@ -32,6 +33,7 @@ def radon(**centered: bool) -> pm.Model:
     return model
 
 
+@pytest.mark.slow
 def test_population_and_counties():
     """Slopes, of which the data say little, are non-centred; intercepts need not be."""
     idata = sample_tree(

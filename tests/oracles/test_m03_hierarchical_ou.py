@@ -99,6 +99,7 @@ def test_the_gradient_in_a_model_is_that_of_the_closed_form_posterior(model):
     np.testing.assert_allclose(gradient, expected, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.slow  # its density and gradient are compared above
 def test_posterior_by_sampling(model):
     posterior = sample(model, draws=400, tune=300, chains=2)
     assert float(az.rhat(posterior).to_array().max()) < 1.05

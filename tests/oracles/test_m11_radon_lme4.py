@@ -34,6 +34,7 @@ def radon(prior_sd: float, residual_sd: float | None) -> pm.Model:
     return model
 
 
+@pytest.mark.slow
 def test_beside_lme4():
     posterior = sample(radon(10.0, None), draws=1000, tune=500, chains=2)
     mean = posterior.mean()
@@ -76,6 +77,7 @@ def exact_with_residual_one() -> dict:
     return dict(zip(names, zip(np.r_[mean, scale], sd, strict=True), strict=True))
 
 
+@pytest.mark.slow
 def test_with_the_residual_sd_at_one():
     """The model of the published variational fit, whose residual sd is one and not 0.76."""
     exact = exact_with_residual_one()

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pymc as pm
+import pytest
 import xarray as xr
 from numpyro import distributions as dist
 
@@ -48,6 +49,7 @@ def build() -> pm.Model:
     return model
 
 
+@pytest.mark.slow  # M09 asks for the likelihood of the same curves
 def test_beside_nlme():
     posterior = sample(build(), draws=250, tune=250, chains=2, dense_mass=True)
     mean = posterior.mean()

@@ -99,9 +99,12 @@ def assert_exact(idata):
 
 
 ADJUSTED = pytest.param("adjusted_mclmc_dynamic", marks=pytest.mark.slow)
+# What follows from any draws at all is seen in a few.
+FEW = {"mclmc": {"draws": 500, "tune": 100}}
+DYNAMIC = pytest.param("dynamic_hmc", marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize("name", ["hmc", "nuts", "dynamic_hmc", ADJUSTED])
+@pytest.mark.parametrize("name", ["hmc", "nuts", DYNAMIC, ADJUSTED])
 def test_moments_are_exact(posteriors, name):
     idata = posteriors(name)
     assert all(az.ess(idata["posterior"][v]).min() > 200 for v in ("level", "rate"))
@@ -109,6 +112,7 @@ def test_moments_are_exact(posteriors, name):
     assert_exact(idata)
 
 
+@pytest.mark.slow
 def test_unadjusted_moments_are_exact_up_to_monte_carlo_error(posteriors):
     assert_exact(posteriors("mclmc"))
 
@@ -126,9 +130,9 @@ def test_deterministics_follow_from_the_draws(posteriors):
     np.testing.assert_allclose(draws["total"], total, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["hmc", "nuts", "dynamic_hmc", "mclmc", ADJUSTED])
+@pytest.mark.parametrize("name", ["hmc", "nuts", DYNAMIC, "mclmc", ADJUSTED])
 def test_lp_is_the_log_density(model, posteriors, name):
-    idata = posteriors(name)
+    idata = posteriors(name, **FEW.get(name, {}))
     logp = model.compile_logp()
     for chain, draw in ((0, 0), (1, 17), (3, 499)):
         at = idata["posterior"].isel(chain=chain, draw=draw)
@@ -147,9 +151,9 @@ def numpyro(model):
     )
 
 
-@pytest.mark.parametrize("name", ["hmc", "nuts", "mclmc"])
+@pytest.mark.parametrize("name", [pytest.param("hmc", marks=pytest.mark.slow), "nuts", "mclmc"])
 def test_groups_and_labels_are_those_of_pymc(posteriors, numpyro, name):
-    idata = posteriors(name)
+    idata = posteriors(name, **FEW.get(name, {}))
     assert set(idata.children) == set(numpyro.children)
     for group in ("posterior", "observed_data", "constant_data"):
         ours, theirs = idata[group].to_dataset(), numpyro[group].to_dataset()
@@ -159,7 +163,7 @@ def test_groups_and_labels_are_those_of_pymc(posteriors, numpyro, name):
             np.testing.assert_array_equal(ours[coord], theirs[coord])
     np.testing.assert_array_equal(idata["observed_data"]["y"], Y)
     assert idata["posterior"].attrs.keys() == numpyro["posterior"].attrs.keys()
-    assert idata["posterior"].attrs["tuning_steps"] == OPTIONS.get(name, {}).get("tune", 300)
+    assert idata["posterior"].attrs["tuning_steps"] == FEW.get(name, {}).get("tune", 300)
 
 
 def test_statistics_of_nuts_are_those_of_pymc(posteriors, numpyro):
@@ -182,6 +186,7 @@ def test_statistics_of_hmc(posteriors):
     assert float(kinetic.mean()) == pytest.approx(1.5, abs=0.2)
 
 
+@pytest.mark.slow
 def test_reached_max_treedepth(model):
     stats = sample_blackjax(
         "nuts",
@@ -238,7 +243,7 @@ def test_seeds_reproduce(model, posteriors):
     assert not np.isclose(first, other).any()
 
 
-@pytest.mark.parametrize("name", ["hmc", "dynamic_hmc"])
+@pytest.mark.parametrize("name", ["hmc", DYNAMIC])
 def test_warmup_is_kept(posteriors, name):
     without = posteriors(name)
     idata = posteriors(name, keep_warmup=True)
@@ -269,7 +274,7 @@ def warmup_of(name, tune, progress=None, **changes) -> Warmup:
     )
 
 
-@pytest.mark.parametrize("name", ["hmc", "nuts"])
+@pytest.mark.parametrize("name", ["hmc", pytest.param("nuts", marks=pytest.mark.slow)])
 def test_windows_are_those_of_blackjax(name):
     options = OPTIONS.get(name, {})
     warmup = warmup_of(name, 30, keep=True, options=options)

@@ -45,7 +45,11 @@ def ou_paths():
 # Laws
 
 
-@pytest.mark.parametrize("scheme", [None, pds.EulerMaruyama(dt=0.01)], ids=["exact", "Euler"])
+@pytest.mark.parametrize(
+    "scheme",
+    [None, pytest.param(pds.EulerMaruyama(dt=0.01), marks=pytest.mark.slow)],
+    ids=["exact", "Euler"],
+)
 def test_data_of_a_linear_system_have_the_joint_law_of_dense_algebra(scheme):
     n = 30_000
     system = random_system(2, 2, full_noise=True)
