@@ -124,7 +124,7 @@ def bring_labels(model: pm.Model, dim: str, array: xr.DataArray) -> None:
         model.coords[dim] = tuple(labels)  # where PyMC looks them up
 
 
-def current_value(variable: Any) -> np.ndarray | None:
+def current_value(variable: object) -> np.ndarray | None:
     """Value of a constant or shared expression; None if it depends on anything random."""
     if not isinstance(variable, Variable):
         return np.asarray(variable)

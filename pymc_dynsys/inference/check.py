@@ -183,7 +183,9 @@ def _diagnostics(study: Study, operands: Operands, like: xr.Dataset) -> xr.Datas
     return xr.Dataset(variables, coords=like.coords)
 
 
-def ask_diagnostics(run: Run, visits: Callable[[Any], Any], key: Any = None) -> dict[str, Array]:
+def ask_diagnostics(
+    run: Run, visits: Callable[[Any], Any], key: Array | None = None
+) -> dict[str, Array]:
     """What a run says of itself."""
     return dict(run.diagnostics())
 
@@ -271,9 +273,7 @@ def _total(program: Program, operands: Operands, grid: TimeGrid, noise: Any) -> 
 
 def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """``a - b``, zero where they are the same infinity."""
-    out = np.zeros(a.shape)
-    np.subtract(a, b, out=out, where=a != b)
-    return out
+    return np.subtract(a, b, out=np.zeros(a.shape), where=a != b)
 
 
 def _slopes(study: Study, operands: Operands, shape: tuple[int, ...]) -> dict[str, np.ndarray]:

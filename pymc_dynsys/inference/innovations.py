@@ -137,7 +137,7 @@ def _warn_lost(study: Study, at: OutputTimes, z: np.ndarray) -> None:
     warn_lost(what, np.where(none, 0.0, z), at.requested, 1, study.frame.who, stacklevel=4)
 
 
-def ask_innovations(run: Run, visits: Callable[[Any], Any], key: Any) -> Array:
+def ask_innovations(run: Run, visits: Callable[[Any], Any], key: Array | None) -> Array:
     """Standardised errors ``(visit, component)``."""
     errors: Array = visits(run.innovations())
     return errors

@@ -13,42 +13,20 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from pymc_dynsys.discretization import Discretization, TimeGrid, at_row, scheme_of
 from pymc_dynsys.likelihoods.answers import Faults, Moments, Present
 from pymc_dynsys.likelihoods.observe import standardised_errors
+from pymc_dynsys.likelihoods.problem import Data, Problem
 from pymc_dynsys.linalg import LARGE
-from pymc_dynsys.systems.bound import BoundSystem, Params
+from pymc_dynsys.systems.bound import BoundSystem
 
 Given = Literal["all", "past"]
 """Data on which states are conditioned: all of the trajectory, or those up to their own time."""
 
 PREDICTIVE_DRAWS = 100
 """States whose distributions of a datum are averaged where a run has no better prediction."""
-
-
-class Data(NamedTuple):
-    """One trajectory's data: ``y`` is ``(row, component)``, free of NaN where `seen` is False.
-
-    ``seen`` says which values are there. It is None when every value is known to be there, which
-    spares every later step from carrying a mask that varies by trajectory.
-    """
-
-    y: Float[Array, "row component"]
-    seen: Bool[Array, "row component"] | None
-
-
-class Problem(NamedTuple):
-    """One trajectory as a likelihood sees it, laid out on rows.
-
-    ``noise`` is what :meth:`Likelihood.draw_noise` drew, time first; None where nothing was drawn.
-    """
-
-    params: Params
-    data: Data
-    grid: TimeGrid
-    noise: Any = None
 
 
 class Variation(NamedTuple):
@@ -240,7 +218,7 @@ class Run(ABC):
         """
         params, data, grid, _ = self.problem
 
-        def predicted(k: Any) -> tuple[Array, Array]:
+        def predicted(k: Array) -> tuple[Array, Array]:
             moments = self._before(k).moments("all")
             return moments.mean[k], moments.cov[k]
 
@@ -301,7 +279,7 @@ class Run(ABC):
         """What the run says of itself, by name."""
         return {}
 
-    def _before(self, k: Any) -> "Run":
+    def _before(self, k: Array) -> "Run":
         """The run on the data of the first `k` rows."""
         data = self.problem.data
         rows = jnp.arange(data.y.shape[0])[:, None] < k

@@ -39,7 +39,7 @@ def numbers(table: Table, role: str, column: str) -> np.ndarray:
     return np.array([np.nan if gone else float(v) for v, gone in zip(values, missing, strict=True)])
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, abstract.Real | decimal.Decimal | np.bool_)
 
 
@@ -51,7 +51,7 @@ def _reads_as_number(value: Any) -> bool:
     return True
 
 
-def _mend(value: Any) -> str:
+def _mend(value: object) -> str:
     """How to turn a value that is not a number into one."""
     if not isinstance(value, str):
         return "convert the column to float"

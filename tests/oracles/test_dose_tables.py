@@ -193,7 +193,6 @@ def test_d16_a_chain_of_transit_compartments():
     assert_met(case, evaluate(system, panel_of(case), params_of(case), likelihood=pds.Kalman()))
 
 
-@pytest.mark.slow  # doses of a solver: tests/bridge/test_bioavailability.py
 def test_d17_target_mediated_disposition():
     """The second dose lasts a unit of time whatever V is: its duration is given, not its rate."""
     case = load("D17")
@@ -220,7 +219,7 @@ def test_d17_target_mediated_disposition():
 
 @pytest.mark.parametrize(
     "likelihood",
-    [pds.Kalman(), pytest.param(pds.ODESolve(rtol=1e-10, atol=1e-10), marks=pytest.mark.slow)],
+    [pds.Kalman(), pds.ODESolve(rtol=1e-10, atol=1e-10)],
 )
 def test_d22_order_of_the_file_at_one_time(likelihood):
     """The second subject's doses come two units late, and before the data of their time."""

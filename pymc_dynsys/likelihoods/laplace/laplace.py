@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pymc_dynsys.discretization import Discretization, refuse_discretization
+from pymc_dynsys.discretization import Discretization, TimeGrid, refuse_discretization
 from pymc_dynsys.discretization.choose import default_scheme
 from pymc_dynsys.likelihoods.base import Likelihood, Problem, Variation
 from pymc_dynsys.likelihoods.laplace.run import LaplaceRun, Options, has_second_order
@@ -181,7 +181,7 @@ class Laplace(Likelihood):
         """Whether there are draws."""
         return bool(self.draws)
 
-    def draw_noise(self, system: BoundSystem, batch: tuple[int, ...], grid: Any) -> Any:
+    def draw_noise(self, system: BoundSystem, batch: tuple[int, ...], grid: TimeGrid) -> Any:
         """The fixed normals of importance draws, ``(stage, *batch, pair, noise)``."""
         if not self.draws:
             return None

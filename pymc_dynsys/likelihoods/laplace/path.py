@@ -6,7 +6,7 @@ normals, else one a step and one for the start.
 
 from abc import ABC, abstractmethod
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -242,7 +242,7 @@ def _with_events(
     return changed
 
 
-def _after_event(system: BoundSystem, params: Params, x: Array, t: Any, row: Rows) -> Array:
+def _after_event(system: BoundSystem, params: Params, x: Array, t: Array, row: Rows) -> Array:
     """State after the event at a row, if there is one."""
     given, amount = dose_at(row)
     after = system.dosing.jump(x, t, row.at_row(params), amount, row.target)
