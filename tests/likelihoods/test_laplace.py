@@ -258,4 +258,4 @@ def test_systems_that_it_cannot_take_are_refused(system, likelihood, said):
 
 def bind_asks(system, name):
     functions = vars(system).values()
-    return any(name in inspect.signature(f).parameters for f in functions if callable(f))
+    return any(name in inspect.signature(f).parameters for f in functions if inspect.isfunction(f))

@@ -24,6 +24,11 @@ SMALLEST_PIVOT = 1e-2
 ROUNDING = 1e-13
 """Loss by rounding that a step may bring, in units of the log-densities' sizes."""
 
+ROUNDING_OF_TERMS = 1e-6
+"""Loss in nats that the last step may bring: a log-density near -8 of a count of a million is the
+difference of terms of ten millions.
+"""
+
 CUTS = 40
 """Most cuts of a step."""
 
@@ -112,6 +117,7 @@ def _line_search(
     z, x = at
     here = density.sum() - 0.5 * (z * z).sum()
     slack = ROUNDING * (1 + jnp.abs(density).sum())
+    slack = jnp.where(step.decrement <= CLOSE, jnp.maximum(slack, ROUNDING_OF_TERMS), slack)
 
     def enough(gain: Array, share: Array) -> Array:
         return gain >= 1e-4 * share * step.decrement - slack
