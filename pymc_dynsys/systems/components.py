@@ -32,10 +32,7 @@ class Components(dist.Distribution):
     def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
         """Draw values, one a component."""
         keys = jax.random.split(key, len(self.laws))
-        drawn = [
-            draw(law, own, sample_shape)
-            for law, own in zip(self.laws, keys, strict=True)
-        ]
+        drawn = [draw(law, own, sample_shape) for law, own in zip(self.laws, keys, strict=True)]
         return jnp.stack(drawn, axis=-1)
 
     def log_prob(self, value: ArrayLike, intermediates: object = None) -> Array:
