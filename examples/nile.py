@@ -67,7 +67,7 @@ SMOKE = Effort(draws=300, tune=200, chains=2)  # az.loo is unreliable with fewer
 
 def read_flow() -> xr.DataArray:
     """Annual flow over the dim `year`."""
-    table = pd.read_csv(HERE / "data" / "nile.csv", index_col="year", dtype={"flow": float})
+    table = pds.load_data("nile").set_index("year")
     return table["flow"].to_xarray()
 
 

@@ -72,7 +72,7 @@ SMOKE = Effort(draws=10, tune=10, chains=2, thin=1)
 
 def read_panel() -> xr.Dataset:
     """Concentrations over (subject, visit), doses over (subject, event), a weight per subject."""
-    table = pd.read_csv(HERE / "data" / "phenobarb.csv")
+    table = pds.load_data("phenobarb")
     return pds.panel(
         table,
         subject="Subject",

@@ -37,7 +37,7 @@ from numpyro import distributions as dist
 HERE = Path(__file__).parent
 
 # Maximum likelihood with R's nlme: the same compartments without process noise, so that its
-# residual sd accounts for both of our noises. See examples/data/README.md.
+# residual sd accounts for both of our noises. See pds.load_data("theoph").attrs["about"].
 NLME = {
     "log_ke": -2.4547,
     "log_ka": 0.4657,
@@ -64,7 +64,7 @@ SMOKE = Effort(draws=20, tune=20, chains=2, thin=2)
 
 def read_panel() -> xr.Dataset:
     """Concentrations and times with dims (subject, visit), and one dose per subject."""
-    table = pd.read_csv(HERE / "data" / "theoph.csv").rename(columns=str.lower)
+    table = pds.load_data("theoph").rename(columns=str.lower)
     visit = table.groupby("subject").cumcount().rename("visit")
     panel = table.set_index(["subject", visit]).to_xarray()
     return panel.assign(dose=panel["dose"].isel(visit=0, drop=True))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymc_dynsys import effects
 from pymc_dynsys.bridge import Input, Trajectory, data
+from pymc_dynsys.datasets import load_data
 from pymc_dynsys.discretization import EulerMaruyama, Exact, LocalLinearization, MomentODE
 from pymc_dynsys.effects import reparametrize
 from pymc_dynsys.inference import (
@@ -104,6 +105,7 @@ __all__ = [
     "forecast",
     "innovations",
     "linear_gaussian",
+    "load_data",
     "local_level",
     "local_linear_trend",
     "log_likelihood",

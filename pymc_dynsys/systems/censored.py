@@ -10,7 +10,7 @@ from jaxtyping import Array
 from numpyro import distributions as dist
 from numpyro.distributions import constraints
 
-from pymc_dynsys.systems.densities import cdf_bounds, log_density
+from pymc_dynsys.systems.densities import cdf_bounds, draw, log_density
 from pymc_dynsys.systems.intervals import has_cdf, log_probability
 
 Bound = Array | np.ndarray | float | None
@@ -108,7 +108,7 @@ class Censored(dist.Distribution):
     def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
         """Draw values; those beyond a bound are the bound."""
         lower, upper, _ = self._bounds()
-        return jnp.clip(jnp.asarray(self.law.sample(key, sample_shape), float), lower, upper)
+        return jnp.clip(draw(self.law, key, sample_shape), lower, upper)
 
     def log_prob(self, value: ArrayLike, intermediates: object = None) -> Array:
         """Log-density of a value between the bounds, log-probability of one beyond them."""

@@ -12,7 +12,7 @@ from numpyro.distributions import constraints
 
 from pymc_dynsys.systems.binding import BoundFunction
 from pymc_dynsys.systems.checks import evaluate, independent
-from pymc_dynsys.systems.densities import cdf_bounds, log_density
+from pymc_dynsys.systems.densities import cdf_bounds, draw, log_density
 from pymc_dynsys.systems.gaussian import gaussian_moments
 
 Names = tuple[Hashable, ...] | None
@@ -32,10 +32,7 @@ class Components(dist.Distribution):
     def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
         """Draw values, one a component."""
         keys = jax.random.split(key, len(self.laws))
-        drawn = [
-            jnp.asarray(law.sample(own, sample_shape), float)
-            for law, own in zip(self.laws, keys, strict=True)
-        ]
+        drawn = [draw(law, own, sample_shape) for law, own in zip(self.laws, keys, strict=True)]
         return jnp.stack(drawn, axis=-1)
 
     def log_prob(self, value: ArrayLike, intermediates: object = None) -> Array:

@@ -29,6 +29,22 @@ def is_discrete(law: dist.Distribution) -> bool:
     return bool(law.support.is_discrete)
 
 
+def draw(law: dist.Distribution, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
+    """Values drawn from a distribution, as floats.
+
+    Trials of a binomial that are inputs or parameters are floats, which numpyro's sampler refuses.
+    """
+    law = plain_law(law)
+    if isinstance(law, dist.BinomialProbs | dist.BinomialLogits):
+        n = jnp.asarray(law.total_count).astype(int)
+        law = dist.BinomialProbs(total_count=n, probs=law.probs)
+    if isinstance(law, dist.discrete.ZeroInflatedProbs):
+        of_gate, of_base = jax.random.split(key)
+        zero = jax.random.bernoulli(of_gate, law.gate, sample_shape + law.batch_shape)
+        return jnp.where(zero, 0.0, draw(law.base_dist, of_base, sample_shape))
+    return jnp.asarray(law.sample(key, sample_shape), float)
+
+
 def log_density(law: dist.Distribution, y: Array) -> Array:
     """Log-density, or log-probability, of values; elementwise where the law has batch axes.
 

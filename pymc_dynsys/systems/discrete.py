@@ -36,8 +36,9 @@ class DiscreteTime:
     observation : callable
         The distribution of the observation: one of numpyro or :class:`~pymc_dynsys.Gaussian`. A
         scalar one has data dims ``(..., time)``, a vector one ``(..., time, component)`` with the
-        components in the order of the data. Or a mapping from labels of the components to scalar
-        Gaussian distributions, independent given the state, whose order does not matter.
+        components in the order of the data. Or scalar distributions of any families, one a
+        component and independent given the state: a tuple in the order of the data, or a mapping
+        from labels of the components, whose order does not matter.
     initial : distribution, callable, array, tuple, Stationary or Diffuse
         The initial distribution: one of numpyro, a function of parameters that returns
         one, a known state, or a tuple of these with one entry a state.

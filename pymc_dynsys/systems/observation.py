@@ -11,7 +11,7 @@ from numpyro import distributions as dist
 from pymc_dynsys.linalg import ldl, unit_lower_solve
 from pymc_dynsys.systems.binding import BoundFunction
 from pymc_dynsys.systems.components import Components, Names, together
-from pymc_dynsys.systems.densities import cdf_bounds, log_density, plain_law
+from pymc_dynsys.systems.densities import cdf_bounds, draw, log_density, plain_law
 from pymc_dynsys.systems.gaussian import gaussian_moments, normal_logpdf
 from pymc_dynsys.systems.held import Held
 
@@ -61,7 +61,7 @@ class Observation:
         self, key: Array, x: Float[Array, " state"], t: ArrayLike, held: Held
     ) -> Float[Array, " component"]:
         """Draw an observation; a scalar one has one component."""
-        drawn = jnp.asarray(self.law(x, t, held).sample(key), float)
+        drawn = draw(self.law(x, t, held), key)
         return drawn[None] if self.scalar else drawn
 
     def log_density(

@@ -25,8 +25,9 @@ class ODE:
     drift : callable or array
         ``f``; returns shape ``(state,)`` or a tuple with one scalar a state.
     observation : callable
-        The distribution of the observation given the state: any of numpyro, or a mapping from
-        labels of components to scalar Gaussian ones, whose order does not matter.
+        The distribution of the observation given the state: any of numpyro, or scalar ones of any
+        families, one a component and independent: a tuple in the order of the data, or a mapping
+        from labels of components, whose order does not matter.
     initial : distribution, callable or array
         The state at ``t0``: an array or tuple, ``dist.Delta``, a function of parameters that
         returns one of these, or a distribution.

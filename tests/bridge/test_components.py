@@ -43,6 +43,11 @@ def in_order_of_data(low, high):
     return dist.Normal(mean, jnp.array([0.3, 0.5, 0.2]))
 
 
+def in_a_tuple(low, high):
+    laws = by_name(low, high)
+    return tuple(laws[name] for name in DATA)
+
+
 NAMED, VECTOR = system(by_name), system(in_order_of_data)
 EXPECTED = dense.log_likelihood(
     dense.LinearSystem(
@@ -78,6 +83,13 @@ def test_named_components_have_no_order(observed, order):
     np.testing.assert_allclose(logp(build(NAMED, {"item": order}, observed)), EXPECTED, rtol=1e-9)
 
 
+def test_a_tuple_of_gaussian_laws_is_one_gaussian():
+    """So that Kalman takes it, which is what is chosen."""
+    model = build(system(in_a_tuple), {"item": DATA})
+    np.testing.assert_allclose(logp(model), EXPECTED, rtol=1e-9)
+    assert isinstance(model["y"].owner.op.spec.likelihood, pds.Kalman)
+
+
 def test_simulated_components_have_their_names():
     paths = pds.simulate(NAMED, {}, TIMES, n=400, random_seed=1)["observations"]
     assert paths["component"].values.tolist() == ["down", "sad", "glad"]
@@ -108,6 +120,8 @@ def test_a_vector_whose_order_the_model_changes_is_an_error(observed):
         (by_name, ["sad", "down", "bad"], "names the components 'down', 'sad', 'glad', and the"),
         (by_name, None, r"do not say which is which; label them, pm\.Model\(coords=\{'item'"),
         (lambda low: {}, DATA, "a mapping without components"),
+        (lambda low: (), DATA, "a tuple without components"),
+        (lambda low: (dist.Normal(low, 1.0), low, low), DATA, "entry 1 is .*in a tuple each"),
         (lambda low: {"sad": low, "down": low, "glad": low}, DATA, "component 'sad' is"),
         (
             lambda low: dict.fromkeys(DATA, dist.Normal(jnp.stack([low, low]), 1.0)),

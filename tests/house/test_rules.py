@@ -15,6 +15,7 @@ ORDER = (
     "linalg",
     "systems",
     "panels",
+    "datasets",
     "batching",
     "discretization",
     "likelihoods",

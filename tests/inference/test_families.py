@@ -159,6 +159,29 @@ def test_residuals_are_uniform_within_their_steps(model):
     np.testing.assert_array_equal(again, pit)
 
 
+def test_residuals_under_laplace_are_those_of_the_predictive_distribution():
+    """One count of a known mean, whose predictive distribution is a sum over NumPy's draws."""
+    walk = pds.DiscreteTime(
+        states="x",
+        transition=lambda x: dist.Normal(0.8 * x, 0.5),
+        initial=dist.Normal(0.3, 0.7),
+        observation=lambda x: (dist.Poisson(jnp.exp(x)), dist.Normal(x, 0.5)),
+    )
+    y = np.array([[3.0, np.nan], [1.0, 0.2], [np.nan, np.nan]])
+    with pm.Model(coords={"time": np.arange(3.0), "item": ["n", "z"]}) as model:
+        pds.Trajectory("y", walk, observed=y, dims=("time", "item"), likelihood=pds.Laplace())
+    pit = [
+        pds.innovations(None, model=model, random_seed=seed)["innovations"]["pit"].values[0, 0]
+        for seed in range(30)
+    ]
+    rate = np.exp(np.random.default_rng(1).normal(0.3, 0.7, 10_000))
+    less, upto = (stats.poisson(rate).cdf(k).mean() for k in (2.0, 3.0))
+    first = np.array(pit)[:, 0, 0]
+    np.testing.assert_allclose(first.mean(), 0.5 * (less + upto), atol=0.04)
+    assert less - 0.05 < first.min() < first.max() < upto + 0.05
+    np.testing.assert_array_equal(np.isnan(pit[0]), np.isnan(y))
+
+
 def test_predictive_draws_and_forecasts(model):
     with model:
         prior = pm.sample_prior_predictive(20, random_seed=1)

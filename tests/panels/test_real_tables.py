@@ -1,20 +1,17 @@
 """Published tables, read as their users would; the counts are those of R's data sets."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 
+from pymc_dynsys.datasets.load import FILES
 from pymc_dynsys.panels import panel
-
-DATA = Path(__file__).parents[2] / "examples" / "data"
 
 
 @pytest.mark.parametrize("library", [pd, pl])
 def test_phenobarbital_doses_are_events(library):
-    frame = library.read_csv(DATA / "phenobarb.csv")
+    frame = library.read_csv(FILES / "phenobarb.csv")
     got = panel(
         frame,
         subject="Subject",
@@ -36,7 +33,7 @@ def test_phenobarbital_doses_are_events(library):
 
 @pytest.mark.parametrize("library", [pd, pl])
 def test_theophylline_is_ragged_in_time_and_not_in_number(library):
-    frame = library.read_csv(DATA / "theoph.csv")
+    frame = library.read_csv(FILES / "theoph.csv")
     got = panel(frame, subject="Subject", time="Time", observed="conc", covariates=["Wt", "Dose"])
     assert dict(got.sizes) == {"subject": 12, "visit": 11}
     assert not got["time"].isnull().any()

@@ -9,7 +9,7 @@ from scipy import special
 
 import pymc_dynsys as pds
 from pymc_dynsys.systems import Held, bind_system
-from pymc_dynsys.systems.densities import log_density
+from pymc_dynsys.systems.densities import draw, log_density
 from tests.contour import derivatives
 from tests.systems.test_tails import complex_log_cdf, nested
 
@@ -171,3 +171,14 @@ def test_far_out_probabilities_do_not_underflow():
     slope = jax.grad(lambda x: log_density(dist.Bernoulli(logits=x), jnp.array(1.0)))
     assert slope(0.0) == 0.5
     assert slope(-800.0) == 1.0
+
+
+def test_draws_where_trials_are_floats():
+    """As parameters and inputs are; numpyro's sampler asks for integers."""
+    trials, key = jnp.array(12.0), jax.random.PRNGKey(0)
+    law = dist.Binomial(trials, logits=0.3)
+    laws = (law, dist.ZeroInflatedDistribution(law, gate=0.25), pds.censored(law, upper=7.0))
+    found = [np.asarray(draw(law, key, (4000,))) for law in laws]
+    mean = 12.0 * special.expit(0.3)
+    np.testing.assert_allclose([x.mean() for x in found[:2]], [mean, 0.75 * mean], rtol=0.03)
+    np.testing.assert_array_equal(np.unique(found[2])[-2:], [6.0, 7.0])
