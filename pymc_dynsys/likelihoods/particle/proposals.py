@@ -16,13 +16,13 @@ from jaxtyping import Array, Bool, Float, Int
 
 from pymc_dynsys.discretization import Rows, at_row
 from pymc_dynsys.likelihoods.particle.crossing import Crossing, Entry, GaussianMove
-from pymc_dynsys.likelihoods.particle.pit import of_gaussians, of_laws
 from pymc_dynsys.likelihoods.particle.resample import (
     effective_number,
     normalise,
     systematic,
     uniform,
 )
+from pymc_dynsys.likelihoods.pit import of_gaussians, of_laws
 from pymc_dynsys.linalg import (
     congruence,
     ldl,

@@ -126,7 +126,11 @@ class ParticleRun(Run):
 
     def innovations(self) -> Float[Array, "row component"]:
         """Normal quantiles of the probability integral transforms of the data."""
-        z, seen = self.filter(self._key, predicts=True).z, self.problem.data.seen
+        return self.quantiles(self._key)
+
+    def quantiles(self, key: Array) -> Float[Array, "row component"]:
+        """From the particles that predict each datum."""
+        z, seen = self.filter(key, predicts=True).z, self.problem.data.seen
         assert z is not None
         return z if seen is None else jnp.where(seen, z, jnp.nan)
 
@@ -156,8 +160,8 @@ class ParticleRun(Run):
         return jnp.take_along_axis(particles.X, which[:, None, None], axis=1)[:, 0]
 
     def diagnostics(self) -> Mapping[str, Float[Array, ""]]:
-        """Least number of particles that the weights were worth after a datum."""
-        return {"ess": self.particles.ess.min()}
+        """Least share of the particles that were worth something after a datum."""
+        return {"ess": self.particles.ess.min() / self._n}
 
     def _trellis(self, particles: Particles) -> Trellis:
         return Trellis(

@@ -16,7 +16,6 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 from numpyro import distributions as dist
 
-from pymc_dynsys.likelihoods.particle.resample import normalise
 from pymc_dynsys.linalg import ldl, unit_lower_solve
 from pymc_dynsys.systems.gaussian import gaussian_moments, normal_logpdf
 from pymc_dynsys.systems.held import Held
@@ -40,7 +39,8 @@ def quantiles(
     probability of a larger value, so that it is as precise as the lower one.
     """
     before = jnp.cumsum(terms, axis=1) - terms
-    weights = jax.vmap(lambda g: jnp.exp(normalise(w + g)[0]), in_axes=1, out_axes=1)(before)
+    before = jnp.where(jnp.isnan(before), -jnp.inf, before)
+    weights = jax.nn.softmax(w[:, None] + before, axis=0)
     low, high, rest = ((weights * part).sum(0) for part in (below, upto, above))
     lower, upper = low + u * (high - low), rest + (1 - u) * (high - low)
     tail = jnp.clip(jnp.minimum(lower, upper), SMALLEST, 0.5)
