@@ -162,7 +162,7 @@ def test_states_and_innovations_are_those_of_kalman(oscillator_runs):
         known = pds.sample_states(None, model=exact, **options)["posterior"]
         sd = np.sqrt(np.diagonal(known["covariance"].values[0, 0, 0], axis1=-2, axis2=-1))
         error = (states["mean"].values[0, 0] - known["mean"].values[0, 0]) / sd
-        # The last datum is a surprise, after which a twentieth of the particles are worth something.
+        # After the last datum, a surprise, a twentieth of the particles are worth something.
         assert (abs(error.mean(0)) < 0.05 + 4 * error.std(0, ddof=1) / 60**0.5).all(), given
         assert error.std(0).max() < 0.4, given
     z = pds.innovations(None, model=oscillator_runs)["innovations"]["z"].values[0, 0]

@@ -184,7 +184,7 @@ class Optimal(Proposal):
 
     References
     ----------
-    Doucet, Godsill and Andrieu (2000), *Statistics and Computing* 10, 197-208, eq. 22-23. Pitt
+    Doucet, Godsill and Andrieu (2000), *Statistics and Computing* 10, 197-208. Pitt
     and Shephard (1999), *JASA* 94, 590-599 (resampling before the move).
 
     Examples
