@@ -1,7 +1,5 @@
 """A PyMC model as an estimate of its log-density, and how much that varies."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +9,7 @@ from jaxtyping import Array, Float
 from pymc_dynsys.bridge.estimates import estimates
 from pymc_dynsys.inference.blocks import draw_keys
 from pymc_dynsys.likelihoods.base import Likelihood
+from pymc_dynsys.sampling.sample_blackjax import Initvals
 from pymc_dynsys.sampling.unconstrained import Unconstrained
 
 SEEDS = 32
@@ -38,7 +37,7 @@ class Estimated(Unconstrained):
     likelihoods: tuple[Likelihood, ...]
 
     def __init__(
-        self, model: pm.Model, initvals: Any, chains: int, rng: np.random.Generator
+        self, model: pm.Model, initvals: Initvals | None, chains: int, rng: np.random.Generator
     ) -> None:
         self._keys = draw_keys(rng, SEEDS, ())
         super().__init__(model, initvals, chains, rng)

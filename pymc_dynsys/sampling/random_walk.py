@@ -12,7 +12,7 @@ algorithm 4). After the warm-up covariances and scales are averaged over the cha
 together than each alone, and stay.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import blackjax
@@ -44,6 +44,9 @@ class Adapting(NamedTuple):
     log_scale: Float[Array, ""]
 
 
+Carry = tuple[random_walk.RWState, Adapting]
+
+
 def pseudo_marginal(estimate: Estimate, scale: Array, factor: Array) -> Any:
     """BlackJAX's additive random walk on ``estimate(position, key)``, with a key for each proposal.
 
@@ -52,7 +55,7 @@ def pseudo_marginal(estimate: Estimate, scale: Array, factor: Array) -> Any:
     """
     kernel = random_walk.build_additive_step()
 
-    def step(key: Array, state: Any) -> Any:
+    def step(key: Array, state: random_walk.RWState) -> tuple[Any, Any]:
         of_move, of_estimate = jax.random.split(key)
         return kernel(
             of_move,
@@ -67,7 +70,12 @@ def pseudo_marginal(estimate: Estimate, scale: Array, factor: Array) -> Any:
 def stats_of(known: Callable[[Array], Array]) -> Callable[..., dict[str, Array]]:
     """Statistics of a step; `known` is the part of the log-density that is not estimated."""
 
-    def stats(state: Any, info: Any, params: Any, options: Any) -> dict[str, Array]:
+    def stats(
+        state: random_walk.RWState,
+        info: random_walk.RWInfo,
+        params: Mapping[str, Array],
+        options: Mapping[str, Any],
+    ) -> dict[str, Array]:
         return {
             "lp": state.logdensity,
             "log_likelihood": state.logdensity - known(state.position),
@@ -83,7 +91,7 @@ def adapt_covariance(warmup: Warmup, logdensities: Float[np.ndarray, " chain"]) 
     """Covariance and scale of the moves; `logdensities` are estimates where the chains start."""
     n, dimension = warmup.positions.shape
 
-    def step(carry: Any, key: Array, i: Array) -> Any:
+    def step(carry: Carry, key: Array, i: Array) -> tuple[Carry, Any]:
         state, (mean, C, log_scale) = carry
         params = params_of(C, log_scale)
         new, info = warmup.kernel(warmup.logdensity, **params).step(key, state)

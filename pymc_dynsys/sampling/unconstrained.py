@@ -86,11 +86,11 @@ class Unconstrained:
         # `get_jaxified_logp` has a flag for the sign, and gets it wrong.
         self._logp = get_jaxified_graph(inputs=self.model.value_vars, outputs=[self.model.logp()])
 
-    def _value_and_gradient(self, position: Any) -> Any:
+    def _value_and_gradient(self, position: Array) -> tuple[Array, ...]:
         """Both must be finite where a chain starts; zeros where no gradient is needed."""
         return jax.value_and_grad(self.logp)(position)
 
-    def logp(self, position: Any, *key: Array) -> Any:
+    def logp(self, position: Array, *key: Array) -> Any:
         """Log-density, with the Jacobians of the transforms; of a key where it is estimated."""
         (value,) = self._logp(*self._unravel(position))
         return value
@@ -134,7 +134,7 @@ class Unconstrained:
         graph = get_jaxified_graph(inputs=self.model.value_vars, outputs=variables)
 
         @jax.jit
-        def constrained(positions: Any) -> Any:
+        def constrained(positions: Array) -> Any:
             flat = positions.reshape(-1, positions.shape[-1])
             return jax.lax.map(lambda x: graph(*self._unravel(x)), flat, batch_size=BLOCK)
 

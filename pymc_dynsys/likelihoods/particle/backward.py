@@ -6,10 +6,10 @@ Backwards from the last row a path goes on to a particle of the row before with 
 
 .. math:: P(i_{k-1} = j) \propto W_{k-1}^j\, p(x_k^{i_k} \mid x_{k-1}^j)
 
-(Godsill, Doucet and West 2004, algorithm 1), which gives one path for as many densities as there
+(Godsill, Doucet and West 2004), which gives one path for as many densities as there
 are particles in all rows. For as many paths as particles the same is done by Metropolis: from the
 ancestor, which already has that distribution, to particles proposed by their weights (Dau and
-Chopin 2023, algorithm 4). Where a gap has no density in closed form, as where it is crossed in
+Chopin 2023). Where a gap has no density in closed form, as where it is crossed in
 several steps or where the noise is singular, the path goes on to the ancestor.
 """
 

@@ -16,7 +16,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from pymc_dynsys.discretization import Rows, at_row
 from pymc_dynsys.likelihoods.particle.crossing import Crossing, Entry, GaussianMove
-from pymc_dynsys.likelihoods.particle.pit import of_gaussians, of_laws
+from pymc_dynsys.likelihoods.particle.predicted import (
+    Quantiles,
+    gaussian_errors,
+    of_gaussians,
+    of_laws,
+)
 from pymc_dynsys.likelihoods.particle.resample import (
     effective_number,
     normalise,
@@ -60,9 +65,8 @@ class Moved(NamedTuple):
         Log-density of the datum given the earlier ones.
     ess
         Particles of equal weight that are worth as much as these are after the datum.
-    z
-        Normal quantiles of the probability integral transforms of the datum; None where not asked
-        for.
+    predicted
+        Normal quantiles of the datum among those predicted; None where not asked for.
     """
 
     X: Float[Array, "particle state"]
@@ -70,11 +74,14 @@ class Moved(NamedTuple):
     ancestors: Int[Array, " particle"]
     log_likelihood: Float[Array, ""]
     ess: Float[Array, ""]
-    z: Float[Array, " component"] | None
+    predicted: Quantiles | None
 
 
 class Scene(NamedTuple):
-    """What all rows have in common; ``predicts`` says whether transforms of data are asked for."""
+    """What all rows have in common.
+
+    ``predicts`` says whether the places of the data among those predicted are asked for.
+    """
 
     system: BoundSystem
     params: Params
@@ -150,18 +157,23 @@ class Bootstrap(Proposal):
     ) -> Moved:
         """Resample by the data before, move, weigh."""
         system, params, crossing, predicts = scene
-        of_resampling, of_move, of_ties = jax.random.split(k.key, 3)
+        of_resampling, of_move, of_draws = jax.random.split(k.key, 3)
         X, w, ancestors = resampled(of_resampling, X, w)
         X = once(crossing.draw(of_move, X, k.entry))
         held = at_row(k.row, params)
-        z = None
-        if predicts:
-            z = of_laws(of_ties, system.observation, X, w, k.y, k.seen, k.t, held)
+        predicted = None
+        if predicts and system.proof.observation.gaussian:
+            errors = jax.vmap(
+                lambda x: gaussian_errors(system.observation, x, k.y, k.seen, k.t, held)
+            )(X)
+            predicted = of_gaussians(w, *errors)
+        elif predicts:
+            predicted = of_laws(of_draws, system.observation, X, w, k.y, k.t, held)
         g = jax.vmap(lambda x: system.observation.log_density(k.y, k.seen, x, k.t, held))(X)
         # A path that is no number has no weight.
         g = jnp.where(jnp.isfinite(X).all(1), g, -jnp.inf)
         w, total = normalise(once(w + g))
-        return Moved(X, w, ancestors, total, effective_number(w), z)
+        return Moved(X, w, ancestors, total, effective_number(w), predicted)
 
 
 @dataclass(frozen=True)
@@ -184,7 +196,7 @@ class Optimal(Proposal):
 
     References
     ----------
-    Doucet, Godsill and Andrieu (2000), *Statistics and Computing* 10, 197-208, eq. 22-23. Pitt
+    Doucet, Godsill and Andrieu (2000), *Statistics and Computing* 10, 197-208. Pitt
     and Shephard (1999), *JASA* 94, 590-599 (resampling before the move).
 
     Examples
@@ -247,12 +259,12 @@ class Optimal(Proposal):
             return mean + matvec(gain, v) + matvec(factor, normals)
 
         errors, terms = once(jax.vmap(weigh)(X))
-        z = of_gaussians(w, errors, terms) if predicts else None
+        predicted = of_gaussians(w, errors, terms) if predicts else None
         w, total = normalise(w + jnp.where(jnp.isfinite(X).all(1), terms.sum(1), -jnp.inf))
         ess = effective_number(w)
         X, w, ancestors = resampled(of_resampling, X, w)
         X = once(jax.vmap(guided)(X, once(jax.random.normal(of_move, X.shape))))
-        return Moved(X, w, ancestors, total, ess, z)
+        return Moved(X, w, ancestors, total, ess, predicted)
 
 
 def once[Tree](values: Tree) -> Tree:

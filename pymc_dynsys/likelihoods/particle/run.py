@@ -37,7 +37,7 @@ class Particles(NamedTuple):
     ancestors: Int[Array, "*row particle"]
     log_likelihood: Float[Array, "*row"]
     ess: Float[Array, "*row"]
-    z: Float[Array, "*row component"] | None
+    predicted: tuple[Array, Array] | None
 
 
 class ParticleRun(Run):
@@ -103,7 +103,7 @@ class ParticleRun(Run):
                 found.ancestors,
                 found.log_likelihood,
                 found.ess,
-                found.z,
+                found.predicted,
             )
 
         return jax.lax.scan(visit, (self._start(of_start), uniform(self._n)), rows)[1]
@@ -125,10 +125,19 @@ class ParticleRun(Run):
         return self.particles.log_likelihood
 
     def innovations(self) -> Float[Array, "row component"]:
-        """Normal quantiles of the probability integral transforms of the data."""
-        z, seen = self.filter(self._key, predicts=True).z, self.problem.data.seen
-        assert z is not None
-        return z if seen is None else jnp.where(seen, z, jnp.nan)
+        """Normal quantiles of Gaussian data among those predicted; NaN where missing."""
+        return self._where_seen(self._predicted(self._key))[0]
+
+    def predictive_cdf(self, key: Array) -> tuple[Array, Array]:
+        """Probabilities of less than each number, and of up to it, by the particles of a key."""
+        low, high = self._predicted(key)
+        return self._where_seen((jax.scipy.special.ndtr(low), jax.scipy.special.ndtr(high)))
+
+    def _predicted(self, key: Array) -> tuple[Array, Array]:
+        """Quantiles ``(row, component)`` of the data among those predicted."""
+        found = self.filter(key, predicts=True).predicted
+        assert found is not None
+        return found
 
     def moments(self, given: Given) -> Moments:
         """Weighted mean and covariance of particles, or those of paths given all the data."""
@@ -156,8 +165,8 @@ class ParticleRun(Run):
         return jnp.take_along_axis(particles.X, which[:, None, None], axis=1)[:, 0]
 
     def diagnostics(self) -> Mapping[str, Float[Array, ""]]:
-        """Least number of particles that the weights were worth after a datum."""
-        return {"ess": self.particles.ess.min()}
+        """Least share of the particles that were worth something after a datum."""
+        return {"ess": self.particles.ess.min() / self._n}
 
     def _trellis(self, particles: Particles) -> Trellis:
         return Trellis(
