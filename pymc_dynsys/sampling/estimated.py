@@ -26,7 +26,7 @@ class Estimated(Unconstrained):
     logdensities : array, (chain,)
         Estimates where the chains start.
     spread : float
-        Sd of such an estimate: the median over the starts.
+        Sd of such an estimate at the start with the highest log-density.
 
     Raises
     ------
@@ -43,7 +43,9 @@ class Estimated(Unconstrained):
         super().__init__(model, initvals, chains, rng)
         each = np.stack([self._begin(start)[2] for start in self.starts])
         self.logdensities = each[:, 0]
-        self.spread = float(np.median(each.std(1, ddof=1))) if np.isfinite(each).all() else np.inf
+        # Starts are jittered, and far out the spread says little of where chains will be.
+        best = each[np.argmax(each.mean(1))]
+        self.spread = float(best.std(ddof=1)) if np.isfinite(best).all() else np.inf
 
     def _set_density(self) -> None:
         """The parts that are known and estimated."""

@@ -76,7 +76,7 @@ def sample_pmmh(
         As from :func:`sample_blackjax`. The statistics are ``lp``, ``log_likelihood`` (the estimate
         kept at the draw, of all trajectories with a particle filter together),
         ``acceptance_rate``, ``accepted`` and ``step_size``. The attribute ``log_likelihood_sd`` of
-        the posterior is the sd of that estimate where the chains start.
+        the posterior is the sd of that estimate at the start with the highest log-density.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def sample_pmmh(
     Warns
     -----
     UserWarning
-        If the sd of the log-likelihood where the chains start exceeds 1.5, with the number of
+        If the sd of the log-likelihood at the best of the starts exceeds 1.5, with the number of
         particles that would bring it to 1.
 
     Notes
@@ -163,7 +163,7 @@ def _warn_of_spread(density: "Estimated") -> None:
         what = "is minus infinity with some of its noise"
         remedy = "more particles, or a start that explains the data better (initvals=), mend that"
     warnings.warn(
-        f"sample_pmmh: the log-likelihood {what} where the chains start, so that they will stick "
+        f"sample_pmmh: the log-likelihood {what} at the best start, so that chains will stick "
         f"at estimates that come out high: {remedy}",
         UserWarning,
         stacklevel=3,

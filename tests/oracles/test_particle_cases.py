@@ -50,7 +50,10 @@ SYSTEMS = {
 }
 
 
-@pytest.fixture(scope="module", params=list(SYSTEMS))
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("P01", "L01")]
+
+
+@pytest.fixture(scope="module", params=["L02", *SLOW])
 def filtered(request):
     """Several seeds of one case, one a trajectory."""
     case = load(request.param)
@@ -91,6 +94,7 @@ def test_states_are_those_of_a_grid(filtered):
         assert abs(variances.mean(0) / var - 1).max() < 0.2, name
 
 
+@pytest.mark.slow
 def test_factors_by_visit_are_those_of_a_grid():
     case = load("P01")
     system = bind_system(volatility(case), {})
@@ -101,3 +105,15 @@ def test_factors_by_visit_are_those_of_a_grid():
     error = np.asarray(terms) - case.out.loglik_step
     assert abs(error.mean(0)).max() < 4 * (error.std(0, ddof=1) / 20**0.5).max()
     assert abs(error).mean() < 0.02
+
+
+def test_volatilities_have_the_likelihood_of_a_grid():
+    """The short form of the slow ones above."""
+    case = load("P01")
+    system = bind_system(volatility(case), {})
+    program = program_of(system, pds.ParticleFilter(200), True)
+    grid = prepare(program, np.arange(case.y.size, dtype=float), np.nan)
+    values = np.asarray(compiled_log_likelihood(program, np.tile(case.y, (20, 1)), {}, grid))
+    ratio = np.exp(values - float(case.out.loglik))
+    assert abs(ratio.mean() - 1) < 4 * ratio.std(ddof=1) / ratio.size**0.5
+    assert values.std(ddof=1) < 1.2 * case.out.pf_N100_sd

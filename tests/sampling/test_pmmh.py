@@ -105,7 +105,7 @@ def test_each_key_gives_another_estimate_and_always_the_same():
 
 def test_few_particles_are_warned_of_with_how_many_there_should_be():
     y = np.array([0.0, 30.0, 0.0, 25.0, 1.0, 90.0])
-    message = r"sd of \d+\.\d over its noise where the chains start.*\d+ particles would bring it"
+    message = r"sd of \d+\.\d over its noise at the best start.*\d+ particles would bring it"
     with pytest.raises(UserWarning, match=message):  # before anything is sampled
         pds.sample_pmmh(
             draws=1, tune=1, chains=1, model=counts(10, y), random_seed=1, progressbar=False
@@ -155,9 +155,9 @@ def walk(likelihood):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("particles", [20, 100])
-def test_two_parameters_of_p04_have_the_posterior_of_a_grid(particles):
-    """With 20 particles the chains stick, yet their distribution is the exact one."""
+@pytest.mark.filterwarnings("ignore:sample_pmmh. the log-likelihood has an sd of")
+def test_two_parameters_of_p04_have_the_posterior_of_a_grid():
+    """With 100 particles; with 20 of them chains of this length do not mix."""
     grid_mu, grid_log = np.linspace(0.8, 3.2, 61), np.linspace(-1.1, 0.4, 61)
     logp = walk(pds.Kalman()).compile_logp()
     joint = np.array([[logp({"mu": m, "log_sigma": s}) for s in grid_log] for m in grid_mu])
@@ -165,7 +165,7 @@ def test_two_parameters_of_p04_have_the_posterior_of_a_grid(particles):
     idata = pds.sample_pmmh(
         draws=20_000,
         tune=2000,
-        model=walk(pds.ParticleFilter(particles, proposal=pds.Bootstrap())),
+        model=walk(pds.ParticleFilter(100, proposal=pds.Bootstrap())),
         initvals={"mu": 1.8, "log_sigma": -0.4},
         random_seed=5,
         progressbar=False,
@@ -176,4 +176,4 @@ def test_two_parameters_of_p04_have_the_posterior_of_a_grid(particles):
         sd = np.sqrt((margin * (values - mean) ** 2).sum())
         assert abs(draws.mean().item() - mean) < 4 * az.mcse(draws, method="mean")
         assert abs(draws.std().item() - sd) < 4 * az.mcse(draws, method="sd")
-        assert az.ess(draws) > (100 if particles == 20 else 1000)
+        assert az.ess(draws) > 1000
