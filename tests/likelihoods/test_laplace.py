@@ -117,7 +117,12 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+THIN = ("two states, second order", "two states, two components", "nonlinear, two states")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in THIN else pytest.param(n, marks=pytest.mark.slow) for n in CASES]
+)
 def test_gradients_are_those_of_differences(name):
     system, likelihood, y, times, params = CASES[name]
     function = likelihood_function(system, likelihood, y, times, dict.fromkeys(params, ()))
