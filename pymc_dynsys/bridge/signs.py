@@ -28,6 +28,12 @@ SUMS = (Add, Sub, Mul, Neg, Identity, Cast)
 VIEWS = (ViewOp, DimShuffle, Reshape, Subtensor, AdvancedSubtensor)
 """Operations that pick or place numbers of their first argument."""
 
+REAL = frozenset(
+    "asymmetriclaplace cauchy gumbel laplace logistic multivariate_normal normal skewnormal t "
+    "studentt".split()
+)
+"""Names of distributions of any real number. pm.Flat is none: others answer for its values."""
+
 FAR = 5.0
 """Standard deviations of a normal prior that are out of reach."""
 
@@ -88,12 +94,11 @@ def _has_no_meaning(study: Study, before: dict[str, Any], after: dict[str, Any])
 def _of_the_real_line(variable: Variable, model: pm.Model) -> Variable | None:
     """The free variable by which an expression is any real number; None where none is sure to be.
 
-    A normal prior with a mean many standard deviations above zero does not reach below it, and
-    pm.Flat is no prior: it stands for values that somebody else has to answer for.
+    A normal prior with a mean many standard deviations above zero does not reach below it.
     """
     if variable in model.free_RVs:
         whole = model.rvs_to_transforms.get(variable) is None
-        real = np.issubdtype(variable.type.numpy_dtype, np.floating)
+        real = str(getattr(variable.owner.op, "name", "")).lower() in REAL
         return variable if whole and real and not _is_out_of_reach(variable) else None
     node = variable.owner
     if node is None:
@@ -107,11 +112,18 @@ def _of_the_real_line(variable: Variable, model: pm.Model) -> Variable | None:
 
 
 def _is_out_of_reach(rv: Variable) -> bool:
-    """Whether there is no prior, or a normal one with known moments far above zero."""
+    """Whether a prior is normal with known moments far above zero."""
     op = rv.owner.op
     if not isinstance(op, RandomVariable) or op.name != "normal":
-        return getattr(op, "name", None) == "flat"
-    mean, sd = op.dist_params(rv.owner)
+        return False
+    mean, sd = (_without_views(part) for part in op.dist_params(rv.owner))
     if not (isinstance(mean, Constant) and isinstance(sd, Constant)):
         return False
     return bool((np.asarray(mean.data) > FAR * np.asarray(sd.data)).all())
+
+
+def _without_views(variable: Variable) -> Variable:
+    """What a variable is before it was given axes."""
+    while variable.owner is not None and isinstance(variable.owner.op, VIEWS):
+        variable = variable.owner.inputs[0]
+    return variable

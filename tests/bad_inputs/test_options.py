@@ -8,6 +8,8 @@ from numpyro import distributions as dist
 import pymc_dynsys as pds
 from tests.bad_inputs.models import build, cases, decay, ou, refused, terms
 
+COUNTS = np.ones((3, 4))
+
 
 @cases(
     {
@@ -72,16 +74,21 @@ def test_bad_options(case):
                 "likelihood": pds.Kalman(),
             },
         ),
-        "counts": (
+        "counts in a filter": (
             ValueError,
-            ("Gaussian observation", "observation()", "ODESolve()"),
-            {"system": ou(observation=lambda level: dist.Poisson(jnp.exp(level)))},
+            ("EKF", "Gaussian observation", "Laplace()", "ODESolve()"),
+            {
+                "system": ou(observation=lambda level: dist.Poisson(jnp.exp(level))),
+                "observed": COUNTS,
+                "likelihood": pds.EKF(),
+            },
         ),
         "counts in an ensemble": (
             ValueError,
             ("EnKF", "Gaussian observation"),
             {
                 "system": ou(observation=lambda level: dist.Poisson(jnp.exp(level))),
+                "observed": COUNTS,
                 "likelihood": pds.EnKF(),
             },
         ),

@@ -235,8 +235,8 @@ def test_bad_drift(case):
             lambda: ou(observation=lambda level: level),
         ),
         "observation a pair": (
-            TypeError,
-            ("observation() must return a numpyro distribution", "tuple"),
+            ValueError,
+            ("observation()", "entry 0", "dist.Normal(mean, sd)"),
             lambda: ou(observation=lambda level: (level, 0.2)),
         ),
         "observation of PyMC": (

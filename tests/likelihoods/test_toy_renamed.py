@@ -52,5 +52,5 @@ def test_gradient_and_blocks(model, results, monkeypatch):
 
 def test_error_texts_know_it_once_it_is_registered(monkeypatch):
     monkeypatch.setattr(registry, "LIKELIHOODS", (*registry.LIKELIHOODS, Renamed))
-    with pytest.raises(TypeError, match=r"EnKF\(\) or Renamed\(\), got 'kalman'"):
+    with pytest.raises(TypeError, match=r"ParticleFilter\(\) or Renamed\(\), got 'kalman'"):
         everywhere.build("kalman")

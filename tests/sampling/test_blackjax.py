@@ -1,6 +1,5 @@
 """BlackJAX's samplers against exact posteriors, against BlackJAX's own loops and against PyMC."""
 
-import sys
 from dataclasses import replace
 
 import arviz as az
@@ -15,7 +14,7 @@ from pymc.exceptions import SamplingError
 from pymc.progress_bar import create_simple_progress
 
 import pymc_dynsys as pds
-from pymc_dynsys.sampling import adaptation, chains
+from pymc_dynsys.sampling import adaptation, chains, run
 from pymc_dynsys.sampling.adaptation import Warmup
 from pymc_dynsys.sampling.algorithms import ALGORITHMS
 from pymc_dynsys.sampling.chains import Chains
@@ -343,8 +342,7 @@ def test_an_interrupt_stops_between_two_pieces(monkeypatch):
 
 def test_progress_is_shown(model, monkeypatch):
     progress = Recorded()
-    module = sys.modules[sample_blackjax.__module__]
-    monkeypatch.setattr(module, "create_simple_progress", lambda **_: progress)
+    monkeypatch.setattr(run, "create_simple_progress", lambda **_: progress)
     monkeypatch.setattr(chains, "PIECE_SECONDS", 0.0)
     sample_blackjax(
         "hmc", num_integration_steps=2, draws=5, tune=7, chains=2, model=model, random_seed=1

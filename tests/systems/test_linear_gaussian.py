@@ -275,7 +275,7 @@ def test_a_tuple_of_laws():
         value_of(of(lambda level, slope: (dist.Gamma(1.0, 1.0), slope)), y, "time")
 
 
-def test_a_transition_that_is_not_gaussian_can_be_simulated_only():
+def test_a_transition_that_is_not_gaussian_is_simulated_or_left_to_particles():
     from numpyro import distributions as dist
 
     counts = pds.DiscreteTime(
@@ -290,7 +290,7 @@ def test_a_transition_that_is_not_gaussian_can_be_simulated_only():
     assert abs(late.mean() - 2.0) < 0.1
     with (
         pm.Model(coords=TIME),
-        pytest.raises(ValueError, match=r"transition\(\) returns another distribution"),
+        pytest.raises(ValueError, match=r"not Gaussian, .* only likelihood=ParticleFilter\(\)"),
     ):
         pds.Trajectory("y", counts, observed=Y[:, 0], dims="time")
 
