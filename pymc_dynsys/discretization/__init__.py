@@ -13,7 +13,12 @@ from pymc_dynsys.discretization.local_linearization import LocalLinearization
 from pymc_dynsys.discretization.moment_ode import MomentODE
 from pymc_dynsys.discretization.operands import Design, Doses, InputKind, Operands, Signal
 from pymc_dynsys.discretization.rows import Rows, at_row, over_gap
-from pymc_dynsys.discretization.stepping import Stepping, refuse_discretization, scheme_of
+from pymc_dynsys.discretization.stepping import (
+    Stepping,
+    refuse_discretization,
+    require_steps,
+    scheme_of,
+)
 
 __all__ = [
     "Design",
@@ -38,5 +43,6 @@ __all__ = [
     "over_gap",
     "prepare_grid",
     "refuse_discretization",
+    "require_steps",
     "scheme_of",
 ]

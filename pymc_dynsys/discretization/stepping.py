@@ -85,3 +85,12 @@ def refuse_discretization(name: str, system: BoundSystem, chosen: Discretization
             f"{name}: discretization={chosen!r} has no meaning for a DiscreteTime system, which "
             f"moves in its own steps; write {name}() without it"
         )
+
+
+def require_steps(name: str, chosen: object) -> None:
+    """Raise for what is no discretization, or one that takes no steps with a noise of their own."""
+    if chosen is not None and (not isinstance(chosen, Discretization) or chosen.adaptive):
+        raise ValueError(
+            f"{name}: discretization must be EulerMaruyama(dt=...), LocalLinearization(dt=...), "
+            f"Exact() or None, got {chosen!r}"
+        )

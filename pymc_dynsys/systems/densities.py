@@ -172,10 +172,14 @@ def _t_cdf(z: Array, df: Array) -> Array:
 
 
 def _t_cdf_tangents(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
-    """The slope is the density; there is none in the degrees of freedom."""
+    """The slope is the density; there is none in the degrees of freedom.
+
+    That is a TypeError, as any gradient that there is not: PyMC takes NotImplementedError as a
+    hint to choose a sampler without gradients.
+    """
     z, df = (primal.value for primal in primals)
     if primals[1].perturbed:
-        raise NotImplementedError(
+        raise TypeError(
             "the distribution function of StudentT has no derivative in its degrees of freedom; "
             "make df a number where such a law is censored"
         )

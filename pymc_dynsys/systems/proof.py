@@ -126,6 +126,11 @@ class Proof:
         return not self.reasons
 
     @property
+    def affine_path(self) -> bool:
+        """Whether states are affine in the noises that move them, events included."""
+        return self.dynamics.linear and self.affine_jump
+
+    @property
     def because(self) -> tuple[str, ...]:
         """Why the system is not linear and Gaussian, in words."""
         return tuple(reason.text for reason in self.reasons)

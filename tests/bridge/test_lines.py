@@ -224,7 +224,7 @@ def test_paths_follow_lines_that_jump_beside_doses(simulator, tolerance):
         simulator=simulator,
         random_seed=1,
     )
-    np.testing.assert_allclose(found.states[0], chain(0.7), rtol=tolerance, atol=1e-15)
+    np.testing.assert_allclose(found.states[0], chain(0.7), rtol=tolerance)
 
 
 @pytest.fixture(scope="module")

@@ -129,6 +129,7 @@ def test_gradients_are_those_of_differences(name):
     values, gradient = values_and_gradient(function)(as_arrays(params))
     assert np.isfinite(values).all()
     expected = finite_differences(lambda p: float(function(as_arrays(p)).sum()), params)
+    # Differences of fourth order with steps of 1e-3 leave 5e-9 here.
     assert_gradients_agree(gradient, expected, rtol=1e-7, atol=1e-7)
 
 
@@ -174,8 +175,9 @@ def test_hard_data_have_finite_values_and_right_gradients(name):
     function = likelihood_function(system, EXACT, y, T, dict.fromkeys(params, ()))
     values, gradient = values_and_gradient(function)(as_arrays(params))
     assert np.isfinite(values).all(), values
-    expected = finite_differences(lambda p: float(function(as_arrays(p)).sum()), params, 1e-4)
-    assert_gradients_agree(gradient, expected, rtol=2e-6, atol=1e-6)
+    expected = finite_differences(lambda p: float(function(as_arrays(p)).sum()), params)
+    # Differences of values of 1e4 whose terms are 1e7 keep seven digits.
+    assert_gradients_agree(gradient, expected, rtol=1e-7, atol=1e-7)
 
 
 def test_zeros_and_ones_are_mirror_images():
@@ -196,7 +198,8 @@ def test_one_visit_is_the_integral_over_one_state():
     nodes, weights = np.polynomial.hermite_e.hermegauss(60)
     x = 0.3 + 0.5 * nodes
     terms = stats.poisson.pmf(y, np.exp(x)) @ (weights / weights.sum())
-    np.testing.assert_allclose(function(as_arrays(params)), np.log(terms), atol=1e-3)
+    # The second order leaves 8e-5 here, the first 3e-3.
+    np.testing.assert_allclose(function(as_arrays(params)), np.log(terms), atol=2e-4)
 
 
 def test_a_long_series_comes_to_rest():

@@ -46,6 +46,7 @@ def panel(**changes):
 def test_value_and_gradient():
     table = panel()
     bounds = {name: table[name] for name in ("DV_lower", "DV_upper")}
+    # The case is met to 1e-7; the solver is a few digits beyond.
     solver = pds.ODESolve(rtol=1e-10, atol=1e-12)
     value, slopes = evaluate(oral(observation), table, params_of(CASE), bounds, solver)
     np.testing.assert_allclose(value.sum(), CASE.out.loglik, rtol=0, atol=1e-7)

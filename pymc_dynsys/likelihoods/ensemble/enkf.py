@@ -23,6 +23,7 @@ from pymc_dynsys.discretization import (
     default_scheme,
     over_gap,
     refuse_discretization,
+    require_steps,
 )
 from pymc_dynsys.discretization.doses import give_doses
 from pymc_dynsys.discretization.euler_maruyama import safe_sqrt
@@ -119,12 +120,7 @@ class EnKF(Likelihood):
             raise TypeError(
                 f"EnKF: variant must be SquareRoot() or Perturbed(), got {self.variant!r}"
             )
-        scheme = self.discretization
-        if scheme is not None and (not isinstance(scheme, Discretization) or scheme.adaptive):
-            raise ValueError(
-                "EnKF: discretization must be EulerMaruyama(dt=...), LocalLinearization(dt=...), "
-                f"Exact() or None, got {scheme!r}"
-            )
+        require_steps("EnKF", self.discretization)
 
     def check(self, system: BoundSystem) -> None:
         """Refuse systems without Gaussian observations and initial distribution."""

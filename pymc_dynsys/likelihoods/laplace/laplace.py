@@ -7,11 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from pymc_dynsys.discretization import Discretization, TimeGrid, refuse_discretization
+from pymc_dynsys.discretization import (
+    Discretization,
+    TimeGrid,
+    refuse_discretization,
+    require_steps,
+)
 from pymc_dynsys.discretization.choose import default_scheme
 from pymc_dynsys.likelihoods.base import Likelihood, Problem, Variation
+from pymc_dynsys.likelihoods.laplace.path import path_shape
 from pymc_dynsys.likelihoods.laplace.run import LaplaceRun, Options, has_second_order
 from pymc_dynsys.likelihoods.laplace.slopes import require_slopes
+from pymc_dynsys.likelihoods.laws import require_gaussian_path
 from pymc_dynsys.systems.bound import BoundSystem
 
 STEPS_PER_GAP = 5
@@ -40,8 +47,8 @@ class Laplace(Likelihood):
         How a gap is crossed: None chooses ``Exact()`` for linear dynamics, and Euler steps of a
         fifth of the median gap for others. Systems in discrete time move in their own steps.
     order : int
-        2 adds the second-order correction, which takes about half as long again and mostly leaves a
-        tenth of the error. It is there for linear dynamics of which the data see one state.
+        2 adds the second-order correction, which takes about a third as long again and mostly
+        leaves a tenth of the error. It is there for linear dynamics of which the data see one state.
     draws : int
         Importance draws that correct the approximation, an even number; 0 makes none. Their error
         falls with the root of their number: few are often worse than none. Not with ``order=2``.
@@ -49,7 +56,7 @@ class Laplace(Likelihood):
         Seed of the draws.
     max_iterations : int
         Most turns of Newton's method; where it has not come to rest the log-likelihood is minus
-        infinity. It takes 4 to 8 as a rule.
+        infinity. It takes 5 to 8 as a rule.
 
     Raises
     ------
@@ -89,9 +96,9 @@ class Laplace(Likelihood):
 
     def __repr__(self) -> str:
         """Options that differ from what they are where the user says nothing."""
-        changed = {f.name: getattr(self, f.name) for f in fields(self)}
-        changed = {f.name: changed[f.name] for f in fields(self) if changed[f.name] != f.default}
-        return f"Laplace({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
+        options = ((f.name, getattr(self, f.name), f.default) for f in fields(self))
+        changed = (f"{name}={value!r}" for name, value, usual in options if value != usual)
+        return f"Laplace({', '.join(changed)})"
 
     def __post_init__(self) -> None:
         for name, least in (("order", 1), ("draws", 0), ("seed", 0), ("max_iterations", 1)):
@@ -106,12 +113,7 @@ class Laplace(Likelihood):
             raise ValueError(f"Laplace: draws come in pairs, so an even number, got {self.draws}")
         if self.draws and self.order == 2:
             raise ValueError("Laplace: give draws or order=2, not both; each corrects order 1")
-        scheme = self.discretization
-        if scheme is not None and (not isinstance(scheme, Discretization) or scheme.adaptive):
-            raise ValueError(
-                "Laplace: discretization must be EulerMaruyama(dt=...), LocalLinearization(dt=...),"
-                f" Exact() or None, got {scheme!r}"
-            )
+        require_steps("Laplace", self.discretization)
 
     @classmethod
     def recommended(cls, system: BoundSystem) -> str | None:
@@ -133,27 +135,8 @@ class Laplace(Likelihood):
     def check(self, system: BoundSystem) -> None:
         """Refuse systems whose path is not made of normals, or is not random at all."""
         refuse_discretization("Laplace", system, self.discretization)
-        proof = system.proof
-        if not proof.dynamics.gaussian:
-            raise ValueError(
-                "Laplace needs a Gaussian transition (dist.Normal, dist.MultivariateNormal, "
-                "pds.Gaussian, dist.Delta), and transition() returns another distribution; "
-                "transform the state (the logarithm of a positive one), or take ParticleFilter()"
-            )
-        if not proof.start.gaussian:
-            raise ValueError(
-                "Laplace needs a Gaussian or exactly known initial state (dist.Normal, "
-                "dist.MultivariateNormal, pds.Gaussian, dist.Delta); initial is another "
-                "distribution"
-            )
-        if system.n_diffuse:
-            states = [s for s, d in zip(system.states, system.start.diffuse, strict=True) if d]
-            raise ValueError(
-                f"Laplace cannot begin with exactly diffuse states ({', '.join(states)}); only "
-                "Kalman() can. Give initial=Diffuse(kappa=...) a variance far above that of the "
-                "data, or a distribution"
-            )
-        if system.is_deterministic and proof.start.known:
+        require_gaussian_path("Laplace", system)
+        if system.is_deterministic and system.proof.start.known:
             raise ValueError(
                 "Laplace has no path to integrate out: the system is an ODE with a known start; "
                 "use ODESolve()"
@@ -172,9 +155,8 @@ class Laplace(Likelihood):
         if self.discretization is not None or system.step is not None:
             return self, ""
         scheme, why = default_scheme(system, gaps, STEPS_PER_GAP)
-        return self._replaced(
-            discretization=scheme
-        ), f"Laplace crosses gaps with {scheme!r} ({why})"
+        said = f"Laplace crosses gaps with {scheme!r} ({why})"
+        return self._replaced(discretization=scheme), said
 
     @property
     def random(self) -> bool:
@@ -185,10 +167,8 @@ class Laplace(Likelihood):
         """The fixed normals of importance draws, ``(stage, *batch, pair, noise)``."""
         if not self.draws:
             return None
-        scheme, rows = self.scheme(system), grid.times.shape[-1]
-        linear = system.proof.dynamics.linear and system.proof.affine_jump
-        stages = rows if linear else 1 + rows * grid.max_steps
-        size = system.n_states if linear else max(system.n_states, scheme.noise_size(system))
+        rows = grid.times.shape[-1]
+        stages, size = path_shape(system, self.scheme(system), rows, grid.max_steps)
         return _normals(self.seed, tuple(batch), stages, self.draws // 2, size)
 
     def run(self, system: BoundSystem, problem: Problem) -> LaplaceRun:

@@ -141,7 +141,7 @@ class SteppedPath(Path):
     @property
     def shape(self) -> tuple[int, int]:
         """Number of steps and one, and of normals at each."""
-        return 1 + self._n_rows * self._most, max(self._noise, self.system.n_states)
+        return path_shape(self.system, self.scheme, self._n_rows, self._most)
 
     def roll(self, z: Float[Array, "stage noise"]) -> Float[Array, "stage state"]:
         """States after the start and after each step."""
@@ -206,10 +206,18 @@ class SteppedPath(Path):
         return jnp.where(k.last, _after_event(self.system, self.params, x, k.end, k.row), x)
 
 
+def path_shape(
+    system: BoundSystem, scheme: Discretization, rows: int, most: int
+) -> tuple[int, int]:
+    """Number of stages of a path, and of normals at each; gaps take at most so many steps."""
+    if system.proof.affine_path:
+        return rows, system.n_states
+    return 1 + rows * most, max(scheme.noise_size(system), system.n_states)
+
+
 def path_of(system: BoundSystem, scheme: Discretization, problem: Problem) -> Path:
     """The path of a trajectory: exact where everything is affine, else by the scheme's steps."""
-    proof = system.proof
-    if not (proof.dynamics.linear and proof.affine_jump):
+    if not system.proof.affine_path:
         return SteppedPath(system, scheme, problem)
     params, grid = problem.params, problem.grid
     table = tabulated_crossing(system, scheme, params, grid)

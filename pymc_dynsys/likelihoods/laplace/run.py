@@ -30,8 +30,7 @@ WEIGHED = 100
 
 def has_second_order(system: BoundSystem) -> bool:
     """Whether there is a second-order correction: for linear dynamics and data of one state."""
-    proof = system.proof
-    return proof.dynamics.linear and proof.affine_jump and len(proof.observation.sees) == 1
+    return system.proof.affine_path and len(system.proof.observation.sees) == 1
 
 
 class Options(NamedTuple):
@@ -64,8 +63,9 @@ class LaplaceRun(Run):
 
     @cached_property
     def mode(self) -> Mode:
-        """The most probable path."""
-        return find_mode(self.path, self.sight, self._options.max_iterations)
+        """The most probable path, which has no slopes in parameters."""
+        still, seen = self.path.still(), self.sight.still()
+        return jax.lax.stop_gradient(find_mode(still, seen, self._options.max_iterations))
 
     @cached_property
     def about(self) -> Approximation:
@@ -75,9 +75,7 @@ class LaplaceRun(Run):
 
     def terms(self) -> Float[Array, " term"]:
         """The log-likelihood, in one term."""
-        path, sight, options = self.path, self.sight, self._options
-        mode = find_mode(path.still(), sight.still(), options.max_iterations)
-        mode = jax.lax.stop_gradient(mode)
+        path, sight, mode, options = self.path, self.sight, self.mode, self._options
         if isinstance(path, AffinePath) and not options.draws:
             value = affine.log_likelihood(path, sight, mode, options.order)
         else:

@@ -14,6 +14,7 @@ from pymc_dynsys.discretization import (
     TimeGrid,
     default_scheme,
     refuse_discretization,
+    require_steps,
 )
 from pymc_dynsys.likelihoods.base import Likelihood, Problem
 from pymc_dynsys.likelihoods.particle.proposals import Bootstrap, Optimal, Proposal
@@ -117,12 +118,7 @@ class ParticleFilter(Likelihood):
                 "ParticleFilter: proposal must be Bootstrap(), Optimal() or None, got "
                 f"{self.proposal!r}"
             )
-        scheme = self.discretization
-        if scheme is not None and (not isinstance(scheme, Discretization) or scheme.adaptive):
-            raise ValueError(
-                "ParticleFilter: discretization must be EulerMaruyama(dt=...), "
-                f"LocalLinearization(dt=...), Exact() or None, got {scheme!r}"
-            )
+        require_steps("ParticleFilter", self.discretization)
 
     def check(self, system: BoundSystem) -> None:
         """Refuse exactly diffuse states, and a proposal or discretization that does not suit."""
