@@ -48,7 +48,8 @@ class Laplace(Likelihood):
         fifth of the median gap for others. Systems in discrete time move in their own steps.
     order : int
         2 adds the second-order correction, which takes about a third as long again and mostly
-        leaves a tenth of the error. It is there for linear dynamics of which the data see one state.
+        leaves a tenth of the error. It is there for linear dynamics of which the data see one
+        state.
     draws : int
         Importance draws that correct the approximation, an even number; 0 makes none. Their error
         falls with the root of their number: few are often worse than none. Not with ``order=2``.
