@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 OURS = "pymc_dynsys"
+TMB = "TMB"
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ COMPETITORS = {
     "cuthbert": Competitor("with_cuthbert", "cuthbert", "0.1.1"),
     "dynamax": Competitor("with_dynamax", "dynamax", "1.0.3"),
     "pymc-extras": Competitor("with_pymc_extras", "pymc-extras", "0.15.1"),
+    # An R package; whichever version is installed takes part.
+    TMB: Competitor("with_tmb.R", "TMB"),
 }
 
 
@@ -75,6 +78,8 @@ def all_cases() -> list[Case]:
         *(nonlinear(d) for d in (2, 4, 8)),
         lgssm("full"),
         lgssm("diagonal"),
+        *(counts(d, N) for d in (1, 2) for N in (10, 100)),
+        volatility(),
         sample("kalman", repetitions=3),
         sample("ekf", repetitions=3),
         sample("enkf", members=30),
@@ -98,6 +103,8 @@ def small_cases() -> list[Case]:
         nonlinear(4, subjects=2, times=8),
         lgssm("full", times=8),
         lgssm("diagonal", times=8),
+        *(counts(d, subjects=3, times=8) for d in (1, 2)),
+        volatility(times=8),
     ]
 
 
@@ -193,6 +200,32 @@ def lgssm(variant: str, times: int = 100) -> Case:
         states=2,
         variant=variant,
         competitors=(OURS, "dynamax", "pymc-extras"),
+    )
+
+
+def counts(states: int, subjects: int, times: int = 100) -> Case:
+    """Poisson counts about an Ornstein-Uhlenbeck path, or a smooth one of two states."""
+    return Case(
+        name=f"laplace/counts/d{states}/N{subjects}/T{times}",
+        family="counts",
+        likelihood="laplace",
+        subjects=subjects,
+        times=times,
+        states=states,
+        variant="all",
+        competitors=(OURS, TMB),
+    )
+
+
+def volatility(times: int = 250) -> Case:
+    """Returns of one series whose log-variance is an autoregression."""
+    return Case(
+        name=f"laplace/volatility/T{times}",
+        family="volatility",
+        likelihood="laplace",
+        times=times,
+        variant="all",
+        competitors=(OURS, TMB),
     )
 
 

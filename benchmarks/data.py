@@ -8,6 +8,8 @@ from cases import Case
 
 RATE, SIGMA, NOISE, INITIAL_VARIANCE = 0.5, 0.1, 0.1, 0.5
 COUPLING, KICK = 0.2, 0.2  # of the oscillators; their noise is NOISE too
+LOG_MEAN, SPREAD = 0.8, 0.7  # stationary mean and standard deviation of log-means of counts
+PERSISTENCE, UNREST = 0.95, 0.25  # of log-variances of returns
 
 Arrays = dict[str, np.ndarray]
 
@@ -17,6 +19,7 @@ def make(case: Case) -> tuple[Arrays, Arrays]:
     rng = np.random.default_rng(0)
     draw = {"ou": ou, "two-layer": two_layer, "ragged": ragged}
     draw |= {"nonlinear": oscillators, "lgssm": lgssm}
+    draw |= {"counts": counts, "volatility": volatility}
     return draw[case.family](case, rng)
 
 
@@ -113,6 +116,53 @@ def lgssm(case: Case, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
         point["log_noise"] = np.log(np.diag(R_root))
     near = {name: value + 0.01 * rng.normal(size=value.shape) for name, value in point.items()}
     return {"y": y}, near
+
+
+def counts(case: Case, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
+    """Counts at equal gaps; `centres` are the means of the parameters' priors."""
+    gap = 0.5
+    F, Q, P = smooth_path(case.states, RATE, SPREAD, gap)
+    x = rng.multivariate_normal(np.zeros(case.states), P, case.subjects)
+    y = np.empty((case.subjects, case.times))
+    for k in range(case.times):
+        y[:, k] = rng.poisson(np.exp(LOG_MEAN + x[:, 0]))
+        x = x @ F.T + rng.multivariate_normal(np.zeros(case.states), Q, case.subjects)
+    point = {"mu": LOG_MEAN - 0.1, "log_rate": np.log(RATE) + 0.1, "log_sd": np.log(SPREAD) - 0.1}
+    centres = np.array([LOG_MEAN, np.log(RATE), np.log(SPREAD)])
+    return {"times": gap * np.arange(case.times), "y": y, "centres": centres}, as_arrays(point)
+
+
+def smooth_path(
+    states: int, rate: complex, sd: complex, gap: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Transition, its noise and the stationary covariance of a Matérn process of `states` states.
+
+    One state: exp(-rate gap), an Ornstein-Uhlenbeck process. Two: the process and its slope, of
+    smoothness 3/2 (Rasmussen and Williams 2006, app. B).
+    """
+    decay = np.exp(-rate * gap)
+    if states == 1:
+        F, P = decay * np.eye(1), sd**2 * np.eye(1)
+    else:
+        F = decay * np.array([[1 + rate * gap, gap], [-(rate**2) * gap, 1 - rate * gap]])
+        P = sd**2 * np.diag([1.0, rate**2])
+    return F, P - F @ P @ F.T, P
+
+
+def volatility(case: Case, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
+    """Returns whose log-variance has a mean of zero; `centres` as for counts."""
+    x, y = rng.normal(0.0, UNREST / np.sqrt(1 - PERSISTENCE**2)), np.empty(case.times)
+    for k in range(case.times):
+        y[k] = np.exp(x / 2) * rng.normal()
+        x = PERSISTENCE * x + UNREST * rng.normal()
+    point = {"mu": 0.1, "atanh_phi": np.arctanh(PERSISTENCE) - 0.1, "log_sd": np.log(UNREST) + 0.1}
+    centres = np.array([0.0, np.arctanh(PERSISTENCE), np.log(UNREST)])
+    data = {"times": np.arange(float(case.times)), "y": y, "centres": centres}
+    return data, as_arrays(point)
+
+
+def as_arrays(point: dict[str, float]) -> Arrays:
+    return {name: np.asarray(value) for name, value in point.items()}
 
 
 def packed(root: np.ndarray) -> np.ndarray:

@@ -13,7 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from threading import Timer
 
-from cases import COMPETITORS, OURS, Case
+import numpy as np
+from cases import COMPETITORS, OURS, TMB, Case
 
 HERE = Path(__file__).parent
 PATIENCE_S = 1800
@@ -28,10 +29,9 @@ class Process:
     """One competitor on one case."""
 
     def __init__(self, competitor: str, case: Case, data: Path, seed: int = 0) -> None:
-        arguments = [HERE / "worker.py", competitor, json.dumps(asdict(case)), data, seed]
         self.errors = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
-            [*interpreter(competitor), *map(str, arguments)],
+            command(competitor, case, data, seed),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,
@@ -74,6 +74,36 @@ class Process:
     def kill(self) -> None:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
+
+
+def absent(competitor: str) -> str:
+    """Why a competitor that uv cannot bring is not here; an empty string if it is."""
+    if competitor != TMB:
+        return ""
+    if not shutil.which("Rscript"):
+        return "not run: R is not installed"
+    found = subprocess.run(["Rscript", "-e", "library(TMB)"], capture_output=True, text=True)
+    return "not run: R has no package TMB" if found.returncode else ""
+
+
+def command(competitor: str, case: Case, data: Path, seed: int) -> list[str]:
+    """How a competitor's process is called."""
+    if competitor == TMB:
+        script = HERE / "competitors" / COMPETITORS[TMB].module
+        text = as_text(data)
+        return ["Rscript", str(script), case.family, str(case.states), str(text)]
+    arguments = [HERE / "worker.py", competitor, json.dumps(asdict(case)), data, seed]
+    return [*interpreter(competitor), *map(str, arguments)]
+
+
+def as_text(data: Path) -> Path:
+    """The arrays of a file as text beside it, a line each: name, sizes, values row by row."""
+    text = data.with_suffix(".txt")
+    with np.load(data) as arrays, text.open("w") as out:
+        for name, array in arrays.items():
+            sizes = ",".join(map(str, array.shape or (1,)))
+            print(name, sizes, " ".join(map(repr, array.ravel().tolist())), sep=";", file=out)
+    return text
 
 
 def interpreter(competitor: str) -> list[str]:

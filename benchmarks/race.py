@@ -12,7 +12,7 @@ import numpy as np
 import reference
 from cases import OURS, Case
 from judge import fault
-from process import Failed, Process
+from process import Failed, Process, absent
 
 BATCH_S = 0.05
 ROUNDS, FEWER_ROUNDS, LONG_CALL_S = 9, 3, 1.0
@@ -57,8 +57,10 @@ def timed(
     try:
         for name in competitors:
             say(f"{name}: first call")
-            result = Result(case.name, name)
+            result = Result(case.name, name, absent(name))
             results.append(result)
+            if result.trouble:
+                continue
             process = Process(name, case, path)
             try:
                 report = process.answer()

@@ -49,11 +49,13 @@ def sample(case: Case, data: Arrays, seed: int) -> Arrays:
 def make_model(case: Case, data: Arrays) -> pm.Model:
     """The PyMC model of a case."""
     make = {"ou": ou, "two-layer": two_layer, "ragged": ragged}
-    make |= {"nonlinear": oscillators, "lgssm": lgssm}
+    make |= {"nonlinear": oscillators, "lgssm": lgssm, "counts": counts, "volatility": volatility}
     return make[case.family](case, data)
 
 
-def likelihood(case: Case) -> pds.Kalman | pds.EKF | pds.EnKF:
+def likelihood(case: Case) -> pds.Kalman | pds.EKF | pds.EnKF | pds.Laplace:
+    if case.likelihood == "laplace":
+        return pds.Laplace()
     if case.likelihood == "kalman":
         return pds.Kalman()
     if case.likelihood == "ekf":
@@ -175,6 +177,72 @@ def lgssm(case: Case, data: Arrays) -> pm.Model:
             dtype=case.dtype,
         )
     return model
+
+
+def counts(case: Case, data: Arrays) -> pm.Model:
+    if case.states == 1:
+        path = pds.SDE(
+            states=("level",),
+            drift=lambda level, rate: -rate * level,
+            diffusion=lambda rate, sd: sd * jnp.sqrt(2 * rate),
+            initial=lambda sd: dist.Normal(0.0, sd),
+            observation=lambda level, mu: dist.Poisson(jnp.exp(mu + level)),
+        )
+    else:
+        path = pds.SDE(
+            states=("level", "slope"),
+            drift=lambda level, slope, rate: jnp.stack(
+                [slope, -(rate**2) * level - 2 * rate * slope]
+            ),
+            diffusion=lambda rate, sd: jnp.stack([0.0, 2 * sd * rate**1.5])[:, None],
+            initial=lambda rate, sd: dist.MultivariateNormal(
+                jnp.zeros(2), jnp.diag(jnp.stack([sd, sd * rate]) ** 2)
+            ),
+            observation=lambda level, mu: dist.Poisson(jnp.exp(mu + level)),
+        )
+    coords = {"subject": np.arange(case.subjects), "time": data["times"]}
+    with pm.Model(coords=coords) as model:
+        mu, log_rate, log_sd = shared_parameters(("mu", "log_rate", "log_sd"), data)
+        params = {"mu": mu, "rate": pm.math.exp(log_rate), "sd": pm.math.exp(log_sd)}
+        pds.Trajectory(
+            "y",
+            path,
+            params=params,
+            observed=data["y"],
+            dims=("subject", "time"),
+            likelihood=likelihood(case),
+            dtype=case.dtype,
+        )
+    return model
+
+
+def volatility(case: Case, data: Arrays) -> pm.Model:
+    returns = pds.DiscreteTime(
+        states=("log_variance",),
+        transition=lambda log_variance, mu, phi, sd: dist.Normal(
+            mu + phi * (log_variance - mu), sd
+        ),
+        initial=lambda mu, phi, sd: dist.Normal(mu, sd / jnp.sqrt(1 - phi**2)),
+        observation=lambda log_variance: dist.Normal(0.0, jnp.exp(log_variance / 2)),
+    )
+    with pm.Model(coords={"time": data["times"]}) as model:
+        mu, atanh_phi, log_sd = shared_parameters(("mu", "atanh_phi", "log_sd"), data)
+        params = {"mu": mu, "phi": pm.math.tanh(atanh_phi), "sd": pm.math.exp(log_sd)}
+        pds.Trajectory(
+            "y",
+            returns,
+            params=params,
+            observed=data["y"],
+            dims=("time",),
+            likelihood=likelihood(case),
+            dtype=case.dtype,
+        )
+    return model
+
+
+def shared_parameters(names: tuple[str, ...], data: Arrays) -> list:
+    """Parameters whose priors have the centres that the data say, and a standard deviation of 1."""
+    return [pm.Normal(name, c, 1.0) for name, c in zip(names, data["centres"], strict=True)]
 
 
 def covariance(name: str, n: int):

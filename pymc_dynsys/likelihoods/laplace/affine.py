@@ -76,8 +76,7 @@ def log_likelihood(path: AffinePath, sight: Sight, mode: Mode, order: int) -> Fl
     normal = Normal(stages, factor, covariances(stages, factor))
     phi = _first_order(seen, x, rungs, normal) if order == 1 else _both_orders(seen, rungs, normal)
 
-    u = solve(stages, factor, phi.slopes)
-    delta = AffinePath(F, jnp.zeros_like(x), C).roll(u)
+    u, delta = solve(stages, factor, phi.slopes)
     of_x = slopes.g - jax.vmap(matvec)(slopes.W, delta) + phi.slopes
     alpha, beta = _adjoints(F, of_x, slopes.g)
     of_F = jax.vmap(outer)(alpha, before(x)) + jax.vmap(outer)(beta, before(delta)) + phi.of_F

@@ -105,9 +105,12 @@ def solve(
     factor: Factor,
     g: Float[Array, "stage state"],
     r: Float[Array, "stage noise"] | None = None,
-) -> Float[Array, "stage noise"]:
-    """H^{-1} times the gradient, in the normals, of slopes `g` in the states and `r` in these."""
-    return _forward(stages, factor, _feedforward(stages, factor, g, r)[1])[0]
+) -> tuple[Float[Array, "stage noise"], Float[Array, "stage state"]]:
+    """H^{-1} times the gradient, in the normals, of slopes `g` in the states and `r` in these.
+
+    The second part says how far that direction moves the states.
+    """
+    return _forward(stages, factor, _feedforward(stages, factor, g, r)[1])
 
 
 def covariances(stages: Stages, factor: Factor) -> Float[Array, "stage state state"]:

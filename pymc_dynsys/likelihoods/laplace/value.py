@@ -81,7 +81,7 @@ def log_likelihood(
     q, (stages, factor) = jax.grad(lambda z: rest(path.still(), sight.still(), z), has_aux=True)(
         mode.z
     )
-    u = jax.lax.stop_gradient(solve(stages, factor, jnp.zeros_like(mode.x), q))
+    u = jax.lax.stop_gradient(solve(stages, factor, jnp.zeros_like(mode.x), q)[0])
     value, _ = rest(path, sight, mode.z)
     at, along = jax.jvp(lambda z: joint(path, sight, z), (mode.z,), (u,))
     return at + along + value
