@@ -1,7 +1,7 @@
 """Random panels of every shape: each answer of the library is that of one dense normal.
 
-The fast form takes a few classes. ``pytest tests/random_cases -m slow`` takes 60 of them, with 3
-panels each, and each panel at 56 points: 10,080 cases. Most of the time goes to the programs of a
+The fast form takes a few classes. ``pytest tests/random_cases -m slow`` takes 60 of them, with 2
+panels each, and each panel at 84 points: 10,080 cases. Most of the time goes to the programs of a
 panel, which all its points share.
 """
 
@@ -24,8 +24,8 @@ from tests.random_cases.shapes import Shape, chosen
 
 TOLERANCE = 1e-6
 N_GRADIENTS, N_DRAWS = 2, 60
-FEW_CLASSES, FEW_POINTS = 2, 16
-CLASSES, PANELS, POINTS = 60, 3, 56
+FEW_CLASSES, FEW_POINTS = 1, 16
+CLASSES, PANELS, POINTS = 60, 2, 84
 Expected = dict[tuple[int, ...], referee.Answers]
 NAMES = ["ada", "bob", "10", "9", "Zoe", "b b", "é"]
 

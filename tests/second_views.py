@@ -1,0 +1,31 @@
+"""Tests that look a second time at what a faster one asserts; they are ``slow``.
+
+``tests/second_views.toml`` lists them with what makes each dispensable in a run of minutes. The
+whole list runs with ``pytest -m slow``.
+"""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+VIEWS = tomllib.loads((Path(__file__).parent / "second_views.toml").read_text())["view"]
+REASONS = {test: view["why"] for view in VIEWS for test in view["tests"]}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is listed; a name that its file no longer has is an error."""
+    found, files = set(), set()
+    for item in items:
+        file, _, name = item.nodeid.partition("::")
+        files.add(file)
+        for test in (item.nodeid, f"{file}::{name.partition('[')[0]}"):
+            if test in REASONS:
+                found.add(test)
+                item.add_marker(pytest.mark.slow)
+    # Files of which only some tests were asked for are not judged.
+    asked = [test for test in REASONS if test.partition("::")[0] in files]
+    gone = sorted(set(asked) - found) if len(files) > 1 else []
+    if gone:
+        raise pytest.UsageError(f"tests/second_views.toml names tests that are gone: {gone}")
