@@ -1,11 +1,12 @@
 """Random panels of every shape: each answer of the library is that of one dense normal.
 
-The fast form takes a few classes. ``pytest tests/random_cases -m slow`` takes 60 of them, with 2
-panels each, and each panel at 84 points: 10,080 cases. Most of the time goes to the programs of a
-panel, which all its points share.
+The fast form takes a few classes. ``pytest tests/random_cases -m slow`` takes 60 of them, each with
+a panel at 168 points: 10,080 cases. Most of the time goes to the programs of a panel, which all its
+points share.
 """
 
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from tests.random_cases.shapes import Shape, chosen
 TOLERANCE = 1e-6
 N_GRADIENTS, N_DRAWS = 2, 60
 FEW_CLASSES, FEW_POINTS = 1, 16
-CLASSES, PANELS, POINTS = 60, 2, 84
+CLASSES, POINTS = 60, 168
 Expected = dict[tuple[int, ...], referee.Answers]
 NAMES = ["ada", "bob", "10", "9", "Zoe", "b b", "é"]
 
@@ -197,11 +198,12 @@ def within(got: np.ndarray, wanted: np.ndarray, sd: np.ndarray, what: str) -> No
     assert (np.abs(got - wanted) <= allowed).all(), f"{what}: {got} beside {wanted}, sd {sd}"
 
 
-def run(shape: Shape, n_panels: int, n_points: int, folder: Any) -> None:
-    """Cases of a class."""
+def run(shape: Shape, n_points: int, folder: Any) -> None:
+    """A panel of a class, at so many points."""
+    panels = count()
 
     @settings(
-        max_examples=n_panels,
+        max_examples=2,
         deadline=None,
         derandomize=True,
         database=None,
@@ -210,17 +212,19 @@ def run(shape: Shape, n_panels: int, n_points: int, folder: Any) -> None:
     )
     @given(case=cases(shape))
     def every(case: tuple[Numbers, Presentation]) -> None:
-        check(shape, *case, n_points, folder)
+        # Hypothesis begins with the simplest case, in which nothing is permuted, missing or changed.
+        if next(panels):
+            check(shape, *case, n_points, folder)
 
     every()
 
 
 @pytest.mark.parametrize("shape", chosen(FEW_CLASSES), ids=str)
 def test_a_few_random_cases(shape: Shape, tmp_path: Any) -> None:
-    run(shape, 1, FEW_POINTS, tmp_path)
+    run(shape, FEW_POINTS, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", chosen(CLASSES), ids=str)
 def test_many_random_cases(shape: Shape, tmp_path: Any) -> None:
-    run(shape, PANELS, POINTS, tmp_path)
+    run(shape, POINTS, tmp_path)
