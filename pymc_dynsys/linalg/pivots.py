@@ -19,6 +19,11 @@ def pivots(S: Float[Array, "n n"]) -> tuple[Float[Array, "n n"], Float[Array, " 
     n = S.shape[0]
     if n == 1:
         return jnp.ones_like(S), S[0]
+    if n == 2:
+        below = S[1, 0] / S[0, 0]
+        one, zero = jnp.ones_like(below), jnp.zeros_like(below)
+        L = jnp.stack([jnp.stack([one, zero]), jnp.stack([below, one])])
+        return L, jnp.stack([S[0, 0], S[1, 1] - below * S[1, 0]])
     rows = jnp.arange(n)
 
     def sweep(rest: Array, j: Any) -> tuple[Array, tuple[Array, Array]]:
@@ -49,5 +54,9 @@ def pivot_solve(
     """Solve ``L D L' X = B``."""
     if L.shape[0] == 1:
         return B / D[0]
+    if L.shape[0] == 2:
+        below = L[1, 0]
+        second = (B[1] - below * B[0]) / D[1]
+        return jnp.stack([B[0] / D[0] - below * second, second])
     half = unit_lower_solve(L, B)
     return unit_upper_solve(L, half / D.reshape(-1, *[1] * (B.ndim - 1)))

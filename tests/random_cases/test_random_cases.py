@@ -212,11 +212,12 @@ def run(shape: Shape, n_points: int, folder: Any) -> None:
     )
     @given(case=cases(shape))
     def every(case: tuple[Numbers, Presentation]) -> None:
-        # Hypothesis begins with the simplest case, in which nothing is permuted, missing or changed.
+        # Hypothesis begins with the simplest case: nothing is permuted, missing or changed.
         if next(panels):
             check(shape, *case, n_points, folder)
 
     every()
+    assert next(panels) > 1
 
 
 @pytest.mark.parametrize("shape", chosen(FEW_CLASSES), ids=str)

@@ -69,21 +69,34 @@ INTERVALS = [
 ]
 
 
+# Open ones, one that is everything, and one that is empty.
+OPEN = [(-np.inf, -40.0), (3.0, np.inf), (-np.inf, np.inf), (2.0, 1.0)]
+
+
+@pytest.fixture(scope="module")
+def intervals():
+    """Value and five derivatives of all intervals, their mirror images and the open ones.
+
+    One program for all, since it is long to compile.
+    """
+    closed = np.array(INTERVALS)[:, :2]
+    low, high = np.concatenate([closed, -closed[:, ::-1], np.array(OPEN)]).T
+    found = nested(lambda m: normal_log_interval(low - m, high - m))(np.zeros(len(low)))
+    n = len(closed)
+    return {1: found[:, :n], -1: found[:, n : 2 * n], "open": found[:, 2 * n :]}
+
+
 @pytest.mark.parametrize("flip", [1, -1])
-def test_intervals_lose_no_digits(flip):
-    rows = np.array(INTERVALS)
-    a, b = rows[:, 0], rows[:, 1]
-    low, high = (a, b) if flip == 1 else (-b, -a)
-    found = np.asarray(nested(lambda m: normal_log_interval(low - m, high - m))(np.zeros(len(a))))
+def test_intervals_lose_no_digits(intervals, flip):
+    found, rows = np.asarray(intervals[flip]), np.array(INTERVALS)
     np.testing.assert_allclose(found[0], rows[:, 2], rtol=1e-12)
     np.testing.assert_allclose(found[1], flip * rows[:, 3], rtol=1e-8, atol=1e-12)
     np.testing.assert_allclose(found[2], rows[:, 4], rtol=1e-7, atol=1e-12)
     assert np.isfinite(found).all()
 
 
-def test_intervals_that_are_open_or_empty():
-    a, b = np.array([-np.inf, 3.0, -np.inf, 2.0]), np.array([-40.0, np.inf, np.inf, 1.0])
-    found = np.asarray(nested(lambda m: normal_log_interval(a - m, b - m))(np.zeros(4)))
+def test_intervals_that_are_open_or_empty(intervals):
+    found = np.asarray(intervals["open"])
     np.testing.assert_allclose(found[0, :3], [stats.norm.logcdf(-40), stats.norm.logsf(3), 0.0])
     assert found[0, 3] == -np.inf
     assert np.isfinite(found[1:]).all()

@@ -18,7 +18,8 @@ from pymc_dynsys.discretization.grid import substep_length
 from pymc_dynsys.discretization.tabulated import tabulated_crossing
 from pymc_dynsys.likelihoods.base import Problem
 from pymc_dynsys.likelihoods.laplace.riccati import Curving, Stages
-from pymc_dynsys.linalg import congruence, linearize, matmul, matvec, psd_factor
+from pymc_dynsys.linalg import congruence, linearize, psd_factor
+from pymc_dynsys.linalg.written import matmul, matvec
 from pymc_dynsys.systems.bound import BoundSystem, Params
 
 

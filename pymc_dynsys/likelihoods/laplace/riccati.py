@@ -22,8 +22,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from pymc_dynsys.linalg import congruence, matmul, matvec, symmetrize
+from pymc_dynsys.linalg import symmetrize
 from pymc_dynsys.linalg.pivots import pivot_solve, pivots, unit_upper_solve
+from pymc_dynsys.linalg.written import congruence, matmul, matvec, once
 
 
 class Stages(NamedTuple):
@@ -161,12 +162,13 @@ def _gains(
 ) -> tuple[Array, Array, Array, Array]:
     """Gains K ``(noise, state)`` and A ``(state, state)`` of a stage; its block of H, factored."""
     F, C = stage
-    LC = matmul(L, C)
+    LC = once(matmul(L, C))
     S, Szx = jnp.eye(C.shape[1]) + matmul(C.T, LC), matmul(LC.T, F)
     if curving is not None:
         S, Szx = S + curving.zz, Szx + curving.zx
-    lower, D = pivots(symmetrize(S))
-    K = -pivot_solve(lower, D, Szx)
+    S, Szx = once((symmetrize(S), Szx))
+    lower, D = once(pivots(S))
+    K = once(-pivot_solve(lower, D, Szx))
     return K, F + matmul(C, K), lower, D
 
 
@@ -175,7 +177,7 @@ def _left(
 ) -> Float[Array, "state state"]:
     """Curvature in the state that a stage leaves, from that in the state that it reaches."""
     K, A, _, _ = _gains(L, stage, curving)
-    left = matmul(K.T, K) + congruence(A.T, L)
+    left = matmul(K.T, K) + congruence(once(A).T, L)
     if curving is not None:
         cross = matmul(K.T, curving.zx)
         left = left + curving.xx + cross + cross.T + congruence(K.T, curving.zz)

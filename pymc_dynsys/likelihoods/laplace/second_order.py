@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from pymc_dynsys.likelihoods.laplace.riccati import Factor
-from pymc_dynsys.linalg import matvec
+from pymc_dynsys.linalg.written import matvec
 
 
 def second_order(
