@@ -6,8 +6,6 @@ each entry of the first once for every entry of the last: ``once`` stands betwee
 the recursions of filters, which go through few matrices at a time, ``products.py`` is faster.
 """
 
-from typing import TypeVar
-
 import jax
 from jaxtyping import Array, Float
 
@@ -16,10 +14,8 @@ from pymc_dynsys.linalg import products
 UNROLLED = 4
 """Dimension up to which sums are written out."""
 
-Arrays = TypeVar("Arrays")
 
-
-def once(values: Arrays) -> Arrays:
+def once[Arrays](values: Arrays) -> Arrays:
     """The same arrays, which whatever uses them reads instead of computing them anew.
 
     A single number is cheaper to compute again.
