@@ -123,7 +123,8 @@ class Censored(dist.Distribution):
         far_high = jnp.where(limit > upper, limit, jnp.inf)
         start = jnp.where(below, far_low, jnp.where(above, upper, -jnp.inf))
         end = jnp.where(below, lower, jnp.where(above, far_high, jnp.inf))
-        return jnp.where(event, log_probability(self.law, start, end), density)
+        of_event = log_probability(self.law, start, end, half_open=self.limit is None)
+        return jnp.where(event, of_event, density)
 
     def cdf_bounds(self, value: Array) -> tuple[Array, Array]:
         """Probabilities of what is surely below a value, and of what is not surely above it."""

@@ -14,8 +14,11 @@ from jaxtyping import Array, Float
 
 from pymc_dynsys.systems.gaussian import LOG_2PI
 
-TAIL = 2.5
-"""Distance from which the sum is exact to rounding."""
+TAIL = 5.0
+"""Distance on the left from which the sum is exact to rounding, and five derivatives of it."""
+
+RIGHT = 2.5
+"""Distance on the right from which the logarithm is that of a number next to one."""
 
 
 def _half_hermite(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -24,21 +27,21 @@ def _half_hermite(n: int) -> tuple[np.ndarray, np.ndarray]:
     return nodes[n:] ** 2, weights[n:] / weights[n:].sum()
 
 
-_SQUARES, _WEIGHTS = _half_hermite(48)
+_SQUARES, _WEIGHTS = _half_hermite(14)
 _NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(20)
 
 
 def normal_log_cdf(z: ArrayLike) -> Array:
     r"""Logarithm of :math:`\Phi(z)`, elementwise; minus infinity and zero at the infinities."""
     z = jnp.asarray(z, float)
-    far, near = z < -TAIL, z <= TAIL
+    far, near = z < -TAIL, z <= RIGHT
     t = jnp.where(far & (z > -jnp.inf), -z, TAIL)
     squares, weights = _beyond(t, _SQUARES, _WEIGHTS)
     mills = jnp.sum(weights / (1.0 + squares / (t * t)[..., None]), axis=-1)
     tail = -0.5 * (t * t + LOG_2PI) - jnp.log(t) + jnp.log(mills)
     root_half = np.sqrt(0.5)
     middle = jnp.log(0.5 * jax.scipy.special.erfc(-root_half * jnp.where(~far & near, z, 0.0)))
-    above = jnp.where(~near & (z < jnp.inf), z, TAIL)
+    above = jnp.where(~near & (z < jnp.inf), z, RIGHT)
     right = jnp.log1p(-0.5 * jax.scipy.special.erfc(root_half * above))
     value = jnp.where(far, tail, jnp.where(near, middle, right))
     return jnp.where(z == jnp.inf, 0.0, jnp.where(z == -jnp.inf, -jnp.inf, value))
@@ -52,17 +55,26 @@ def normal_log_interval(a: ArrayLike, b: ArrayLike) -> Array:
     middle, half = 0.5 * (low + high), 0.5 * (high - low)
     narrow = half * (jnp.abs(middle) + half) < 1.0
     inside = _narrow(jnp.where(narrow, middle, 0.0), jnp.where(narrow, half, 1.0))
-    flip = middle > 0
-    left = jnp.where(flip, -high, low)
-    right = jnp.where(flip, -low, high)
-    wide = log_difference(
-        normal_log_cdf(jnp.where(narrow, -2.0, left)), normal_log_cdf(jnp.where(narrow, 2.0, right))
-    )
-    open_left = normal_log_cdf(jnp.where(a == -jnp.inf, b, 0.0))
-    open_right = normal_log_cdf(jnp.where(b == jnp.inf, -a, 0.0))
-    value = jnp.where(narrow, inside, wide)
-    value = jnp.where(a == -jnp.inf, open_left, jnp.where(b == jnp.inf, open_right, value))
+    flip, half_open = middle > 0, jnp.isinf(a) | jnp.isinf(b)
+    left = jnp.where(narrow | half_open, -2.0, jnp.where(flip, -high, low))
+    right = jnp.where(narrow, 2.0, jnp.where(flip, -low, high))
+    right = jnp.where(half_open, _open_end(a, b), right)
+    upto = normal_log_cdf(right)
+    # Where the interval is open, the difference is one of numbers that have one.
+    wide = log_difference(normal_log_cdf(left), jnp.where(half_open, 0.0, upto))
+    value = jnp.where(half_open, upto, jnp.where(narrow, inside, wide))
     return jnp.where(a < b, value, -jnp.inf)
+
+
+def normal_log_tail(a: ArrayLike, b: ArrayLike) -> Array:
+    r"""Logarithm of :math:`\Phi(b) - \Phi(a)`, of which at least one is infinite, elementwise."""
+    a, b = jnp.asarray(a, float), jnp.asarray(b, float)
+    return jnp.where(a < b, normal_log_cdf(_open_end(a, b)), -jnp.inf)
+
+
+def _open_end(a: Array, b: Array) -> Array:
+    """Where the tail begins on the left that is as probable as an interval with an infinite end."""
+    return jnp.where(a == -jnp.inf, b, -jnp.where(a == -jnp.inf, 0.0, a))
 
 
 def _narrow(middle: Array, half: Array) -> Array:

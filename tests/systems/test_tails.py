@@ -10,6 +10,7 @@ from pymc_dynsys.systems.tails import (
     logistic_log_interval,
     normal_log_cdf,
     normal_log_interval,
+    normal_log_tail,
 )
 from tests.contour import derivatives
 
@@ -40,7 +41,7 @@ def complex_log_cdf(z):
 
 
 def test_five_derivatives_of_the_tail():
-    z = np.array([-100.0, -40.0, -10.0, -2.501, -2.499, -1.0, 0.0, 1.0, 1.9])
+    z = np.array([-100.0, -40.0, -10.0, -5.001, -4.999, -2.5, -1.0, 0.0, 1.0, 1.9])
     expected = derivatives(complex_log_cdf, z, np.maximum(0.3 * np.abs(z), 0.5))
     found = np.asarray(nested(normal_log_cdf)(z))
     np.testing.assert_allclose(found[:3], expected[:3], rtol=2e-11)
@@ -97,6 +98,10 @@ def test_intervals_lose_no_digits(intervals, flip):
 
 def test_intervals_that_are_open_or_empty(intervals):
     found = np.asarray(intervals["open"])
+    a, b = np.array(OPEN[:3]).T
+    tail = nested(lambda m: normal_log_tail(a - m, b - m), 2)(np.zeros(3))
+    np.testing.assert_allclose(tail, found[:3, :3], rtol=1e-12)
+    assert normal_log_tail(jnp.inf, jnp.inf) == -np.inf
     np.testing.assert_allclose(found[0, :3], [stats.norm.logcdf(-40), stats.norm.logsf(3), 0.0])
     assert found[0, 3] == -np.inf
     assert np.isfinite(found[1:]).all()
