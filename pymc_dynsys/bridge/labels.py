@@ -182,3 +182,18 @@ def labels_of(model: pm.Model, dims: Sequence[str]) -> list[np.ndarray]:
             np.arange(dim_length(model, dim)) if values is None else np.asarray(values, object)
         )
     return labels
+
+
+def how_dims_are_read(frame: Frame, model: pm.Model) -> str | None:
+    """How the dims of a lone series are read, where its components might be meant as times.
+
+    Labels of components mostly are names; a table of subjects by days whose system observes as many
+    components as there are days has days there.
+    """
+    component, time = frame.component_dim, frame.time_dim
+    if frame.batch_dims or component is None or not frame.known_dims:
+        return None
+    labels = model.coords.get(component)
+    if labels is None or len(labels) < 2 or not np.issubdtype(np.asarray(labels).dtype, np.number):
+        return None
+    return f"{time!r} is the time, and {component!r} holds the {len(labels)} components of a visit"

@@ -24,7 +24,7 @@ from pymc_dynsys.bridge.data import (
 )
 from pymc_dynsys.bridge.dims import require_in_model
 from pymc_dynsys.bridge.gates import warn_of_gates
-from pymc_dynsys.bridge.labels import require_dims, require_order
+from pymc_dynsys.bridge.labels import how_dims_are_read, require_dims, require_order
 from pymc_dynsys.bridge.probe import probe
 from pymc_dynsys.bridge.random_variable import Specification, TrajectoryRV
 from pymc_dynsys.bridge.study import Study
@@ -179,7 +179,8 @@ class Trajectory(Distribution):
         probe(study, model, numbers)
         warn_of_gates(study)
         advice = None if numbers is None else advise_centring(study, model, numbers)
-        for message in (*announcements, *([advice] if advice else [])):
+        read = how_dims_are_read(study.frame, model)
+        for message in (*announcements, *(said for said in (read, advice) if said)):
             logger.info("%s: %s", name, message)
         found = model.register_rv(rv, name, observed=values, dims=names or None)
         if names:

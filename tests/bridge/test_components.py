@@ -151,3 +151,14 @@ def test_labels_may_be_numbers():
     table = pd.DataFrame(Y[:, :2], TIMES, [1, 2])
     want = logp(build(plain, {"item": [1, 2]}, table))
     np.testing.assert_allclose(logp(build(of, {"item": [1, 2]}, table)), want, rtol=1e-12)
+
+
+def test_a_table_of_days_that_is_read_as_components_says_so(caplog):
+    """Matrices over four days look like those of four components."""
+    caplog.set_level("INFO", "pymc_dynsys")
+    system = pds.linear_gaussian(
+        F=np.eye(2), Q=np.eye(2), H=np.ones((4, 2)), R=np.ones(4), m0=np.zeros(2), P0=np.eye(2)
+    )
+    with pm.Model(coords={"subject": range(3), "day": range(4)}):
+        pds.Trajectory("y", system, observed=np.zeros((3, 4)), dims=("subject", "day"))
+    assert "'subject' is the time, and 'day' holds the 4 components of a visit" in caplog.text
