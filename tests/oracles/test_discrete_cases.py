@@ -328,12 +328,15 @@ def test_whose_row_an_exogenous_variable_acts_on(rule):
     np.testing.assert_allclose(slope, expected, rtol=1e-5)
 
 
-def test_a_long_stationary_series():
+@pytest.mark.parametrize(
+    "likelihood", [pds.Kalman(), pytest.param(pds.Laplace(), marks=pytest.mark.slow)]
+)
+def test_a_long_stationary_series(likelihood):
     case = load("K12")
     with pm.Model(coords={"time": np.arange(5000.0)}) as model:
         phi, q, r = pm.Flat("phi"), pm.Flat("q"), pm.Flat("r")
         system = pds.autoregression(phi, q) + pds.white_noise(r)
-        pds.Trajectory("y", system, observed=case.y, dims="time")
+        pds.Trajectory("y", system, observed=case.y, dims="time", likelihood=likelihood)
     point = {"phi": case.phi, "q": case.q**0.5, "r": case.r**0.5}
     assert abs(model.compile_logp()(point) - float(case.out.loglik)) < 1e-6
 
