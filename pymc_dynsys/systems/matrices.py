@@ -120,10 +120,10 @@ def linear_gaussian(
         rows = () if H.ndim == 1 else H.shape[:1]
         require_shape("H", H, (*rows, n))
         d = require_shape("d", params.get("d", jnp.zeros(rows)), rows, ())
-        if rows and R.ndim == 0:
+        if rows not in ((), (1,)) and R.size == 1:
             raise ValueError(
                 f"linear_gaussian: H has shape {H.shape}, which is {rows[0]} components of a "
-                f"datum, and R is a scalar, expected {rows} or {rows * 2}. {CONSTANT}"
+                f"datum, and R is one number, expected {rows} or {rows * 2}. {CONSTANT}"
             )
         require_shape("R", R, rows, rows * 2)
         return Matrices(F, jnp.broadcast_to(b, (n,)), Q, H, jnp.broadcast_to(d, rows), R)

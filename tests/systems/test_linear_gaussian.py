@@ -147,8 +147,11 @@ def test_coefficients_by_series_need_an_order():
 
 def test_a_matrix_that_changes_in_time_is_an_input():
     parts = {"F": np.eye(2), "Q": np.eye(2), "initial": pds.Diffuse()}
-    with pytest.raises(ValueError, match=r"which is 48 components .* R is a scalar.* an input"):
-        value_of(pds.linear_gaussian(H=np.ones((48, 2)), R=1.0, **parts), np.zeros(48), "time")
+    for R in (1.0, np.eye(1)):
+        alone = pds.linear_gaussian(H=np.ones((48, 2)), R=R, **parts)
+        message = "which is 48 components .* R is one number.* an input"
+        with pytest.raises(ValueError, match=message):
+            value_of(alone, np.zeros(48), "time")
     for R in (np.ones(48), np.eye(48)):
         together = pds.linear_gaussian(H=np.ones((48, 2)), R=R, **parts)
         message = r"H of shape \(48, 2\) makes a datum of 48\. .* is an input of a system"
