@@ -162,8 +162,8 @@ class Likelihood(ABC):
         """What would bring the spread over seeds down to what is tolerable, in words."""
         return None
 
-    def largest_reduction(self, system: BoundSystem, rows: int) -> int:
-        """Numbers in the largest array that one trajectory of so many rows sums over at a time."""
+    def largest_reduction(self, system: BoundSystem) -> int:
+        """Numbers in the largest array that a step for one trajectory sums over."""
         d, m = system.n_states, system.observation.n_components
         return max(d * d * (d if d < LARGE else 1), m * d)
 

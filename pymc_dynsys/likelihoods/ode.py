@@ -118,7 +118,7 @@ class ODESolve(Likelihood):
         """One solve for each gap."""
         return np.ones(gaps.shape, int)
 
-    def largest_reduction(self, system: BoundSystem, rows: int) -> int:
+    def largest_reduction(self, system: BoundSystem) -> int:
         """No sums: the solver steps through states."""
         return 1
 

@@ -187,7 +187,7 @@ def totals(
     axis = longest(batch)
     size = batch[axis]
     if execution.platform == "cpu":
-        numbers = program.likelihood.largest_reduction(system, grid.times.shape[-1])
+        numbers = program.likelihood.largest_reduction(system)
         size = block_size(batch, axis, tangents, numbers)
 
     def blocks(part: Part, *parts: Any) -> Array:

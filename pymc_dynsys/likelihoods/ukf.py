@@ -134,7 +134,7 @@ class UKF(GaussianFilter):
         u[0] += 1 - self.alpha**2 + self.beta
         return np.concatenate([np.zeros((1, n)), spread, -spread]), w, u
 
-    def largest_reduction(self, system: BoundSystem, rows: int) -> int:
+    def largest_reduction(self, system: BoundSystem) -> int:
         """Numbers in the products of sigma points that make a covariance."""
         d, m = system.n_states, system.observation.n_components
         return (2 * d + 1) * d * max(d, m)

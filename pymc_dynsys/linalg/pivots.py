@@ -19,7 +19,7 @@ def pivots(S: Float[Array, "n n"]) -> tuple[Float[Array, "n n"], Float[Array, " 
     n = S.shape[0]
     if n == 1:
         return jnp.ones_like(S), S[0]
-    if n == 2:
+    if n == 2:  # half of the time that sweeps take, for the whole of a Laplace gradient
         below = S[1, 0] / S[0, 0]
         one, zero = jnp.ones_like(below), jnp.zeros_like(below)
         L = jnp.stack([jnp.stack([one, zero]), jnp.stack([below, one])])

@@ -15,8 +15,7 @@ def log_probability(
 ) -> Array:
     """Log-probability of values from `start` to `end`, ends included; they may be infinite.
 
-    Where an end is known to be, which normal distributions compute in a quarter of the time,
-    `half_open` says so.
+    `half_open` says that one of them is, at every place: one tail instead of the difference of two.
     """
     law = plain_law(law)
     moments = gaussian_moments(law)

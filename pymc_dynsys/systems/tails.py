@@ -60,7 +60,7 @@ def normal_log_interval(a: ArrayLike, b: ArrayLike) -> Array:
     right = jnp.where(narrow, 2.0, jnp.where(flip, -low, high))
     right = jnp.where(half_open, _open_end(a, b), right)
     upto = normal_log_cdf(right)
-    # Where the interval is open, the difference is one of numbers that have one.
+    # Where it is open, any two numbers stand here, whose difference has derivatives.
     wide = log_difference(normal_log_cdf(left), jnp.where(half_open, 0.0, upto))
     value = jnp.where(half_open, upto, jnp.where(narrow, inside, wide))
     return jnp.where(a < b, value, -jnp.inf)

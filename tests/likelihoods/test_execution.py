@@ -123,7 +123,7 @@ def in_pieces_of(monkeypatch, size, case, scalars=4):
     """Make blocks of at most so many trajectories; returns the sizes of the blocks made."""
     system, likelihood = CASES[case]
     tangents = scalars if scalars <= likelihood.forward_scalars else 1
-    numbers = likelihood.largest_reduction(bind_system(system, SHAPES), T)
+    numbers = likelihood.largest_reduction(bind_system(system, SHAPES))
     monkeypatch.setattr(mapping, "STEP", numbers * tangents * size)
     sizes = []
 

@@ -164,7 +164,7 @@ class EnKF(Likelihood):
         """Those of an ensemble beside those of a filter."""
         return super().floats_per_row(system) * (1 + self.ensemble_size / 4)
 
-    def largest_reduction(self, system: BoundSystem, rows: int) -> int:
+    def largest_reduction(self, system: BoundSystem) -> int:
         """Numbers in an ensemble, with its predicted data where these join it."""
         proof = system.proof.observation
         joined = 0 if proof.affine else system.observation.n_components

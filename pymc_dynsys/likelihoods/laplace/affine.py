@@ -41,7 +41,7 @@ from pymc_dynsys.likelihoods.laplace.second_order import second_order
 from pymc_dynsys.likelihoods.laplace.sight import Sight
 from pymc_dynsys.linalg import outer
 from pymc_dynsys.linalg.pivots import pivot_solve
-from pymc_dynsys.linalg.written import matmul, matvec, once
+from pymc_dynsys.linalg.written import matmul, matvec
 
 
 class Normal(NamedTuple):
@@ -97,8 +97,8 @@ def _first_order(sight: Sight, x: Array, rungs: tuple[Array, ...], normal: Norma
     (F, C), factor, V = normal
 
     def weights(V: Array, F: Array, C: Array, factor: Factor) -> tuple[Array, Array]:
-        xx = once(matmul(factor.A, V))
-        xz = once(matmul(xx, factor.K.T) + pivot_solve(factor.lower, factor.D, C.T).T)
+        xx = matmul(factor.A, V)
+        xz = matmul(xx, factor.K.T) + pivot_solve(factor.lower, factor.D, C.T).T
         return -matmul(factor.L, xx), -matmul(factor.L, xz)
 
     of_F, of_C = jax.vmap(weights)(before(V), F, C, factor)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from pymc_dynsys.batching.mapping import STEP
 from pymc_dynsys.discretization import (
     Discretization,
     TimeGrid,
@@ -30,9 +29,6 @@ PARTICLES = 2000
 
 COMPARED = 1000
 """Importance draws with which the approximation is compared."""
-
-SIDE_BY_SIDE = 16
-"""Trajectories that a block has at least: a turn of a loop costs the same for one and for some."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -203,10 +199,6 @@ class Laplace(Likelihood):
         """Draws that bring the spread over seeds down; it falls with the root of their number."""
         draws = int(np.ceil(self.draws * (spread / tolerable) ** 2 / 10) * 10)
         return f"{draws} draws"
-
-    def largest_reduction(self, system: BoundSystem, rows: int) -> int:
-        """Sums over a path; of a long one less than that, so that passes take many at a time."""
-        return min(rows * system.n_states, STEP // SIDE_BY_SIDE)
 
     def floats_per_row(self, system: BoundSystem) -> float:
         """Those of a few passes, and of the draws."""

@@ -24,7 +24,7 @@ from jaxtyping import Array, Float
 
 from pymc_dynsys.linalg import symmetrize
 from pymc_dynsys.linalg.pivots import pivot_solve, pivots, unit_upper_solve
-from pymc_dynsys.linalg.written import congruence, matmul, matvec, once
+from pymc_dynsys.linalg.written import congruence, matmul, matvec
 
 
 class Stages(NamedTuple):
@@ -162,13 +162,12 @@ def _gains(
 ) -> tuple[Array, Array, Array, Array]:
     """Gains K ``(noise, state)`` and A ``(state, state)`` of a stage; its block of H, factored."""
     F, C = stage
-    LC = once(matmul(L, C))
+    LC = matmul(L, C)
     S, Szx = jnp.eye(C.shape[1]) + matmul(C.T, LC), matmul(LC.T, F)
     if curving is not None:
         S, Szx = S + curving.zz, Szx + curving.zx
-    S, Szx = once((symmetrize(S), Szx))
-    lower, D = once(pivots(S))
-    K = once(-pivot_solve(lower, D, Szx))
+    lower, D = pivots(symmetrize(S))
+    K = -pivot_solve(lower, D, Szx)
     return K, F + matmul(C, K), lower, D
 
 
@@ -177,7 +176,7 @@ def _left(
 ) -> Float[Array, "state state"]:
     """Curvature in the state that a stage leaves, from that in the state that it reaches."""
     K, A, _, _ = _gains(L, stage, curving)
-    left = matmul(K.T, K) + congruence(once(A).T, L)
+    left = matmul(K.T, K) + congruence(A.T, L)
     if curving is not None:
         cross = matmul(K.T, curving.zx)
         left = left + curving.xx + cross + cross.T + congruence(K.T, curving.zz)

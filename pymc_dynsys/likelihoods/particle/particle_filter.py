@@ -189,6 +189,6 @@ class ParticleFilter(Likelihood):
         """Particles before and after a dose, their weights, ancestors and random numbers."""
         return super().floats_per_row(system) + self.particles * (4.0 + 4 * system.n_states)
 
-    def largest_reduction(self, system: BoundSystem, rows: int) -> int:
+    def largest_reduction(self, system: BoundSystem) -> int:
         """Sums over particles."""
         return int(self.particles)

@@ -37,7 +37,6 @@ from pymc_dynsys.linalg import (
     psd_factor,
     unit_lower_solve,
 )
-from pymc_dynsys.linalg.written import once
 from pymc_dynsys.systems.bound import BoundSystem, Params
 from pymc_dynsys.systems.gaussian import normal_logpdf
 
@@ -266,6 +265,11 @@ class Optimal(Proposal):
         X, w, ancestors = resampled(of_resampling, X, w)
         X = once(jax.vmap(guided)(X, once(jax.random.normal(of_move, X.shape))))
         return Moved(X, w, ancestors, total, ess, predicted)
+
+
+def once[Tree](values: Tree) -> Tree:
+    """The same values, computed once: XLA would repeat them in every sum over particles below."""
+    return jax.lax.optimization_barrier(values)
 
 
 def sensor(
