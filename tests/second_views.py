@@ -1,7 +1,7 @@
-"""Tests that look a second time at what a faster one asserts; they are ``slow``.
+"""Tests that a run of minutes leaves out, mostly since a faster one asserts the same.
 
-``tests/second_views.toml`` lists them with what makes each dispensable in a run of minutes. The
-whole list runs with ``pytest -m slow``.
+``tests/second_views.toml`` lists them with the reasons. They are ``slow``, and run with
+``pytest -m slow``.
 """
 
 import tomllib

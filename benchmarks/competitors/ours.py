@@ -63,6 +63,11 @@ def likelihood(case: Case) -> pds.Kalman | pds.EKF | pds.EnKF | pds.Laplace:
     return pds.EnKF(case.members, discretization=pds.EulerMaruyama(dt=0.05))
 
 
+def trajectory(case: Case, system: pds.SDE | pds.DiscreteTime, **given) -> None:
+    """The data, under the likelihood and in the precision of a case."""
+    pds.Trajectory("y", system, likelihood=likelihood(case), dtype=case.dtype, **given)
+
+
 def ou(case: Case, data: Arrays) -> pm.Model:
     coords = {"subject": np.arange(case.subjects), "time": data["times"]}
     with pm.Model(coords=coords) as model:
@@ -72,14 +77,12 @@ def ou(case: Case, data: Arrays) -> pm.Model:
             known = case.variant == "mu"
             log = np.log(truth)
             params[name] = truth if known else pm.math.exp(pm.Normal(f"log_{name}", log, 1.0))
-        pds.Trajectory(
-            "y",
+        trajectory(
+            case,
             OU,
             params=params,
             observed=data["y"],
             dims=("subject", "time"),
-            likelihood=likelihood(case),
-            dtype=case.dtype,
         )
     return model
 
@@ -90,14 +93,12 @@ def two_layer(case: Case, data: Arrays) -> pm.Model:
         mu_global = pm.Normal("mu_global", 0.0, 0.5)
         mu_group = pm.Normal("mu_group", mu_global, 2.0, dims="group")
         mu = pm.Normal("mu", mu_group[:, None], 0.2, dims=("group", "subject"))
-        pds.Trajectory(
-            "y",
+        trajectory(
+            case,
             OU,
             params={"mu": mu, "rate": RATE, "sigma": SIGMA, "noise": NOISE},
             observed=data["y"],
             dims=("group", "subject", "time"),
-            likelihood=likelihood(case),
-            dtype=case.dtype,
         )
     return model
 
@@ -108,13 +109,11 @@ def ragged(case: Case, data: Arrays) -> pm.Model:
         mu_global = pm.Normal("mu_global", 0.0, 0.5)
         mu = pm.Normal("mu", mu_global, 1.0, dims="subject")
         params = {"mu": mu, "rate": RATE, "sigma": SIGMA, "noise": NOISE}
-        pds.Trajectory(
-            "y",
+        trajectory(
+            case,
             OU,
             params=params,
             observed=panel["y"],
-            likelihood=likelihood(case),
-            dtype=case.dtype,
         )
     return model
 
@@ -139,14 +138,12 @@ def oscillators(case: Case, data: Arrays) -> pm.Model:
     with pm.Model(coords=coords | {"place": np.arange(n // 2)}) as model:
         stiffness = pm.Normal("stiffness", 1.0, 0.5, dims="subject")
         pull = pm.Normal("pull", 1.0, 0.2)
-        pds.Trajectory(
-            "y",
+        trajectory(
+            case,
             chain,
             params={"stiffness": stiffness, "pull": pull},
             observed=data["y"],
             dims=("subject", "time", "place"),
-            likelihood=likelihood(case),
-            dtype=case.dtype,
         )
     return model
 
@@ -168,13 +165,11 @@ def lgssm(case: Case, data: Arrays) -> pm.Model:
             m0=pm.Normal("m0", shape=2),
             P0=covariance("P0", 2),
         )
-        pds.Trajectory(
-            "y",
+        trajectory(
+            case,
             system,
             observed=data["y"],
             dims=("time", "sensor"),
-            likelihood=likelihood(case),
-            dtype=case.dtype,
         )
     return model
 
@@ -204,14 +199,12 @@ def counts(case: Case, data: Arrays) -> pm.Model:
     with pm.Model(coords=coords) as model:
         mu, log_rate, log_sd = shared_parameters(("mu", "log_rate", "log_sd"), data)
         params = {"mu": mu, "rate": pm.math.exp(log_rate), "sd": pm.math.exp(log_sd)}
-        pds.Trajectory(
-            "y",
+        trajectory(
+            case,
             path,
             params=params,
             observed=data["y"],
             dims=("subject", "time"),
-            likelihood=likelihood(case),
-            dtype=case.dtype,
         )
     return model
 
@@ -228,14 +221,12 @@ def volatility(case: Case, data: Arrays) -> pm.Model:
     with pm.Model(coords={"time": data["times"]}) as model:
         mu, atanh_phi, log_sd = shared_parameters(("mu", "atanh_phi", "log_sd"), data)
         params = {"mu": mu, "phi": pm.math.tanh(atanh_phi), "sd": pm.math.exp(log_sd)}
-        pds.Trajectory(
-            "y",
+        trajectory(
+            case,
             returns,
             params=params,
             observed=data["y"],
             dims=("time",),
-            likelihood=likelihood(case),
-            dtype=case.dtype,
         )
     return model
 

@@ -117,7 +117,7 @@ CASES = {
 }
 
 
-THIN = ("two states, second order", "two states, two components", "nonlinear, two states")
+THIN = ("two states, two components", "nonlinear, Euler steps")
 
 
 @pytest.mark.parametrize(
