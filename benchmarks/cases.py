@@ -9,6 +9,9 @@ from itertools import product
 OURS = "pymc_dynsys"
 TMB = "TMB"
 
+# About half a step of NUTS in a parameter of the cases for Laplace.
+STRIDE = 0.02
+
 
 @dataclass(frozen=True)
 class Competitor:
@@ -55,6 +58,8 @@ class Case:
     repetitions: int = 1
     dtype: str = "float64"
     chains: int = 1
+    # How far the points of a chain lie to either side in each parameter.
+    stride: float = 0.0
     competitors: tuple[str, ...] = (OURS,)
 
     @property
@@ -209,6 +214,7 @@ def counts(states: int, subjects: int, times: int = 100) -> Case:
         name=f"laplace/counts/d{states}/N{subjects}/T{times}",
         family="counts",
         likelihood="laplace",
+        stride=STRIDE,
         subjects=subjects,
         times=times,
         states=states,
@@ -223,6 +229,7 @@ def volatility(times: int = 250) -> Case:
         name=f"laplace/volatility/T{times}",
         family="volatility",
         likelihood="laplace",
+        stride=STRIDE,
         times=times,
         variant="all",
         competitors=(OURS, TMB),

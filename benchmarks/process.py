@@ -91,7 +91,7 @@ def command(competitor: str, case: Case, data: Path, seed: int) -> list[str]:
     if competitor == TMB:
         script = HERE / "competitors" / COMPETITORS[TMB].module
         text = as_text(data)
-        return ["Rscript", str(script), case.family, str(case.states), str(text)]
+        return ["Rscript", str(script), case.family, str(case.states), str(text), str(case.stride)]
     arguments = [HERE / "worker.py", competitor, json.dumps(asdict(case)), data, seed]
     return [*interpreter(competitor), *map(str, arguments)]
 

@@ -54,7 +54,7 @@ def main() -> None:
     report = {"build_s": built - begun, "first_call_s": first - built, "value": float(value)}
     report["gradient"] = {key: np.asarray(gradient[key]).tolist() for key in gradient}
     send(out, report | {"versions": versions, **memory(start)})
-    chain = jax.jit(partial(chained, function))
+    chain = jax.jit(partial(chained, function, stride=case.stride))
     in_chain = seconds_of(chain, point, 1)
     lone = seconds_of(function, point)
     for line in sys.stdin:
@@ -66,15 +66,19 @@ def main() -> None:
         send(out, {"in_chain": in_chain, "lone": lone})
 
 
-def chained(function: Callable, point: dict, calls: int) -> tuple[dict, Any]:
+def chained(
+    function: Callable, point: dict, calls: int, stride: float = 0.0
+) -> tuple[dict, Any]:
     """Take so many small steps along the gradient, each from the end of the previous one.
 
-    The values are added up, for they are as needed as the gradients.
+    The values are added up, for they are as needed as the gradients. With a stride, every other
+    call is so far to one side of these points in each parameter, the rest to the other.
     """
 
-    def step(_: int, carry: tuple[dict, Any]) -> tuple[dict, Any]:
+    def step(call: int, carry: tuple[dict, Any]) -> tuple[dict, Any]:
         point, total = carry
-        value, gradient = function(point)
+        aside = stride * (1.0 - 2.0 * (call % 2)) if stride else 0.0
+        value, gradient = function(jax.tree.map(lambda x: x + aside, point))
         moved = jax.tree.map(lambda x, slope: x + 1e-12 * slope, point, gradient)
         return moved, total + value
 

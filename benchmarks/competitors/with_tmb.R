@@ -1,12 +1,13 @@
 # TMB on one case; the protocol is that of worker.py, and the data come as text.
 #
-#     Rscript with_tmb.R FAMILY STATES DATA
+#     Rscript with_tmb.R FAMILY STATES DATA STRIDE
 #
 # Every line of DATA is an array: its name, its sizes, its values row by row.
 
 arguments <- commandArgs(trailingOnly = TRUE)
 family <- arguments[1]
 states <- as.integer(arguments[2])
+stride <- as.numeric(arguments[4])
 here <- dirname(sub("--file=", "", grep("--file=", commandArgs(), value = TRUE)))
 
 suppressPackageStartupMessages(library(TMB))
@@ -76,13 +77,14 @@ say(sprintf(
   packageVersion("TMB"), getRversion(), peak(), peak() - start
 ))
 
-# From one point to the next as in worker.py; the search for the paths begins where the last ended.
+# From one point to the next as in worker.py; the search for the paths begins at the best that were found.
 chain <- function(calls) {
   point <- at
   total <- 0
   for (k in seq_len(calls)) {
-    total <- total - objective$fn(point)
-    point <- point - 1e-12 * as.vector(objective$gr(point))
+    aside <- point + stride * (-1)^(k - 1)
+    total <- total - objective$fn(aside)
+    point <- point - 1e-12 * as.vector(objective$gr(aside))
   }
   total
 }

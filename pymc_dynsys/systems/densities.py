@@ -56,6 +56,10 @@ def log_density(law: dist.Distribution, y: Array) -> Array:
         n, logits = jnp.asarray(law.total_count, float), law.logits
         of_data = _log_choose(n, y)
         return of_data + y * log_logistic(logits) + (n - y) * log_logistic(-logits)
+    if isinstance(law, dist.Poisson):
+        # A rate of zero has no logarithm, and a count of zero needs none.
+        log_rate = jnp.log(jnp.where(y > 0, law.rate, 1.0))
+        return y * log_rate - law.rate - jax.scipy.special.gammaln(y + 1.0)
     if isinstance(law, dist.OrderedLogistic):
         return logistic_log_interval(*_between_cutpoints(law, y))
     if isinstance(law, dist.CategoricalProbs | dist.CategoricalLogits):

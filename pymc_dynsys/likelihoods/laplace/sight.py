@@ -16,6 +16,7 @@ from pymc_dynsys.discretization import at_row
 from pymc_dynsys.likelihoods.base import Problem
 from pymc_dynsys.linalg import symmetrize
 from pymc_dynsys.systems.bound import BoundSystem
+from pymc_dynsys.systems.logarithms import log_of_exp
 
 
 class Slopes(NamedTuple):
@@ -138,7 +139,7 @@ class Sight:
                 )
                 return system.observation.log_density(y, seen, whole, t, held)
 
-            return what(of_row, x[seen_states], *more)
+            return what(log_of_exp(of_row), x[seen_states], *more)
 
         return jax.vmap(one)(x, self._rows, *more)
 
