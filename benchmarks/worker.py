@@ -66,9 +66,7 @@ def main() -> None:
         send(out, {"in_chain": in_chain, "lone": lone})
 
 
-def chained(
-    function: Callable, point: dict, calls: int, stride: float = 0.0
-) -> tuple[dict, Any]:
+def chained(function: Callable, point: dict, calls: int, stride: float = 0.0) -> tuple[dict, Any]:
     """Take so many small steps along the gradient, each from the end of the previous one.
 
     The values are added up, for they are as needed as the gradients. With a stride, every other

@@ -11,7 +11,7 @@ from pymc_dynsys.bridge.study import Study, find_trajectory
 from pymc_dynsys.inference.draws import per_draw
 from pymc_dynsys.inference.labels import data_groups, draws_of, labelled
 from pymc_dynsys.inference.times import output_times
-from pymc_dynsys.likelihoods.program import ask_pointwise
+from pymc_dynsys.likelihoods.program import ask_pointwise, ask_terms
 
 By = Literal["trajectory", "datum", "time"]
 
@@ -89,13 +89,12 @@ def log_likelihood(
         raise ValueError(f"by: expected one of {get_args(By)}, got {by!r}")
     draws = draws_of(idata, "posterior")
     study = find_trajectory(model, var_name)
-    each = of_visits(study, model, draws, progressbar)
+    each = _of_draws(study, model, draws, progressbar, whole=by == "trajectory")
     seen = study.seen
     data = labelled(study, output_times(study, None), draws, {study.name: (each, ())})
     array = data[study.name]
     if by == "trajectory":
-        time_dim = str(array.dims[-1])
-        out = array.sum(time_dim, skipna=False).drop_vars("time", errors="ignore")
+        out = array.isel({str(array.dims[-1]): 0}, drop=True).drop_vars("time", errors="ignore")
     elif by == "time":
         require_shared_times(study)
         out = array.sum(list(study.frame.batch_dims), skipna=False)
@@ -151,11 +150,24 @@ def of_visits(
     study: Study, model: pm.Model, draws: xr.Dataset, progressbar: bool = False
 ) -> np.ndarray:
     """Log-density of each datum given the earlier ones, ``(draw, *batch, time)``."""
+    return _of_draws(study, model, draws, progressbar, whole=False)
+
+
+def _of_draws(
+    study: Study, model: pm.Model, draws: xr.Dataset, progressbar: bool, *, whole: bool
+) -> np.ndarray:
+    """Log-densities of data, or of whole trajectories; those need no run for each datum."""
     of_draws, at = OperandDraws(study, model, draws), output_times(study, None)
-    values = per_draw(of_draws, ask_pointwise, at, "Computing log-likelihoods ...", progressbar)
-    # A visit without a time has no datum. What else is not a number is no density: the
-    # likelihood of PyMC is minus infinity there.
-    values = np.where(np.isnan(at.requested), 0.0, values)
+    ask = ask_terms if whole else ask_pointwise
+    values = per_draw(of_draws, ask, at, "Computing log-likelihoods ...", progressbar)
+    if whole:
+        # The same at every visit, so that times and labels are those of visits.
+        n_visits = at.requested.shape[-1]
+        values = np.broadcast_to(values.sum(-1, keepdims=True), (*values.shape[:-1], n_visits))
+    else:
+        # A visit without a time has no datum. What else is not a number is no density: the
+        # likelihood of PyMC is minus infinity there.
+        values = np.where(np.isnan(at.requested), 0.0, values)
     found: np.ndarray = np.where(np.isfinite(values), values, -np.inf)
     return found
 

@@ -5,6 +5,7 @@ In the recursions of filters, which go through few matrices at a time, and from 
 ``products.py`` is as fast or faster.
 """
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from pymc_dynsys.linalg import products
@@ -26,6 +27,22 @@ def matmul(A: Float[Array, "n k"], B: Float[Array, "k m"]) -> Float[Array, "n m"
 def matvec(A: Float[Array, "n k"], x: Float[Array, " k"]) -> Float[Array, " n"]:
     """Product ``A x``."""
     return matmul(A, x[:, None])[:, 0]
+
+
+def total(values: Float[Array, "*any"]) -> Float[Array, ""]:
+    """Sum of all, as a product of a row with ones.
+
+    Mapped over trajectories it is one product of a matrix and a vector, three to ten times faster
+    than XLA's reductions with what is fused into them.
+    """
+    flat = values.reshape(-1)
+    return jnp.dot(flat, jnp.ones_like(flat))
+
+
+def inner(a: Float[Array, "*any"], b: Float[Array, "*any"]) -> Float[Array, ""]:
+    """Sum of the products of all entries."""
+    # A product of two vectors, mapped, would be made a reduction.
+    return total(a * b)
 
 
 def congruence(A: Float[Array, "n k"], P: Float[Array, "k k"]) -> Float[Array, "n n"]:

@@ -1,10 +1,10 @@
 """Logarithms of exponentials taken out of a traced function.
 
-``dist.Poisson(jnp.exp(x))`` has the log-density ``y log(exp(x)) - exp(x) - log y!``. The compiler sees
-that ``log(exp(x))`` is ``x`` only where nothing stands between the two, not even a change of shape, and
-automatic differentiation has by then made quotients of it. So it is done first: fewer exponentials and
-logarithms in each of the derivatives, and no minus infinity where ``exp(x)`` is below the smallest
-number.
+``dist.Poisson(jnp.exp(x))`` has the log-density ``y log(exp(x)) - exp(x) - log y!``. The compiler
+sees that ``log(exp(x))`` is ``x`` only where nothing stands between the two, not even a change of
+shape, and automatic differentiation has by then made quotients of it. So it is done first: fewer
+exponentials and logarithms in each of the derivatives, and no minus infinity where ``exp(x)`` is
+below the smallest number.
 """
 
 from collections.abc import Callable, Sequence

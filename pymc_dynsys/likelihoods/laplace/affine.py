@@ -41,7 +41,7 @@ from pymc_dynsys.likelihoods.laplace.second_order import second_order
 from pymc_dynsys.likelihoods.laplace.sight import Sight
 from pymc_dynsys.linalg import outer
 from pymc_dynsys.linalg.pivots import pivot_solve
-from pymc_dynsys.linalg.written import matmul, matvec
+from pymc_dynsys.linalg.written import inner, matmul, matvec, total
 
 
 class Normal(NamedTuple):
@@ -85,9 +85,9 @@ def log_likelihood(path: AffinePath, sight: Sight, mode: Mode, order: int) -> Fl
 
     def moving(path: AffinePath, sight: Sight) -> Array:
         of_data = sight.weighted(x, delta, phi.weights)
-        return of_data + (of_F * path.F).sum() + (alpha * path.c).sum() + (of_C * path.C).sum()
+        return of_data + inner(of_F, path.F) + inner(alpha, path.c) + inner(of_C, path.C)
 
-    value = slopes.density.sum() - 0.5 * (z * z).sum() + phi.value
+    value = total(slopes.density) - 0.5 * inner(z, z) + phi.value
     value, here = jax.lax.stop_gradient((value, moving(still, seen)))
     return value + (moving(path, sight) - here)
 

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 from pymc_dynsys.likelihoods.laplace.path import Path
 from pymc_dynsys.likelihoods.laplace.riccati import Curving, Step, adjoint, newton
 from pymc_dynsys.likelihoods.laplace.sight import Sight
+from pymc_dynsys.linalg.written import inner, total
 
 CLOSE = 1e-8
 """Decrement in nats of a full step after which the next one would change nothing."""
@@ -81,7 +82,7 @@ def find_mode(path: Path, sight: Sight, most: int) -> Mode:
     def take(turn: _Turn) -> _Turn:
         z, x = turn.z, turn.x
         slopes = sight.slopes(path.rows(x))
-        W = jnp.where(turn.cautious, _positive_part(slopes.W), slopes.W)
+        W = jnp.where(turn.cautious, _positive_part(slopes.W, sight.through_one), slopes.W)
         stages, g = path.stages(x, z), path.at_stages(slopes.g)
         curving = path.curving(x, z, adjoint(stages.F, g)) if not path.affine else None
         if curving is not None:
@@ -115,8 +116,8 @@ def _line_search(
     Wright 2006, sec. 3.1).
     """
     z, x = at
-    here = density.sum() - 0.5 * (z * z).sum()
-    slack = ROUNDING * (1 + jnp.abs(density).sum())
+    here = total(density) - 0.5 * inner(z, z)
+    slack = ROUNDING * (1 + total(jnp.abs(density)))
     slack = jnp.where(step.decrement <= CLOSE, jnp.maximum(slack, ROUNDING_OF_TERMS), slack)
 
     def enough(gain: Array, share: Array) -> Array:
@@ -129,7 +130,7 @@ def _line_search(
         share = trial.smaller
         after = z + share * step.dz
         states = x + share * step.dx if path.affine else path.roll(after)
-        gain = sight.density(path.rows(states)).sum() - 0.5 * (after * after).sum() - here
+        gain = total(sight.density(path.rows(states))) - 0.5 * inner(after, after) - here
         smaller = share * jnp.where(jnp.isfinite(gain), 0.5, 0.25)
         return _Trial(gain, share, smaller, trial.cuts + 1, after, states)
 
@@ -139,16 +140,17 @@ def _line_search(
     return end.z, end.x, jnp.where(enough(end.gain, end.share), end.share, 0.0)
 
 
-def _positive_part(W: Float[Array, "row state state"]) -> Float[Array, "row state state"]:
-    """Curvatures that are positive semi-definite: of one state the positive part.
+def _positive_part(
+    W: Float[Array, "row state state"], through_one: bool
+) -> Float[Array, "row state state"]:
+    """Curvatures that are positive semi-definite: of one state that is seen the positive part.
 
     Of several, each diagonal entry is raised to the sum of the others in its row, by Gershgorin's
     theorem.
     """
-    d = W.shape[-1]
-    if d == 1:
+    if through_one:
         return jnp.maximum(W, 0.0)
     diagonal = jnp.diagonal(W, axis1=1, axis2=2)
     others = jnp.abs(W).sum(-1) - jnp.abs(diagonal)
     raised = jnp.maximum(diagonal, others)
-    return W + jnp.eye(d)[None] * (raised - diagonal)[:, None, :]
+    return W + jnp.eye(W.shape[-1])[None] * (raised - diagonal)[:, None, :]

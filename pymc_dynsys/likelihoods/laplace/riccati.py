@@ -24,7 +24,7 @@ from jaxtyping import Array, Float
 
 from pymc_dynsys.linalg import symmetrize
 from pymc_dynsys.linalg.pivots import pivot_solve, pivots, unit_upper_solve
-from pymc_dynsys.linalg.written import congruence, matmul, matvec
+from pymc_dynsys.linalg.written import congruence, inner, matmul, matvec, total
 
 
 class Stages(NamedTuple):
@@ -57,7 +57,7 @@ class Factor(NamedTuple):
     @property
     def half_log_determinant(self) -> Float[Array, ""]:
         """Half of log |H|; not a number unless H is positive definite."""
-        return 0.5 * jnp.log(jnp.where(self.D > 0, self.D, jnp.nan)).sum()
+        return 0.5 * total(jnp.log(jnp.where(self.D > 0, self.D, jnp.nan)))
 
 
 class Step(NamedTuple):
@@ -98,7 +98,7 @@ def newton(
     factor = factorize(stages, W, curving)
     r, kff = _feedforward(stages, factor, g, -z)
     dz, dx = _forward(stages, factor, kff)
-    return factor, Step(dz, dx, (r * kff).sum())
+    return factor, Step(dz, dx, inner(r, kff))
 
 
 def solve(

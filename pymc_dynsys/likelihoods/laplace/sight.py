@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from pymc_dynsys.discretization import at_row
 from pymc_dynsys.likelihoods.base import Problem
 from pymc_dynsys.linalg import symmetrize
+from pymc_dynsys.linalg.written import inner, total
 from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.logarithms import log_of_exp
 
@@ -105,13 +106,13 @@ class Sight:
         """
         if not self.through_one:
             slopes = self.slopes(x)
-            curvature = (slopes.W * weights[0]).sum()
-            return slopes.density.sum() + (slopes.g * delta).sum() + curvature
+            curvature = inner(slopes.W, weights[0])
+            return total(slopes.density) + inner(slopes.g, delta) + curvature
         rungs = self.ladder(x, 1 + len(weights))
         terms = (
             w * rung for w, rung in zip((delta[:, self.state], *weights), rungs[1:], strict=True)
         )
-        return (rungs[0] + sum(terms)).sum()
+        return total(rungs[0] + sum(terms))
 
     def variance(self, V: Float[Array, "row state state"]) -> Float[Array, " row"]:
         """Variances of the one state that is seen."""
