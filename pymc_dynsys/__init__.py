@@ -36,6 +36,7 @@ from pymc_dynsys.likelihoods import (
     Perturbed,
     SquareRoot,
 )
+from pymc_dynsys.marginal import fit_marginal
 from pymc_dynsys.panels import coords, panel
 from pymc_dynsys.sampling import sample_blackjax, sample_pmmh
 from pymc_dynsys.systems import (
@@ -102,6 +103,7 @@ __all__ = [
     "coords",
     "data",
     "effects",
+    "fit_marginal",
     "forecast",
     "innovations",
     "linear_gaussian",
