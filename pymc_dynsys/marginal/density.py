@@ -62,11 +62,13 @@ class Density:
         variables = [*kept, *model.observed_RVs, *model.potentials]
         factors = model.logp(vars=variables, jacobian=True, sum=False)
         self._terms = get_jaxified_graph(model.value_vars, list(factors))
-        u, theta = layout.flat(layout.point)
-        shapes = jax.eval_shape(lambda u, theta: self._terms(*layout.values(u, theta)), u, theta)
-        self._sizes = [int(np.prod(s.shape, dtype=int)) for s in shapes]
+        self._shapes = [factor.type.shape for factor in factors]
+        if any(None in shape for shape in self._shapes):
+            point = layout.flat(layout.point)
+            found = jax.eval_shape(lambda *at: self._terms(*layout.values(*at)), *point)
+            self._shapes = [term.shape for term in found]
+        self._sizes = [int(np.prod(shape, dtype=int)) for shape in self._shapes]
         self._names = [str(v.name) for v in variables]
-        self._shapes = [s.shape for s in shapes]
         self.owner = np.full(sum(self._sizes), layout.n_members)
         self.gradients = 0
         self.at_once = 4 * layout.n_effects + 1

@@ -16,6 +16,7 @@ import pytensor
 from jaxtyping import Array, Float
 from pymc.initial_point import make_initial_point_fn
 from pymc.model.transform.optimization import freeze_dims_and_data
+from pytensor.compile.mode import Mode
 
 from pymc_dynsys.bridge.dims import dim_length
 
@@ -133,7 +134,7 @@ def starting_point(
     model: pm.Model, overrides: Mapping[str, object] | None, seed: int, jittered: set
 ) -> dict[str, np.ndarray]:
     """Values of the free variables where PyMC would start; nothing is compiled for it."""
-    with pytensor.config.change_flags(mode="FAST_COMPILE"):
+    with pytensor.config.change_flags(mode=Mode(linker="py", optimizer=None)):
         draw = make_initial_point_fn(
             model=model, overrides=dict(overrides or {}), jitter_rvs=jittered
         )
@@ -160,7 +161,7 @@ def lay_out(model: pm.Model, over: str) -> Layout:
     effects: list[Block] = []
     parameters: list[Block] = []
     n = dim_length(frozen, over)
-    for rv in frozen.free_RVs:
+    for rv in (frozen[str(v.name)] for v in model.free_RVs):  # in the order of the user
         name, value = str(rv.name), str(frozen.rvs_to_values[rv].name)
         shape = np.shape(point[value])
         dims = tuple(map(str, frozen.named_vars_to_dims.get(name) or ()))

@@ -148,9 +148,10 @@ def find_modes(
                 raise NoMode(np.flatnonzero(~good))
         u[good], value[good], part[good] = try_at[good], found.members[good], 1.0
         new, pd = blocks.root_of_inverse(found.curvature[good], root[good])
-        along = blocks.transposed(new, found.by_u[good])
-        step[good] = blocks.times(new, along)
-        left[good], positive[good] = (along**2).sum(1) / 2, pd
+        with np.errstate(over="ignore"):
+            along = blocks.transposed(new, found.by_u[good])
+            step[good] = blocks.times(new, along)
+            left[good], positive[good] = (along**2).sum(1) / 2, pd
         other = np.abs(found.curvature - np.eye(u.shape[1])).max()
         if good.all() and positive.all() and left.max() < LEFT and other < OTHER:
             return Modes(

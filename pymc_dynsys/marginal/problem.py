@@ -115,10 +115,12 @@ def prepare(
     """
     model = pm.modelcontext(model)
     dim = refuse.check_over(model, over)
-    refuse.check_model(model, dim, priors)
+    refuse.check_model(model, dim)
     refuse.check_initvals(model, initvals)
     layout = lay_out(model, dim)
     refuse.check_size(layout.n_effects)
+    if not priors:
+        refuse.warn_of_other_levels(layout)
     integral, name, left = _integral(quadrature, layout)
     density = Density(layout, priors)
     u, theta = layout.start(initvals, seed, jitter=False)

@@ -7,7 +7,7 @@ import numpy as np
 import pymc as pm
 from pytensor.graph.traversal import ancestors
 
-from pymc_dynsys.bridge.dims import dim_length
+from pymc_dynsys.marginal.layout import Layout
 
 MOST_EFFECTS = 40
 """Effects of one member: the curvature takes four gradients for each of them."""
@@ -36,8 +36,8 @@ def check_over(model: pm.Model, over: object) -> str:
     return over
 
 
-def check_model(model: pm.Model, over: str, priors: bool) -> None:
-    """Raise for variables that are not for an integral over members; warn of doubtful ones."""
+def check_model(model: pm.Model, over: str) -> None:
+    """Raise for variables that are not for an integral over members."""
     if not model.observed_RVs and not model.potentials:
         raise ValueError("model: nothing in it is observed, so there is no likelihood")
     if model.discrete_value_vars:
@@ -55,8 +55,6 @@ def check_model(model: pm.Model, over: str, priors: bool) -> None:
                 "maximized over; drop these rows from the data (a Trajectory takes NaN as it is)"
             )
     _refuse_other_levels(model, over)
-    if not priors:
-        _warn_of_other_levels(model, over)
 
 
 def _refuse_other_levels(model: pm.Model, over: str) -> None:
@@ -78,30 +76,28 @@ def _refuse_other_levels(model: pm.Model, over: str) -> None:
             )
 
 
-def _warn_of_other_levels(model: pm.Model, over: str) -> None:
-    """Warn of vectors that may be effects, and count as fixed ones."""
-    length = dim_length(model, over)
-    for rv in model.free_RVs:
-        if _has(model, rv, over):
+def warn_of_other_levels(layout: Layout) -> None:
+    """Warn of vectors that may be effects, and count as parameters."""
+    n, over = layout.n_members, layout.over
+    for block in layout.parameters:
+        if block.size < 2:
             continue
-        shape = tuple(int(n) for n in rv.shape.eval(mode="FAST_COMPILE"))
-        dims = model.named_vars_to_dims.get(rv.name)
-        if not dims and length in shape and length > 1:
-            warnings.warn(
-                f"over={over!r}: {rv.name} has {length} values, as many as there are labels of "
-                f"{over!r}, and no dims, so it counts as a parameter and is maximized over; if it "
-                f"is an effect, say dims={over!r}",
-                UserWarning,
-                stacklevel=4,
+        dims = layout.model.named_vars_to_dims.get(block.name)
+        text = ""
+        if not dims and n in block.shape:
+            text = (
+                f"{block.name} has {n} values, as many as there are labels of {over!r}, and no "
+                "dims, so it counts as a parameter and is maximized over; if it is an effect, say "
+                f"dims={over!r}"
             )
-        elif str(rv.name).endswith("_offset") and int(np.prod(shape)) > 1:
-            warnings.warn(
-                f"over={over!r}: {rv.name}, over {dims}, looks like an effect of another level; it "
-                "is maximized over as fixed effects are, and its scale cannot be estimated so. "
-                "Use pm.sample, or make it a fixed effect with a known prior",
-                UserWarning,
-                stacklevel=4,
+        elif block.name.endswith("_offset"):
+            text = (
+                f"{block.name}, over {dims}, looks like an effect of another level. It is "
+                "maximized over, as fixed effects are, not integrated out, so what scales it is "
+                "not to be estimated so; use pm.sample, or make it a fixed effect"
             )
+        if text:
+            warnings.warn(f"over={over!r}: {text}", UserWarning, stacklevel=4)
 
 
 def _has(model: pm.Model, rv: object, dim: str) -> bool:

@@ -69,7 +69,7 @@ def scales(layout: Layout) -> Scales:
 
 def at_edges(theta: np.ndarray, edges: Edges, far: float = np.inf) -> np.ndarray:
     """The parameters with those at edges where these are."""
-    return np.where(edges.inside, theta, edges.side * far)
+    return np.where(edges.inside, theta, np.where(edges.side > 0, far, -far))
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,12 @@ def estimates(of: Scales, optimum: Optimum) -> Estimates:
         above, below = at(theta + H * column), at(theta - H * column)
         for n in variance:
             variance[n] += ((above[n] - below[n]) / (2 * H)) ** 2
-    error = {n: np.where(edge[n], np.nan, np.sqrt(v)) for n, v in variance.items()}
+    # What does not vary has differences of rounding only.
+    still = {n: np.sqrt(v) < 1e-10 * (1.0 + np.abs(here[n])) for n, v in variance.items()}
+    error = {
+        n: np.where(edge[n], np.nan, np.where(still[n], 0.0, np.sqrt(v)))
+        for n, v in variance.items()
+    }
     sds = np.where(keep, np.sqrt(np.where(keep, np.diag(covariance), 0.0)), 0.0)
     ends = at(theta - NORMAL_95 * sds), at(theta + NORMAL_95 * sds)
     lower, upper = {}, {}
