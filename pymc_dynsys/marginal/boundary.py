@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymc_dynsys.marginal.laplace import Marginal, Answer
+from pymc_dynsys.marginal.laplace import Answer, Marginal
 
 FLAT = 1e-3
 """Curvature of a logarithm below which it may be on its way to an edge."""
@@ -60,7 +60,7 @@ def find_edges(
         If it is flat both ways.
     """
     side = np.zeros(len(theta), int)
-    for j in np.flatnonzero(np.abs(np.diag(hessian)) < FLAT):
+    for j in map(int, np.flatnonzero(np.abs(np.diag(hessian)) < FLAT)):
         unit = np.eye(len(theta))[j]
         if not edge_of(j):
             continue

@@ -72,14 +72,14 @@ def check_integral(marginal: Marginal, optimum: Optimum, seed: int) -> Check:
     move[keep] = covariance @ (answer.gradient - optimum.answer.gradient)[keep]
     other = marginal.restarted(modes.u, nodes)
     escapes: dict[int, tuple[float, float]] = {}
-    for j in np.flatnonzero(~keep):
+    for j in map(int, np.flatnonzero(~keep)):
         for back in BACK:
             at = theta.copy()
             at[j] -= optimum.edges.side[j] * back
             found = other(at)
             gain = -np.inf if found is None else found.value - answer.value
             if gain > max(HIGHER, escapes.get(j, (0.0, 0.0))[0]):
-                escapes[int(j)] = (gain, at[j])
+                escapes[j] = (gain, at[j])
     pareto_k = None if modes.u.shape[1] in NODES else _pareto_k(nodes, density, theta, modes)
     return Check(
         name,
@@ -92,9 +92,8 @@ def check_integral(marginal: Marginal, optimum: Optimum, seed: int) -> Check:
 
 
 def _pareto_k(nodes: ByNodes, density: object, theta: np.ndarray, modes: object) -> np.ndarray:
-    from arviz_stats.base import array_stats
+    from arviz_stats.base import array_stats  # whose argument is minus the log of a weight
 
     logs, _, _ = nodes.logs(density, theta, modes)  # type: ignore[arg-type]
     logs = np.where(np.isfinite(logs), logs, logs[np.isfinite(logs)].min() - 50.0)
-    return np.asarray(array_stats.psislw(np.ascontiguousarray(logs.T), axis=-1)[1])
-
+    return np.asarray(array_stats.psislw(np.ascontiguousarray(-logs.T), axis=-1)[1])

@@ -133,7 +133,9 @@ class Density:
             weights = np.ones((n, self.layout.n_members + 1))
         thetas = np.broadcast_to(theta, (n, len(theta)))
         parts = [
-            self._call(u[i : i + self.at_once], thetas[i : i + self.at_once], weights[i : i + self.at_once])[:3]
+            self._call(
+                u[i : i + self.at_once], thetas[i : i + self.at_once], weights[i : i + self.at_once]
+            )[:3]
             for i in range(0, n, self.at_once)
         ]
         sums, by_u, by_theta = (np.concatenate(p) for p in zip(*parts, strict=True))

@@ -7,7 +7,6 @@ from pymc_dynsys.marginal.check import Check
 from pymc_dynsys.marginal.layout import Layout, entries
 from pymc_dynsys.marginal.optimum import Optimum
 from pymc_dynsys.marginal.report import (
-    Estimates,
     Scales,
     conditional,
     dataset,
@@ -19,8 +18,8 @@ from pymc_dynsys.marginal.report import (
 
 def groups(
     scales: Scales, optimum: Optimum, checked: Check | None
-) -> tuple[dict[str, xr.Dataset], Estimates, dict[str, np.ndarray] | None]:
-    """Groups by name, the estimates in them, and how far the check would move these."""
+) -> tuple[dict[str, xr.Dataset], dict[str, np.ndarray] | None]:
+    """Groups by name, and how far the check would move estimates."""
     layout = scales.layout
     known = estimates(scales, optimum)
     shift = None if checked is None else shifts(scales, optimum, checked.move, known)
@@ -41,7 +40,6 @@ def groups(
             "covariance": _unconstrained(layout, optimum),
             "log_likelihood": xr.Dataset(likelihood, coords={layout.over: layout.members}),
         },
-        known,
         shift,
     )
 

@@ -40,9 +40,11 @@ class ByNodes:
         self, density: Density, theta: np.ndarray, modes: Modes
     ) -> tuple[Float[np.ndarray, "node member"], Float[np.ndarray, "node member effect"], float]:
         """Logarithms of the summands, where, and the log-density that belongs to no member."""
-        moved = np.einsum("nij,knj->kni", modes.root, np.broadcast_to(
-            self.nodes, (len(self.nodes), *modes.u.shape)
-        ))
+        moved = np.einsum(
+            "nij,knj->kni",
+            modes.root,
+            np.broadcast_to(self.nodes, (len(self.nodes), *modes.u.shape)),
+        )
         at = modes.u + moved
         found = density.at(at, theta)
         logs = self.log_weights + found.members
@@ -67,8 +69,8 @@ def gauss_hermite(n: int, q: int) -> ByNodes:
     """A grid of n nodes along each of q effects."""
     x, w = np.polynomial.hermite_e.hermegauss(n)
     nodes = np.stack(np.meshgrid(*[x] * q, indexing="ij"), -1).reshape(-1, 1, q)
-    logs = sum(np.meshgrid(*[np.log(w) + x**2 / 2] * q, indexing="ij")).reshape(-1, 1)
-    return ByNodes(nodes, logs)
+    grids = np.meshgrid(*[np.log(w) + x**2 / 2] * q, indexing="ij")
+    return ByNodes(nodes, np.sum(grids, axis=0).reshape(-1, 1))
 
 
 def importance(n: int, n_members: int, q: int, seed: int) -> ByNodes:

@@ -134,7 +134,7 @@ def starting_point(
     model: pm.Model, overrides: Mapping[str, object] | None, seed: int, jittered: set
 ) -> dict[str, np.ndarray]:
     """Values of the free variables where PyMC would start; nothing is compiled for it."""
-    with pytensor.config.change_flags(mode=Mode(linker="py", optimizer=None), cxx=""):
+    with pytensor.config.change_flags(mode=Mode(linker="py", optimizer="fast_compile"), cxx=""):
         draw = make_initial_point_fn(
             model=model, overrides=dict(overrides or {}), jitter_rvs=jittered
         )

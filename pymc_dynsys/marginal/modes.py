@@ -7,9 +7,9 @@ r"""The conditional mode of every member's effects, and its curvature, by a damp
     V_i     a root, V V' = 1/B; its columns are directions of one conditional sd
     h       step of differences, in these units
 
-One pass evaluates gradients at u and at u + a h v_k, a = -2, -1, 1, 2, for column k of *all* members
-at once: they are independent. First differences give B, second differences the derivatives of the
-curvature that the gradient of Laplace's approximation needs.
+One pass evaluates gradients at u and at u + a h v_k, a = -2, -1, 1, 2, for column k of *all*
+members at once: they are independent. First differences give B, second differences the derivatives
+of the curvature that the gradient of Laplace's approximation needs.
 """
 
 from dataclasses import dataclass

@@ -23,9 +23,6 @@ LEAST, MOST = 1e-6, 3e-2
 LEFT = 1e-8
 """Nats left at which the search ends."""
 
-MOVED = 1e-4
-"""Nats that were left where the curvature was measured, for it to hold at the optimum."""
-
 NEWTON = 40
 HALVINGS = 12
 PENALTY = 100.0
@@ -150,62 +147,34 @@ def finish(
     tick : callable
         Told of each step.
     """
-    hessian, edges, measured = _measure(marginal, theta, answer, sds, edge_of, names)
-    nats, step = _newton(hessian, answer.gradient, edges)
+
+    def measure(sds: np.ndarray) -> tuple[np.ndarray, Edges]:
+        found = curvature(marginal, theta, sds)
+        return found, find_edges(marginal, theta, answer, found, edge_of, names)
+
+    hessian, edges = measure(sds)
+    fresh = True
     for _ in range(NEWTON):
+        nats, step = _newton(hessian, answer.gradient, edges)
         if nats < left:
             break
         moved = _step(marginal, theta, answer, step, nats, hessian, edges)
-        if moved is None or moved[2] > nats / 4:
-            if moved is not None:
-                theta, answer = moved[:2]
-            elif measured == 0.0:
-                break  # neither a fresh curvature nor a shorter step leads higher
-            sds = _sds(hessian, edges, sds)
-            hessian, edges, _ = _measure(marginal, theta, answer, sds, edge_of, names)
-            nats, step = _newton(hessian, answer.gradient, edges)
-            measured = 0.0
-            continue
-        theta, answer, nats = moved
-        measured = max(measured, nats)
-        _, step = _newton(hessian, answer.gradient, edges)
-        tick(answer)
-    return _concluded(marginal, theta, answer, hessian, edges, sds, names, edge_of)
-
-
-def _concluded(
-    marginal: Marginal,
-    theta: np.ndarray,
-    answer: Answer,
-    hessian: np.ndarray,
-    edges: Edges,
-    sds: np.ndarray,
-    names: list[str],
-    edge_of: Callable[[int], bool],
-) -> Optimum:
-    """The optimum with the curvature measured there, at steps of the right size.
-
-    Raises if some direction is flat.
-    """
-    hessian, edges, _ = _measure(
-        marginal, theta, answer, _sds(hessian, edges, sds), edge_of, names
-    )
+        if moved is None and fresh:
+            break
+        if moved is not None:
+            theta, answer, now = moved
+            fresh = False
+            tick(answer)
+            if now < nats / 4:
+                continue
+        sds = _sds(hessian, edges, sds)
+        hessian, edges = measure(sds)
+        fresh = True
+    # Once more where the search ended, with steps of the right size.
+    hessian, edges = measure(_sds(hessian, edges, sds))
     require_identified(hessian, edges, names)
     nats, _ = _newton(hessian, answer.gradient, edges)
-    # Modes and the like are those at theta itself.
-    return Optimum(theta, marginal(theta) or answer, hessian, edges, nats)
-
-
-def _measure(
-    marginal: Marginal,
-    theta: np.ndarray,
-    answer: Answer,
-    sds: np.ndarray,
-    edge_of: Callable[[int], bool],
-    names: list[str],
-) -> tuple[np.ndarray, Edges, float]:
-    hessian = curvature(marginal, theta, sds)
-    return hessian, find_edges(marginal, theta, answer, hessian, edge_of, names), 0.0
+    return Optimum(theta, answer, hessian, edges, nats)
 
 
 def _sds(hessian: np.ndarray, edges: Edges, before: np.ndarray) -> np.ndarray:

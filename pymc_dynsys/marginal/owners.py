@@ -22,7 +22,7 @@ SUBSETS = 3
 """Random subsets of members that confirm what was found."""
 
 SCALES = (0.3, 0.03, 0.0)
-"""Jitter of the point, the first where all rows are finite; moves have the same size, or a tenth"""
+"""Jitter of the point, the first where all rows are finite."""
 
 
 def find_owners(density: Density, u: np.ndarray, theta: np.ndarray, seed: int) -> np.ndarray:
@@ -54,7 +54,9 @@ def find_owners(density: Density, u: np.ndarray, theta: np.ndarray, seed: int) -
     def side(members: np.ndarray) -> np.ndarray:
         """For each row 1 where it moved whole, 0 where not at all, -1 where neither."""
         value = density.rows(at + move * members[:, None], theta)
-        return np.where(np.abs(value - after) <= slack, 1, np.where(np.abs(value - before) <= slack, 0, -1))
+        return np.where(
+            np.abs(value - after) <= slack, 1, np.where(np.abs(value - before) <= slack, 0, -1)
+        )
 
     numbers = np.arange(n)
     owner = np.zeros(len(before), int)
@@ -72,8 +74,8 @@ def find_owners(density: Density, u: np.ndarray, theta: np.ndarray, seed: int) -
         row = int(np.flatnonzero(mixed & moves)[0])
         over = density.layout.over
         raise ValueError(
-            f"over={over!r}: {density.of_row(row)} depends on several members of {over!r}, so these "
-            "are not independent given the parameters, and cannot be integrated out one by one. A "
+            f"over={over!r}: {density.of_row(row)} depends on several members of {over!r}, so they "
+            "are not independent given the parameters, and not to be integrated out one by one. A "
             "sum within a pm.Potential: give it element by element; else use pm.sample"
         )
     return np.where(moves, owner, n)

@@ -78,9 +78,7 @@ class Problem:
         if answer is None:
             raise NotFinite
         names = self.layout.coordinates()
-        return finish(
-            marginal, theta, answer, sds, self.may_be_at_edge, names, self.left, tick
-        )
+        return finish(marginal, theta, answer, sds, self.may_be_at_edge, names, self.left, tick)
 
     def nowhere(self, marginal: Marginal) -> ValueError:
         """The error for a search that cannot begin or go on."""

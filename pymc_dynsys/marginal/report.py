@@ -1,6 +1,5 @@
 """Estimates on the scales of the model, with standard errors by the delta method, labelled."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,19 +25,29 @@ MOST_ENTRIES = 100
 """Deterministic variables with more elements are not in the table."""
 
 
-@dataclass(frozen=True, eq=False)
 class Scales:
     """Values of variables on their own scales, as functions of u and theta.
 
     Attributes
     ----------
+    layout : Layout
+        Effects and parameters.
     of_parameters, of_effects : list of str
         Variables that do not depend on effects, and those that do.
     """
 
-    layout: Layout
-    of_parameters: list[str]
-    of_effects: list[str]
+    def __init__(self, layout: Layout) -> None:
+        model = layout.model
+        effects = {model[block.name] for block in layout.effects}
+        names = [str(v.name) for v in get_default_varnames(model.unobserved_value_vars, False)]
+        of_effects = [
+            n for n in names if model[n] in effects or effects & set(ancestors([model[n]]))
+        ]
+        self.layout = layout
+        self.of_effects = of_effects
+        self.of_parameters = [n for n in names if n not in of_effects]
+        self._by_theta = compiled_values(layout, self.of_parameters)
+        self._by_u = compiled_values(layout, self.of_effects)
 
     def parameters(self, u: np.ndarray, theta: np.ndarray) -> dict[str, np.ndarray]:
         """Values of what does not depend on effects."""
@@ -49,22 +58,6 @@ class Scales:
         """Values of what depends on effects."""
         found = self._by_u(u, theta)
         return {n: np.asarray(v) for n, v in zip(self.of_effects, found, strict=True)}
-
-    def __post_init__(self) -> None:
-        """Compile both functions."""
-        object.__setattr__(self, "_by_theta", compiled_values(self.layout, self.of_parameters))
-        object.__setattr__(self, "_by_u", compiled_values(self.layout, self.of_effects))
-
-
-def scales(layout: Layout) -> Scales:
-    """Variables of a model, sorted by whether they depend on effects."""
-    model = layout.model
-    effects = {model[block.name] for block in layout.effects}
-    names = [str(v.name) for v in get_default_varnames(model.unobserved_value_vars, False)]
-    of_effects = [
-        n for n in names if model[n] in effects or effects & set(ancestors([model[n]]))
-    ]
-    return Scales(layout, [n for n in names if n not in of_effects], of_effects)
 
 
 def at_edges(theta: np.ndarray, edges: Edges, far: float = np.inf) -> np.ndarray:
@@ -130,7 +123,11 @@ def estimates(of: Scales, optimum: Optimum) -> Estimates:
     lower, upper = {}, {}
     single = _elementwise(of.layout)
     for n, v in value.items():
-        pair = [e[n] for e in ends] if n in single else [v - NORMAL_95 * error[n], v + NORMAL_95 * error[n]]
+        pair = (
+            [e[n] for e in ends]
+            if n in single
+            else [v - NORMAL_95 * error[n], v + NORMAL_95 * error[n]]
+        )
         lower[n] = np.where(edge[n], np.nan, np.minimum(*pair))
         upper[n] = np.where(edge[n], np.nan, np.maximum(*pair))
     return Estimates(value, error, lower, upper, edge)
@@ -155,7 +152,9 @@ def shifts(of: Scales, optimum: Optimum, move: np.ndarray, known: Estimates) -> 
     there, back = of.parameters(u, theta + part * move), of.parameters(u, theta - part * move)
     with np.errstate(invalid="ignore", divide="ignore"):
         return {
-            n: np.where(known.error[n] > 0, (there[n] - back[n]) / (2 * part) / known.error[n], np.nan)
+            n: np.where(
+                known.error[n] > 0, (there[n] - back[n]) / (2 * part) / known.error[n], np.nan
+            )
             for n in there
         }
 
@@ -185,12 +184,8 @@ def dataset(layout: Layout, arrays: dict[str, np.ndarray]) -> xr.Dataset:
         out[name] = (dims, array)
         for dim in dims:
             if dim in model.dim_lengths:
-                coords[dim] = _plain(labels_of(model, [dim])[0])
+                coords[dim] = np.asarray(list(labels_of(model, [dim])[0]))
     return xr.Dataset(out, coords=coords)
-
-
-def _plain(labels: Sequence[object]) -> np.ndarray:
-    return np.asarray(list(labels))
 
 
 def summary(layout: Layout, known: Estimates, shift: dict[str, np.ndarray] | None) -> xr.Dataset:

@@ -17,7 +17,8 @@ class MarginalFit(xr.DataTree):
             return whole
         table = self["summary"].dataset.to_dataframe()
         shown = table.to_html(float_format=lambda value: f"{value:.4g}", na_rep="", border=0)
-        return f"<p>{headline(self.attrs)}</p>{shown}<details><summary>all of it</summary>{whole}</details>"
+        rest = f"<details><summary>all groups</summary>{whole}</details>"
+        return f"<p>{headline(self.attrs)}</p>{shown}{rest}"
 
 
 def headline(attrs: dict) -> str:
@@ -26,9 +27,9 @@ def headline(attrs: dict) -> str:
     evidence = f", log-evidence {attrs['log_evidence']:.3f}" if "log_evidence" in attrs else ""
     text = (
         f"{kind}: effects of {attrs['n_members']} labels of {attrs['over']!r} integrated out by "
-        f"{attrs['integral']}. Log-likelihood {attrs['log_likelihood']:.3f}, AIC {attrs['aic']:.1f}, "
-        f"BIC {attrs['bic']:.1f}{evidence}; {attrs['n_parameters']} parameters; "
-        f"{attrs['nats_left']:.1g} nats left."
+        f"{attrs['integral']}. Log-likelihood {attrs['log_likelihood']:.3f}, "
+        f"AIC {attrs['aic']:.1f}, BIC {attrs['bic']:.1f}{evidence}; "
+        f"{attrs['n_parameters']} parameters; {attrs['nats_left']:.1g} nats left."
     )
     if "approximation_error" in attrs:
         text += (
