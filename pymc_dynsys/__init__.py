@@ -36,7 +36,7 @@ from pymc_dynsys.likelihoods import (
     Perturbed,
     SquareRoot,
 )
-from pymc_dynsys.marginal import fit_marginal
+from pymc_dynsys.marginal import fit_marginal, warm_start
 from pymc_dynsys.panels import coords, panel
 from pymc_dynsys.sampling import sample_blackjax, sample_pmmh
 from pymc_dynsys.systems import (
@@ -123,6 +123,7 @@ __all__ = [
     "seasonal",
     "simulate",
     "vector_autoregression",
+    "warm_start",
     "white_noise",
 ]
 

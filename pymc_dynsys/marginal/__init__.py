@@ -6,5 +6,6 @@ trajectory in them.
 """
 
 from pymc_dynsys.marginal.fit_marginal import fit_marginal
+from pymc_dynsys.marginal.warm_start import warm_start
 
-__all__ = ["fit_marginal"]
+__all__ = ["fit_marginal", "warm_start"]

@@ -10,7 +10,8 @@ import xarray as xr
 from pymc.progress_bar import create_simple_progress
 
 from pymc_dynsys.marginal.check import NODES, NOTICED, Check, check_integral
-from pymc_dynsys.marginal.groups import groups
+from pymc_dynsys.marginal.draws import RELIABLE, draw
+from pymc_dynsys.marginal.groups import groups, posterior
 from pymc_dynsys.marginal.laplace import LOG_2PI, Answer
 from pymc_dynsys.marginal.optimum import Optimum
 from pymc_dynsys.marginal.owners import find_owners
@@ -30,6 +31,7 @@ def fit_marginal(
     priors: bool = False,
     quadrature: int = 1,
     check: bool = True,
+    draws: int = 0,
     starts: int = 1,
     initvals: Mapping[str, object] | None = None,
     max_steps: int = 200,
@@ -62,6 +64,10 @@ def fit_marginal(
     check : bool
         Whether to compare the integral with a finer one at the optimum, without a new search: by
         quadrature for one or two effects of a member, by importance sampling for more.
+    draws : int
+        Draws of the posterior to add, with `priors` only: of parameters by importance sampling
+        around the mode of their marginal posterior, of effects given these. They are for a first
+        look, and for :func:`sample_states` and :func:`forecast`.
     starts : int
         Searches: the first from PyMC's starting point, others from there with PyMC's jitter.
     initvals : mapping, optional
@@ -88,11 +94,17 @@ def fit_marginal(
             Effects and all that depends on them: the conditional modes given the estimates, as
             lme4's ``ranef``, and sds given the estimates.
         ``covariance``
-            Of the unconstrained parameters, with their ``estimate``; ``mode`` and ``root`` of the
-            unconstrained effects, whose conditional covariance is root times its transpose.
+            Of the unconstrained parameters, with their ``estimate``.
+        ``unconstrained``
+            All values as a sampler sees them with a normal distribution around them, which
+            :func:`warm_start` uses.
         ``log_likelihood``
             Marginal, of each member; ``error`` is the finer less the used one, and ``pareto_k``
             that of the importance weights, where there are some.
+        ``posterior``
+            With `draws`: dims (chain, draw, ...), of equal weight. Its attributes are ``pareto_k``
+            of the weights of the parameters and ``ess``, how many independent draws they are
+            worth.
 
         Its attributes are ``log_likelihood``, ``minus_2ll``, ``aic``, ``bic`` (with the log of
         the number of members), ``n_parameters``, ``nats_left``, ``boundary``, with priors
@@ -115,7 +127,8 @@ def fit_marginal(
     -----
     UserWarning
         If the check moves an estimate by more than a quarter of its standard error, or off a
-        boundary; if a vector may be effects and counts as parameters.
+        boundary; if a vector may be effects and counts as parameters; if the search ended short
+        of the top; if the weights of `draws` have a Pareto k above 0.7.
 
     Notes
     -----
@@ -154,10 +167,15 @@ def fit_marginal(
     mu            10.53           13.78
     tau           33.43            9.80
     >>> round(fit.attrs["log_likelihood"], 3)
-    -29.661
+    -29.616
     """
     began = time.perf_counter()
     seed = 0 if random_seed is None else int(random_seed)
+    require_count("draws", draws, 0)
+    if draws and not priors:
+        raise ValueError(
+            "draws: without priors there is no posterior to draw from; add priors=True"
+        )
     require_count("starts", starts, 1)
     require_count("max_steps", max_steps, 1)
     problem = prepare(
@@ -179,7 +197,16 @@ def fit_marginal(
     # What was proved at the start may not hold everywhere.
     find_owners(problem.density, optimum.answer.modes.u, optimum.theta, seed)
     checked = check_integral(marginal, optimum, seed) if check else None
-    tree, shift = groups(Scales(problem.layout), optimum, checked)
+    scales = Scales(problem.layout)
+    tree, shift = groups(scales, problem.density, optimum, checked)
+    if draws:
+        drawn = draw(marginal, optimum, draws, seed)
+        tree["posterior"] = posterior(scales, drawn)
+        if drawn.pareto_k > RELIABLE:
+            _say(
+                f"the normal distribution at the mode has Pareto k {drawn.pareto_k:.2f}, above "
+                "0.7, so its draws are no stand-in for the posterior; use pm.sample"
+            )
     fit = MarginalFit.from_dict(tree)
     fit.attrs.update(_attrs(problem, optimum, checked))
     if optimum.nats_left > NOT_THERE:

@@ -64,6 +64,9 @@ class Layout:
         Its labels.
     effects, parameters : tuple of Block
         What is integrated out and what is estimated.
+    order : tuple of str
+        Names of the values of free variables, in the order of the user's model; a copy may have
+        another.
     point : mapping
         PyMC's starting point.
     """
@@ -73,6 +76,7 @@ class Layout:
     members: np.ndarray
     effects: tuple[Block, ...]
     parameters: tuple[Block, ...]
+    order: tuple[str, ...]
     point: Mapping[str, np.ndarray]
 
     @property
@@ -180,9 +184,10 @@ def lay_out(model: pm.Model, over: str) -> Layout:
             first = sum(b.size for b in parameters)
             size = int(np.prod(shape, dtype=int))
             parameters.append(Block(name, value, shape, -1, first, size))
+    order = tuple(str(frozen.rvs_to_values[frozen[str(v.name)]].name) for v in model.free_RVs)
     labels = frozen.coords.get(over)
     members = np.arange(n) if labels is None else np.asarray(list(labels))
-    return Layout(frozen, over, members, tuple(effects), tuple(parameters), point)
+    return Layout(frozen, over, members, tuple(effects), tuple(parameters), order, point)
 
 
 def compiled_values(layout: Layout, names: Sequence[str]) -> "jax.stages.Wrapped":
