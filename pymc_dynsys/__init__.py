@@ -36,7 +36,7 @@ from pymc_dynsys.likelihoods import (
     Perturbed,
     SquareRoot,
 )
-from pymc_dynsys.marginal import fit_marginal, warm_start
+from pymc_dynsys.marginal import compare_marginal, fit_marginal, warm_start
 from pymc_dynsys.panels import coords, panel
 from pymc_dynsys.sampling import sample_blackjax, sample_pmmh
 from pymc_dynsys.systems import (
@@ -100,6 +100,7 @@ __all__ = [
     "censored",
     "check_data",
     "check_likelihood",
+    "compare_marginal",
     "coords",
     "data",
     "effects",

@@ -5,7 +5,8 @@ functions and the models of users only as log-densities: nothing here asks wheth
 trajectory in them.
 """
 
+from pymc_dynsys.marginal.compare_marginal import compare_marginal
 from pymc_dynsys.marginal.fit_marginal import fit_marginal
 from pymc_dynsys.marginal.warm_start import warm_start
 
-__all__ = ["fit_marginal", "warm_start"]
+__all__ = ["compare_marginal", "fit_marginal", "warm_start"]

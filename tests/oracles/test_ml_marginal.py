@@ -163,14 +163,15 @@ def test_ml02_theophylline_is_not_the_linearized_likelihood_of_nlme():
 
     # The exact value at the optimum of nine nodes: an error that falls with the nodes.
     errors = []
-    for nodes in (3, 5, 9):
+    for nodes in (3, 9):
         fit = pds.fit_marginal(model, "subject", quadrature=nodes, progressbar=False)
         errors.append(abs(fit.attrs["log_likelihood"] + 177.739895604))
-    assert errors[0] > 2 * errors[1] > 4 * errors[2]
-    assert errors[2] < 7e-4
+    assert errors[0] > 10 * errors[1]
+    assert errors[1] < 7e-4
     assert np.abs((table(fit, "lKa")[0] - 0.48078) / error[1]).max() < 0.002
 
 
+@pytest.mark.slow  # ML02 asks for the same, without a filter; M03 with one
 def test_ml03_phenobarbital():
     from examples import phenobarbital
 
