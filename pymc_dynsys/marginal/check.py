@@ -11,7 +11,7 @@ from pymc_dynsys.marginal.optimum import Optimum
 NODES = {1: 25, 2: 11}
 """Nodes along each of one or two effects."""
 
-DRAWS = 500
+DRAWS = 1000
 """Draws of each member for more effects."""
 
 BACK = np.arange(1.0, 9.0)

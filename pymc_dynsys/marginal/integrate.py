@@ -74,8 +74,13 @@ def gauss_hermite(n: int, q: int) -> ByNodes:
 
 
 def importance(n: int, n_members: int, q: int, seed: int) -> ByNodes:
-    """Draws of a t distribution, others for each member so that their errors average out."""
+    """An even number n of draws of a t distribution, others for each member.
+
+    Draws come in pairs x and -x, so that what is linear in the effects, most of the gradient by
+    the parameters, has no Monte Carlo error; errors of members are independent and average out.
+    """
     law = multivariate_t(np.zeros(q), np.eye(q), DEGREES, seed=seed)
-    nodes = np.reshape(law.rvs(n * n_members), (n, n_members, q))
-    logs = np.reshape(law.logpdf(nodes.reshape(-1, q)), (n, n_members))
-    return ByNodes(nodes, -logs - np.log(n))
+    half = np.reshape(law.rvs(n // 2 * n_members), (n // 2, n_members, q))
+    nodes = np.concatenate([half, -half])
+    logs = np.reshape(law.logpdf(nodes.reshape(-1, q)), nodes.shape[:2])
+    return ByNodes(nodes, -logs - np.log(len(nodes)))

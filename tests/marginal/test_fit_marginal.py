@@ -188,7 +188,7 @@ def test_many_effects_are_checked_by_importance_sampling():
     assert fit.attrs["check"].startswith("importance sampling")
     assert abs(fit.attrs["approximation_error"]) < 0.1
     assert (fit["log_likelihood"]["pareto_k"] < 0.5).all()
-    assert fit.attrs["largest_shift"] < 0.2
+    assert fit.attrs["largest_shift"] < 0.05
 
 
 def test_roots_of_inverses_also_of_matrices_that_are_not_positive():

@@ -201,3 +201,57 @@ def test_m03_evidence_and_posterior_are_exact():
     assert float(fit["estimate"]["mu_global"]) == pytest.approx(float(out.mu_global_mean), abs=1e-8)
     error = float(fit["standard_error"]["mu_global"])
     assert error == pytest.approx(float(out.mu_global_sd), abs=1e-8)
+
+
+def by_occasion(case) -> pm.Model:
+    """D14 in closed form: absorption and elimination of each subject in each occasion."""
+    seen = case.EVID == 0
+    subject, occasion = (v[seen].astype(int) - 1 for v in (case.ID, case.OCC))
+    since = case.TIME[seen] - 24.0 * occasion
+    dose = case.AMT[(case.EVID == 1) & (case.OCC == 1)]
+    with pm.Model(coords={"subject": [1, 2, 3], "occasion": [1, 2, 3]}) as model:
+        lka, lk, lv = pm.Normal("lka"), pm.Normal("lk", -2.0, 1.0), pm.Normal("lV", 2.4, 1.0)
+        sd, sd_ka, sd_k = (pm.HalfNormal(name) for name in ("sd", "sd_ka", "sd_k"))
+        eka = pm.Normal("eka", 0.0, sd_ka, dims=("subject", "occasion"))
+        ek = pm.Normal("ek", 0.0, sd_k, dims=("subject", "occasion"))
+        ka, k = pm.math.exp(lka + eka), pm.math.exp(lk + ek)
+        gut, blood = [], []
+        left, amount = dose, np.zeros(3)
+        for o in range(3):
+            gut.append(left)
+            blood.append(amount)
+            fast, slow = pm.math.exp(-24.0 * ka[:, o]), pm.math.exp(-24.0 * k[:, o])
+            amount = amount * slow + left * ka[:, o] / (ka[:, o] - k[:, o]) * (slow - fast)
+            left = left * fast + dose
+        at = (subject, occasion)
+        left, amount = pm.math.stack(gut, 1)[at], pm.math.stack(blood, 1)[at]
+        ka, k = ka[at], k[at]
+        fast, slow = pm.math.exp(-ka * since), pm.math.exp(-k * since)
+        mean = amount * slow + left * ka / (ka - k) * (slow - fast)
+        pm.Normal("y", mean / pm.math.exp(lv), sd, observed=case.DV[seen])
+    return model
+
+
+def test_d14_effects_by_occasion_are_integrated_out_six_at_a_time():
+    case = load("D14")
+    model = by_occasion(case)
+    point = model.initial_point()
+    for name in ("eka", "ek", "lka", "lk", "lV"):
+        point[name] = getattr(case, f"param_{name}")
+    point["sd_log__"] = np.log(case.param_sd)
+    found = model.compile_logp(vars=model["y"], sum=True)(point)
+    assert float(found) == pytest.approx(float(case.out.loglik), abs=1e-7)
+
+    fit = pds.fit_marginal(model, "subject", priors=True, progressbar=False)
+    assert fit.attrs["nats_left"] < 1e-8
+    assert fit["mode"]["eka"].dims == ("subject", "occasion")
+    assert fit.attrs["check"].startswith("importance sampling")
+    # Importance sampling and Laplace's approximation are two ways to the same integral.
+    assert abs(fit.attrs["approximation_error"]) < 0.1
+    assert fit.attrs["largest_shift"] < 0.1
+    # The truth behind the case.
+    table = fit["summary"].to_dataframe()
+    for name in ("lka", "lk", "lV"):
+        row = table.loc[name]
+        truth = float(getattr(case, f"param_{name}"))
+        assert abs(row["estimate"] - truth) < 2 * row["standard_error"], name
