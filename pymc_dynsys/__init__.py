@@ -36,6 +36,7 @@ from pymc_dynsys.likelihoods import (
     Perturbed,
     SquareRoot,
 )
+from pymc_dynsys.marginal import compare_marginal, fit_marginal, warm_start
 from pymc_dynsys.panels import coords, panel
 from pymc_dynsys.sampling import sample_blackjax, sample_pmmh
 from pymc_dynsys.systems import (
@@ -99,9 +100,11 @@ __all__ = [
     "censored",
     "check_data",
     "check_likelihood",
+    "compare_marginal",
     "coords",
     "data",
     "effects",
+    "fit_marginal",
     "forecast",
     "innovations",
     "linear_gaussian",
@@ -121,6 +124,7 @@ __all__ = [
     "seasonal",
     "simulate",
     "vector_autoregression",
+    "warm_start",
     "white_noise",
 ]
 

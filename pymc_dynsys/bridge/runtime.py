@@ -53,7 +53,9 @@ def known_arrays(design: Design, arrays: Sequence[Any]) -> list[Any]:
 
 def check_fixed(design: Design, arrays: Sequence[Any]) -> None:
     """Raise for times, doses and inputs that do not fit each other."""
-    operands = design.pack([None, *arrays[1 : len(design.slots)]])
+    # Comparisons of known JAX arrays would be traced, where a program is traced.
+    known = [a if is_traced(a) else np.asarray(a) for a in arrays[1 : len(design.slots)]]
+    operands = design.pack([None, *known])
     inputs = {
         kind.name: signal._replace(values=None)
         if kind.random or is_traced(signal.values)

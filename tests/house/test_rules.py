@@ -25,11 +25,12 @@ ORDER = (
     "effects",
     "inference",
     "sampling",
+    "marginal",
     "plots",
 )
 
 # Subpackages that may know PyMC and PyTensor.
-KNOW_PYMC = ("bridge", "effects", "inference", "sampling")
+KNOW_PYMC = ("bridge", "effects", "inference", "sampling", "marginal")
 
 # Parameters annotated `Any`: it may only fall.
 MOST_ANY = 554

@@ -1,0 +1,212 @@
+"""Estimates on the scales of the model, with standard errors by the delta method, labelled."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pymc as pm
+import xarray as xr
+from pymc.util import get_default_varnames
+from pytensor.graph.traversal import ancestors
+
+from pymc_dynsys.bridge.labels import labels_of
+from pymc_dynsys.marginal.boundary import Edges
+from pymc_dynsys.marginal.layout import Layout, compiled_values, entries
+from pymc_dynsys.marginal.modes import Modes
+from pymc_dynsys.marginal.optimum import Optimum
+
+H = 1e-3
+"""Step of the differences of the delta method, in standard errors."""
+
+NORMAL_95 = 1.959963984540054
+INFINITE = 40.0
+"""What stands for infinity where a function of it is not defined."""
+
+MOST_ENTRIES = 100
+"""Deterministic variables with more elements are not in the table."""
+
+
+class Scales:
+    """Values of variables on their own scales, as functions of u and theta.
+
+    Attributes
+    ----------
+    layout : Layout
+        Effects and parameters.
+    of_parameters, of_effects : list of str
+        Variables that do not depend on effects, and those that do.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        model = layout.model
+        effects = {model[block.name] for block in layout.effects}
+        names = [str(v.name) for v in get_default_varnames(model.unobserved_value_vars, False)]
+        of_effects = [
+            n for n in names if model[n] in effects or effects & set(ancestors([model[n]]))
+        ]
+        self.layout = layout
+        self.of_effects = of_effects
+        self.of_parameters = [n for n in names if n not in of_effects]
+        self._by_theta = compiled_values(layout, self.of_parameters)
+        self._by_u = compiled_values(layout, self.of_effects)
+
+    def parameters(self, u: np.ndarray, theta: np.ndarray) -> dict[str, np.ndarray]:
+        """Values of what does not depend on effects."""
+        found = self._by_theta(u, theta)
+        return {n: np.asarray(v) for n, v in zip(self.of_parameters, found, strict=True)}
+
+    def effects(self, u: np.ndarray, theta: np.ndarray) -> dict[str, np.ndarray]:
+        """Values of what depends on effects."""
+        found = self._by_u(u, theta)
+        return {n: np.asarray(v) for n, v in zip(self.of_effects, found, strict=True)}
+
+
+def at_edges(theta: np.ndarray, edges: Edges, far: float = np.inf) -> np.ndarray:
+    """The parameters with those at edges where these are."""
+    return np.where(edges.inside, theta, np.where(edges.side > 0, far, -far))
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """What is known of the parameters and their functions, by name.
+
+    Attributes
+    ----------
+    value, error : dict of str to array
+        Estimates, standard errors.
+    lower, upper : dict of str to array
+        Ends of 95% intervals.
+    edge : dict of str to array of bool
+        Whether it is at an edge, or a function of something there.
+    """
+
+    value: dict[str, np.ndarray]
+    error: dict[str, np.ndarray]
+    lower: dict[str, np.ndarray]
+    upper: dict[str, np.ndarray]
+    edge: dict[str, np.ndarray]
+
+
+def estimates(of: Scales, optimum: Optimum) -> Estimates:
+    """Estimates with standard errors and intervals.
+
+    Intervals are symmetric where a free variable is unconstrained, one element by itself, and
+    symmetric on its own scale otherwise.
+    """
+    theta, edges, u = optimum.theta, optimum.edges, optimum.answer.modes.u
+    covariance = optimum.covariance
+    keep = edges.inside
+
+    def at(place: np.ndarray) -> dict[str, np.ndarray]:
+        return of.parameters(u, place)
+
+    here = at(theta)
+    value = at(at_edges(theta, edges))
+    if any(np.isnan(v).any() for v in value.values()):
+        value = at(at_edges(theta, edges, INFINITE))
+    back = at(theta - 2.0 * edges.side)
+    edge = {n: ~np.isclose(back[n], v, rtol=1e-12, atol=0.0) for n, v in here.items()}
+    variance = {n: np.zeros(v.shape) for n, v in here.items()}
+    roots = np.zeros((len(theta), keep.sum()))
+    roots[keep] = np.linalg.cholesky(covariance[np.ix_(keep, keep)]) if keep.any() else 0.0
+    for column in roots.T:
+        above, below = at(theta + H * column), at(theta - H * column)
+        for n in variance:
+            variance[n] += ((above[n] - below[n]) / (2 * H)) ** 2
+    # What does not vary has differences of rounding only.
+    still = {n: np.sqrt(v) < 1e-10 * (1.0 + np.abs(here[n])) for n, v in variance.items()}
+    error = {
+        n: np.where(edge[n], np.nan, np.where(still[n], 0.0, np.sqrt(v)))
+        for n, v in variance.items()
+    }
+    sds = np.where(keep, np.sqrt(np.where(keep, np.diag(covariance), 0.0)), 0.0)
+    ends = at(theta - NORMAL_95 * sds), at(theta + NORMAL_95 * sds)
+    lower, upper = {}, {}
+    single = _elementwise(of.layout)
+    for n, v in value.items():
+        pair = (
+            [e[n] for e in ends]
+            if n in single
+            else [v - NORMAL_95 * error[n], v + NORMAL_95 * error[n]]
+        )
+        lower[n] = np.where(edge[n], np.nan, np.minimum(*pair))
+        upper[n] = np.where(edge[n], np.nan, np.maximum(*pair))
+    return Estimates(value, error, lower, upper, edge)
+
+
+def _elementwise(layout: Layout) -> set[str]:
+    """Free variables whose elements are unconstrained one by one."""
+    return {b.name for b in layout.parameters if is_elementwise(layout.model, b.name)}
+
+
+def is_elementwise(model: pm.Model, name: str) -> bool:
+    """Whether a free variable has no transform, or one of each element by itself."""
+    transform = model.rvs_to_transforms[model[name]]
+    return transform is None or getattr(transform, "ndim_supp", 1) == 0
+
+
+def shifts(of: Scales, optimum: Optimum, move: np.ndarray, known: Estimates) -> dict:
+    """How far a move of theta takes each estimate, in standard errors."""
+    u, theta = optimum.answer.modes.u, optimum.theta
+    size = max(np.abs(move).max(), 1e-300)
+    part = min(1.0, 1e-2 / size)  # a derivative along the move, which may be too long to be made
+    there, back = of.parameters(u, theta + part * move), of.parameters(u, theta - part * move)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
+            n: np.where(
+                known.error[n] > 0, (there[n] - back[n]) / (2 * part) / known.error[n], np.nan
+            )
+            for n in there
+        }
+
+
+def conditional(of: Scales, modes: Modes, theta: np.ndarray) -> tuple[dict, dict]:
+    """Values at the modes, and sds given the parameters, of all that depends on effects."""
+    value = of.effects(modes.u, theta)
+    variance = {n: np.zeros(v.shape) for n, v in value.items()}
+    for k in range(modes.u.shape[1]):
+        move = H * modes.root[:, :, k]
+        above, below = of.effects(modes.u + move, theta), of.effects(modes.u - move, theta)
+        for n in variance:
+            # Members do not depend on each other, so one move serves all of them.
+            variance[n] += ((above[n] - below[n]) / (2 * H)) ** 2
+    return value, {n: np.sqrt(v) for n, v in variance.items()}
+
+
+def dataset(layout: Layout, arrays: dict[str, np.ndarray]) -> xr.Dataset:
+    """Arrays with the dims and labels of the model."""
+    model = layout.model
+    out: dict[str, tuple] = {}
+    coords: dict[str, np.ndarray] = {}
+    for name, array in arrays.items():
+        dims = model.named_vars_to_dims.get(name) or ()
+        known = [d or f"{name}_dim_{i}" for i, d in enumerate(dims)]
+        dims = known if len(known) == array.ndim else [f"{name}_dim_{i}" for i in range(array.ndim)]
+        out[name] = (dims, array)
+        for dim in dims:
+            if dim in model.dim_lengths:
+                coords[dim] = np.asarray(list(labels_of(model, [dim])[0]))
+    return xr.Dataset(out, coords=coords)
+
+
+def summary(layout: Layout, known: Estimates, shift: dict[str, np.ndarray] | None) -> xr.Dataset:
+    """One row for each number that is estimated, and for functions of a few."""
+    model = layout.model
+    free = {b.name for b in layout.parameters}
+    names = [b.name for b in layout.parameters if b.name in known.value]
+    names += [n for n, v in known.value.items() if n not in free and v.size <= MOST_ENTRIES]
+    rows = [e for n in names for e in entries(model, n, n, known.value[n].shape)]
+
+    def column(arrays: dict[str, np.ndarray]) -> tuple[str, np.ndarray]:
+        parts = [np.ravel(arrays[n]) for n in names]
+        return "parameter", np.concatenate(parts) if parts else np.zeros(0)
+
+    columns = {
+        "estimate": column(known.value),
+        "standard_error": column(known.error),
+        "lower": column(known.lower),
+        "upper": column(known.upper),
+    }
+    if shift is not None:
+        columns["shift"] = column(shift)
+    columns["boundary"] = column(known.edge)
+    return xr.Dataset(columns, coords={"parameter": np.asarray(rows, str)})
