@@ -93,12 +93,12 @@ def lay_out_moves(grid: TimeGrid, whole_gaps: bool) -> Moves:
         leaves["noise"][i, here] = np.where(active, np.cumsum(active) - 1, 0)
         leaves["event"][i, here] = (dose[i, row] >= 0) & (number == n[row] - 1)
     found = {name: leaf.reshape(*batch, size) for name, leaf in leaves.items()}
-    return Moves(
-        **found, at_visit=_at_visits(grid, before.reshape(*batch, n_rows)), n_steps=n_steps
-    )
+    rows = _rows_of_visits(grid)
+    at_visit = _at_visits(rows, before.reshape(*batch, n_rows))
+    return Moves(**found, at_visit=at_visit, visit_row=rows, n_steps=n_steps)
 
 
-def rows_of_visits(grid: TimeGrid) -> np.ndarray:
+def _rows_of_visits(grid: TimeGrid) -> np.ndarray:
     """Row of each visit, ``(*batch, visit)``; where there is none, that of the last one, or -1."""
     if grid.marks is None:
         n = grid.times.shape[-1]

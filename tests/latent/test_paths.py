@@ -15,7 +15,7 @@ from tests.latent.evaluate import compiled, draw_point, slope_along
 NAN = np.nan
 TIMES = np.array([[0.0, 1.0, 2.5, 4.0], [0.5, 2.0, NAN, NAN], [1.0, 1.0, 3.0, NAN]])
 COORDS = {"subject": ["a", "b", "c"], "visit": np.arange(4)}
-BATCH = ("subject",)
+FREE = pds.Free()
 
 
 def events() -> xr.Dataset:
@@ -37,7 +37,7 @@ def ou_loop(point: dict, dt: float | None = None) -> np.ndarray:
         theta, mu, sigma = np.exp(point["log_theta"][i]), point["mu"], 0.4
         doses = [
             (t, 1, a)
-            for t, a in zip(table["event_time"].values[i], table["event_amount"].values[i])
+            for t, a in np.stack([table[k].values[i] for k in ("event_time", "event_amount")], -1)
             if np.isfinite(t)
         ]
         visits = [(t, 0, k) for k, t in enumerate(TIMES[i]) if np.isfinite(t)]
@@ -57,7 +57,7 @@ def ou_loop(point: dict, dt: float | None = None) -> np.ndarray:
     return found
 
 
-def ou_model(parametrization=pds.Free()) -> pm.Model:
+def ou_model(parametrization=FREE) -> pm.Model:
     ou = pds.SDE(
         states=("level",),
         drift=lambda level, theta, mu: -theta * (level - mu),
@@ -111,8 +111,9 @@ def assert_gradient(model, outputs, seed=3, tolerance=2e-9, h=1e-3):
     """A weighted sum of outputs through PyTensor: its gradient against differences."""
     values = model.value_vars
     parts = model.replace_rvs_by_values(list(outputs))
-    weights = [np.random.default_rng(seed).normal(size=p.shape.eval()) for p in parts]
-    total = sum((w * p).sum() for w, p in zip(weights, parts))
+    shapes = [np.shape(out.eval()) for out in outputs]
+    weights = [np.random.default_rng(seed).normal(size=shape) for shape in shapes]
+    total = sum((w * p).sum() for w, p in zip(weights, parts, strict=True))
     slopes = pytensor.grad(total, values, disconnected_inputs="ignore")
     f = model.compile_fn([total, *slopes], mode="FAST_COMPILE", inputs=values)
     point, direction = draw_point(model, seed, 0.5), draw_point(model, seed + 1)
@@ -159,24 +160,21 @@ def hunt():
 
 
 def hunt_loop(point: dict) -> np.ndarray:
+    """Gaps as (length, steps, visit whose input holds, visit that it leads to)."""
     found = np.zeros((2, 3, 2))
-    cuts = {0: [(0.4, 2, 0, 0), (0.6, 3, 0, 1)], 1: [(0.2, 1, None, 0), (0.7, 3, 0, 1)]}
+    gaps = [[(0.4, 2, 0, 1), (0.6, 3, 1, 2)], [(0.2, 1, 0, 0), (0.7, 3, 0, 1)]]
     for i in range(2):
         x = np.array([0.2, 0.0]) + np.array([0.3, 0.1]) * point["x_start"][i]
-        used = 0
-        if i == 0:
-            found[i, 0] = x
-        for gap, steps, held, _ in cuts[i]:
-            visit = {0: {0.4: 0, 0.6: 1}, 1: {0.2: None, 0.7: 0}}[i][gap]
-            u = 0.0 if visit is None else point["u"][i, visit]
+        found[i, 0], used = x, 0
+        for gap, steps, held, visit in gaps[i]:
             for _ in range(steps):
                 h, z = gap / steps, point["x_noise"][i, used, 0]
                 s = point["s"][i] * (1 + 0.1 * x[0])
+                u = point["u"][i, held]
                 drift = np.array([x[0] - x[0] ** 3 + x[1] + u, -point["a"] * x[1]])
                 x = x + drift * h + np.array([0.0, s]) * np.sqrt(h) * z
                 used += 1
-            at = {0: {0.4: 1, 0.6: 2}, 1: {0.2: 0, 0.7: 1}}[i][gap]
-            found[i, at:] = x
+            found[i, visit:] = x
     return found
 
 
@@ -253,7 +251,7 @@ def test_normals_make_the_distribution_of_the_system(hunt):
     ou = pds.SDE(
         states=("x1",), drift=lambda x1: -x1, diffusion=np.sqrt(2.0), initial=pds.Stationary()
     )
-    with pm.Model(coords={"time": [0.0, 1.0, 1.5]}) as model:
+    with pm.Model(coords={"time": [0.0, 1.0, 1.5]}):
         x = pds.Path("x", ou, dims="time")
     draws = pm.draw(x, 4000, random_seed=2)[..., 0]
     gaps = np.abs(np.subtract.outer([0.0, 1.0, 1.5], [0.0, 1.0, 1.5]))
