@@ -44,7 +44,11 @@ def read_guide(
 
 
 def _of_states(role: str, given: Any, study: Study, model: pm.Model) -> np.ndarray:
-    """Numbers ``(*batch, time, state)``; a single one serves all."""
+    """Numbers ``(*batch, time, state)``; a single one serves all.
+
+    In order: dims are found, labels matched, shapes compared, infinities refused. Without the dim
+    ``state`` they are those of the only one.
+    """
     if isinstance(given, Variable):
         raise TypeError(f"{role}: expected numbers, got a variable; a guide is fixed")
     frame, states = study.frame, study.system.states

@@ -7,7 +7,7 @@ from pymc_dynsys.bridge.assemble import Arrays
 from pymc_dynsys.discretization import Discretization, default_scheme
 from pymc_dynsys.latent.law import PathLaw
 from pymc_dynsys.likelihoods.ode import ODESolve
-from pymc_dynsys.simulation.paths import default_simulator
+from pymc_dynsys.simulation.paths import Simulator, default_simulator
 from pymc_dynsys.systems.bind import unobserved
 from pymc_dynsys.systems.bound import System
 from pymc_dynsys.systems.linear_gaussian import as_system
@@ -63,12 +63,10 @@ def without_observation(
     return bare, {k: v for k, v in given.items() if k not in only}, announced
 
 
-def choose_law(
-    arrays: Arrays, chosen: Discretization | ODESolve | None, guided: bool
-) -> tuple[PathLaw, str]:
+def choose_law(arrays: Arrays, chosen: Simulator | None, guided: bool) -> tuple[PathLaw, str]:
     """What carries states over gaps, and why."""
     system = arrays.design.system
-    if chosen is not None and not isinstance(chosen, Discretization | ODESolve):
+    if chosen is not None and not isinstance(chosen, Simulator):
         raise TypeError(
             "discretization: expected EulerMaruyama(dt=...), LocalLinearization(dt=...), Exact() "
             f"or, for an ODE, ODESolve(), got {chosen!r}"
@@ -79,7 +77,7 @@ def choose_law(
                 "parametrization: an ODE has no noise along its path that Guided() could lead; "
                 "leave it out"
             )
-        if chosen is not None and not isinstance(chosen, ODESolve):
+        if isinstance(chosen, Discretization):
             raise ValueError(
                 f"discretization: {chosen!r} is for an SDE; an ODE takes ODESolve(), its default"
             )
@@ -97,7 +95,7 @@ def choose_law(
     if chosen is None:
         chosen, why = default_scheme(system, arrays.gaps, STEPS_PER_GAP)
         why = f": {why}"
-    if isinstance(chosen, ODESolve):
+    if not isinstance(chosen, Discretization):
         raise ValueError("discretization: ODESolve() is for an ODE; an SDE takes EulerMaruyama()")
     chosen.check_simulates(system)
     return PathLaw(chosen, guided=guided), why
