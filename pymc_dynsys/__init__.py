@@ -10,7 +10,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from pymc_dynsys import effects
-from pymc_dynsys.bridge import Input, Trajectory, data
+from pymc_dynsys.bridge import Input, Path, Trajectory, data, observed_cells
 from pymc_dynsys.datasets import load_data
 from pymc_dynsys.discretization import EulerMaruyama, Exact, LocalLinearization, MomentODE
 from pymc_dynsys.effects import reparametrize
@@ -23,6 +23,7 @@ from pymc_dynsys.inference import (
     sample_states,
     simulate,
 )
+from pymc_dynsys.latent.parametrizations import Free, Guided
 from pymc_dynsys.likelihoods import (
     EKF,
     UKF,
@@ -81,7 +82,9 @@ __all__ = [
     "EnKF",
     "EulerMaruyama",
     "Exact",
+    "Free",
     "Gaussian",
+    "Guided",
     "Input",
     "Kalman",
     "Laplace",
@@ -92,6 +95,7 @@ __all__ = [
     "ODESolve",
     "Optimal",
     "ParticleFilter",
+    "Path",
     "Perturbed",
     "SquareRoot",
     "Stationary",
@@ -112,6 +116,7 @@ __all__ = [
     "local_level",
     "local_linear_trend",
     "log_likelihood",
+    "observed_cells",
     "panel",
     "plot_data",
     "plot_forecast",

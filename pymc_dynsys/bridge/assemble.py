@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytensor.tensor as pt
@@ -57,6 +57,19 @@ class Options:
     dtype: Any = None
 
 
+class Arrays(NamedTuple):
+    """What trajectories are made of, likelihood and simulator aside.
+
+    ``gaps`` are ``(*batch, row)``; ``variables`` and ``operands`` are as in a :class:`Study`.
+    """
+
+    design: Design
+    frame: Frame
+    variables: tuple[Variable, ...]
+    operands: Operands
+    gaps: np.ndarray
+
+
 def assemble(
     name: str,
     source: Any,
@@ -67,15 +80,36 @@ def assemble(
 ) -> tuple[Study, tuple[str, ...]]:
     """Resolve names, dims, times and defaults; everything wrong is an error here.
 
+    Likelihood and simulator are chosen and checked for the gaps of what :func:`read_arrays` reads.
+    Also returns what is to be announced.
+    """
+    if options.likelihood is not None:
+        require_likelihood(options.likelihood)
+    design, frame, variables, operands, gaps = read_arrays(source, params, observed, options, model)
+    system = design.system
+    likelihood, announcements = _likelihood(name, options.likelihood, system, gaps)
+    if design.stretched:
+        _require_slopes(likelihood, system)
+    simulator = options.simulator or default_simulator(system, gaps)[0]
+    check_simulator(simulator, system)
+    execution = make_execution(options.devices, options.dtype, dict(frame.lengths))
+    if execution.dtype == "float32":
+        require_single_suits(system, likelihood, np.asarray(operands.times), gaps)
+    program = Program(design, likelihood, execution=execution)
+    return Study(name, program, simulator, frame, variables, operands), announcements
+
+
+def read_arrays(
+    source: Any, params: Mapping[str, Any], observed: Observed, options: Options, model: Any
+) -> Arrays:
+    """Names found, dims and times resolved; everything wrong with them is an error here.
+
     In order: parameters are placed and the system bound, which says what the dims are; times,
-    doses and inputs are read for these dims; likelihood and simulator are chosen and checked for
-    the gaps. Also returns what is to be announced.
+    doses and inputs are read for these dims.
     """
     require_double_everywhere()
     if not isinstance(params, Mapping):
         raise TypeError(f"params: expected a mapping of names, got {type(params).__name__}")
-    if options.likelihood is not None:
-        require_likelihood(options.likelihood)
     dims = observed.dims
     if isinstance(source, LinearGaussian):
         require_component_first(source.params, dims, model)
@@ -110,21 +144,11 @@ def assemble(
         observed.numbers, times_now, t0_now, doses, signals, _data_params(params, placed)
     )
     gaps = check_arrays(design, operands, frame)
-
-    likelihood, announcements = _likelihood(name, options.likelihood, system, gaps)
-    if design.stretched:
-        _require_slopes(likelihood, system)
-    simulator = options.simulator or default_simulator(system, gaps)[0]
-    check_simulator(simulator, system)
-    execution = make_execution(options.devices, options.dtype, dict(frame.lengths))
-    if execution.dtype == "float32":
-        require_single_suits(system, likelihood, times_now, gaps)
     symbolic = Operands(
         None, times, t0, doses, signals, {k: value.tensor for k, value in placed.items()}
     )
     variables = tuple(_tensors(design, symbolic, tensors))
-    program = Program(design, likelihood, execution=execution)
-    return Study(name, program, simulator, frame, variables, operands), announcements
+    return Arrays(design, frame, variables, operands, gaps)
 
 
 def _likelihood(

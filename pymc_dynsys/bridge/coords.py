@@ -78,7 +78,7 @@ def hold_labels(
         if is_fixed(variable):
             for dim in _dims_along(slot, variable, design, frame):
                 coords.held.setdefault(dim, _as_data(f"{slot.label} of {name!r}", dim))
-    observed = model.root.rvs_to_values[model.root.named_vars[name]]
+    observed = model.root.rvs_to_values.get(model.root.named_vars.get(name))
     if isinstance(observed, Constant):
         labels = {dim: coords.get(dim) for dim in frame.dims}
         coords.given[name] = (labels, np.asarray(observed.data))
@@ -100,6 +100,11 @@ def hold_times(name: str, dim: str, model: pm.Model) -> None:
         f"as data, times=pm.Data('times', ..., dims={dim!r}), and set both together, "
         f"pm.set_data({{'times': ..., ...}}, coords={{{dim!r}: ...}})"
     )
+
+
+def hold(dim: str, why: str, model: pm.Model) -> None:
+    """Keep the labels along a dim, for a reason that the error tells."""
+    _held_coords(model).held[dim] = why
 
 
 def require_labels_of_data(model: pm.Model, name: str, y: np.ndarray) -> None:

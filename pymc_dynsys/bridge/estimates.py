@@ -17,14 +17,14 @@ from pytensor.graph.basic import Variable
 from pytensor.graph.replace import clone_replace
 from pytensor.graph.traversal import ancestors
 
-from pymc_dynsys.bridge.ops import LogLikelihood, TrajectoryOp, Y
+from pymc_dynsys.bridge.likelihood_op import LogLikelihood, ObservedOp, Y
 from pymc_dynsys.discretization import TimeGrid
 from pymc_dynsys.likelihoods.base import Likelihood
 from pymc_dynsys.likelihoods.gradient import log_likelihood
 from pymc_dynsys.likelihoods.program import Program
 
 
-class EstimatedLogLikelihood(TrajectoryOp):
+class EstimatedLogLikelihood(ObservedOp):
     """Log-likelihood of every trajectory ``(*batch,)``, with noise from a key.
 
     Inputs are those of :class:`LogLikelihood` followed by the key, uint32 ``(2,)``.

@@ -1,4 +1,4 @@
-"""PyTensor Ops around the compiled likelihood.
+"""PyTensor Ops around compiled functions of the arrays of a design.
 
 Their inputs are the arrays of a design, in the order of its slots. Times become a grid of gaps
 outside the compiled code, where they are known; the rest is one jitted JAX function. A gradient
@@ -21,11 +21,9 @@ from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.op import Op
 from pytensor.graph.replace import _vectorize_node
 from pytensor.link.jax.dispatch import jax_funcify
-from pytensor.tensor.extra_ops import broadcast_shape_iter
 
 from pymc_dynsys.bridge.data import is_variable
 from pymc_dynsys.bridge.runtime import (
-    check_data,
     check_fixed,
     fixed_arrays,
     is_traced,
@@ -35,10 +33,8 @@ from pymc_dynsys.bridge.runtime import (
 from pymc_dynsys.bridge.when_imported import when_imported
 from pymc_dynsys.discretization import TimeGrid
 from pymc_dynsys.discretization.operands import Slot
-from pymc_dynsys.likelihoods.gradient import log_likelihood, require_gradient
+from pymc_dynsys.likelihoods.gradient import require_gradient
 from pymc_dynsys.likelihoods.program import Program
-
-Y, TIMES = 0, 1
 
 
 class TrajectoryOp(Op):
@@ -58,7 +54,7 @@ class TrajectoryOp(Op):
         """Types of the outputs, given padded inputs and the static batch shape."""
         raise NotImplementedError
 
-    def apply(self, grid: TimeGrid | None, *arrays: Any) -> tuple[Any, ...]:
+    def apply(self, grid: Any, *arrays: Any) -> tuple[Any, ...]:
         """The JAX function; without a grid it makes its own from the times."""
         raise NotImplementedError
 
@@ -83,21 +79,36 @@ class TrajectoryOp(Op):
         slots = self.program.design.slots
         return (*slots, *(None,) * (len(self.cores()) - len(slots)))
 
-    def prepare(self, arrays: Sequence[Any]) -> TimeGrid | None:
+    def of_design(self, arrays: Sequence[Any]) -> Sequence[Any]:
+        """Those of the inputs that are arrays of the design, in the order of its slots."""
+        return arrays[: len(self.program.design.slots)]
+
+    def make_grid(self, arrays: Sequence[Any]) -> Any:
+        """Grid of gaps of known arrays of the design; what else is laid out once may join it."""
+        return self.program.prepare(self.program.design.pack(arrays))
+
+    def check(self, arrays: Sequence[Any]) -> None:
+        """Raise where inputs, as they come, do not fit each other."""
+        return
+
+    def require_gradient(self, slot: Slot) -> None:
+        """Raise TypeError if there is no gradient with respect to an array of the design."""
+        require_gradient(self.program, slot)
+
+    def prepare(self, inputs: Sequence[Any]) -> Any:
         """Grid of gaps; kept while the same data come again. None where some of them are traced."""
-        design = self.program.design
+        design, arrays = self.program.design, self.of_design(inputs)
         fixed = fixed_arrays(design, arrays)
         if any(map(is_traced, fixed)):
             return None
         known = [np.asarray(array) for array in known_arrays(design, arrays)]
         last = self.__dict__.get("_last")
         if last is None or len(last[0]) != len(known) or not all(map(_same, last[0], known)):
+            arrays = [a if a is None or is_traced(a) else np.asarray(a) for a in arrays]
             check_fixed(design, arrays)
-            grid = self.program.prepare(design.pack(arrays[: len(design.slots)]))
-            last = ([array.copy() for array in known], grid)
+            last = ([array.copy() for array in known], self.make_grid(arrays))
             self.__dict__["_last"] = last
-        kept: TimeGrid = last[1]
-        return kept
+        return last[1]
 
     def __getstate__(self) -> dict[str, Any]:
         """State without grid and data, which are made or looked at again where they are needed."""
@@ -105,21 +116,12 @@ class TrajectoryOp(Op):
 
     def compute(self, *arrays: Any) -> tuple[Any, ...]:
         """Outputs as JAX arrays."""
-        core, y, times = self.program.n_own_axes, arrays[Y], arrays[TIMES]
-        if y.shape[y.ndim - core] != times.shape[-1]:
-            raise ValueError(
-                f"observed has {y.shape[y.ndim - core]} times, but times has {times.shape[-1]}; "
-                "set both together, pm.set_data({...times, ...observed})"
-            )
-        grid = self.prepare(arrays)
-        if y is not self.__dict__.get("_data"):
-            check_data(self.program.design, y, times)
-            self.__dict__["_data"] = None if is_traced(y) else y
-        return _compiled(self, grid, jnp.asarray(y), *arrays[1:])
+        self.check(arrays)
+        return _compiled(self, self.prepare(arrays), jnp.asarray(arrays[0]), *arrays[1:])
 
     def perform(self, node: Apply, inputs: Sequence[Any], output_storage: Any) -> None:
         """Outputs as writable numpy arrays."""
-        require_rows(node, self.program.n_own_axes, inputs)
+        require_rows(node, self.cores()[0], inputs)
         results = self.compute(*inputs)
         for storage, result, output in zip(output_storage, results, node.outputs, strict=True):
             storage[0] = np.array(result, dtype=output.type.dtype)
@@ -140,7 +142,7 @@ class TrajectoryOp(Op):
         wrt = tuple(i for i, v in enumerate(inputs) if is_variable(v))
         for slot in (slots[i] for i in wrt):
             if slot is not None:
-                require_gradient(self.program, slot)
+                self.require_gradient(slot)
         given = [
             out.zeros_like() if isinstance(ct.type, DisconnectedType) else ct
             for out, ct in zip(outputs, cotangents, strict=True)
@@ -153,43 +155,6 @@ class TrajectoryOp(Op):
             else disconnected_type()
             for i, (slot, v) in enumerate(zip(slots, inputs, strict=True))
         ]
-
-
-class LogLikelihood(TrajectoryOp):
-    """Log-likelihood of every trajectory, shape ``(*batch,)``."""
-
-    __props__ = ("program",)
-
-    def __init__(self, program: Program) -> None:
-        self.program = program
-
-    def cores(self) -> tuple[int, ...]:
-        """Axes of each array that belong to one trajectory."""
-        return tuple(len(slot.core) for slot in self.program.design.slots)
-
-    def output_cores(self) -> tuple[int, ...]:
-        """One number a trajectory."""
-        return (0,)
-
-    def output_types(self, inputs: Sequence[Variable], batch: tuple[Any, ...]) -> list[Any]:
-        """Type of the batch of log-likelihoods."""
-        return [pt.TensorType("float64", shape=batch)]
-
-    def apply(self, grid: TimeGrid | None, *arrays: Any) -> tuple[Any, ...]:
-        """Evaluate the batched likelihood."""
-        return (log_likelihood(self.program, self.program.design.pack(arrays), grid),)
-
-    def infer_shape(self, node: Apply, shapes: Any) -> list[Any]:
-        """Batch shape of the inputs together."""
-        rank = node.outputs[0].type.ndim
-        parts = [
-            tuple(
-                pt.constant(1, dtype="int64") if length == 1 else symbolic
-                for length, symbolic in zip(v.type.shape[:rank], shape[:rank], strict=True)
-            )
-            for v, shape in zip(node.inputs, shapes, strict=True)
-        ]
-        return [broadcast_shape_iter(parts, arrays_are_shapes=True)]
 
 
 class Pullback(TrajectoryOp):
@@ -208,6 +173,22 @@ class Pullback(TrajectoryOp):
     def cores(self) -> tuple[int, ...]:
         """Axes of the other Op's inputs, then of the cotangents."""
         return (*self.op.cores(), *self.op.output_cores())
+
+    def slots(self) -> tuple[Slot | None, ...]:
+        """Slots of the other Op's inputs; none of cotangents."""
+        return (*self.op.slots(), *(None for _ in self.op.output_cores()))
+
+    def of_design(self, arrays: Sequence[Any]) -> Sequence[Any]:
+        """Those among the other Op's inputs."""
+        return self.op.of_design(arrays[: len(self.op.cores())])
+
+    def make_grid(self, arrays: Sequence[Any]) -> Any:
+        """That of the other Op."""
+        return self.op.make_grid(arrays)
+
+    def check(self, arrays: Sequence[Any]) -> None:
+        """As the other Op does."""
+        self.op.check(arrays[: len(self.op.cores())])
 
     def output_cores(self) -> tuple[int, ...]:
         """Axes of each output that belong to one trajectory."""
@@ -269,7 +250,7 @@ def _vectorize(op: TrajectoryOp, node: Apply, *batched: Variable) -> Apply:
 def _jaxify(op: TrajectoryOp, node: Apply | None = None, **kwargs: Any) -> Any:
     def trajectory_op(*inputs: Any) -> Any:
         if node is not None:
-            require_rows(node, op.program.n_own_axes, inputs)
+            require_rows(node, op.cores()[0], inputs)
         results = op.compute(*inputs)
         return results if len(results) > 1 else results[0]
 

@@ -15,7 +15,7 @@ from pytensor.tensor.random.op import RandomVariable
 from pytensor.tensor.type_other import NoneTypeT
 
 from pymc_dynsys.bridge.data import current_value
-from pymc_dynsys.bridge.ops import LogLikelihood
+from pymc_dynsys.bridge.likelihood_op import LogLikelihood
 from pymc_dynsys.bridge.runtime import check_fixed, is_traced, known_arrays
 from pymc_dynsys.likelihoods.base import Likelihood
 from pymc_dynsys.likelihoods.program import Program

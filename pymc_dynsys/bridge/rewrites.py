@@ -6,7 +6,8 @@ from pytensor.compile.mode import optdb
 from pytensor.graph.rewriting.basic import GraphRewriter
 from pytensor.graph.traversal import apply_depends_on
 
-from pymc_dynsys.bridge.ops import Pullback, Y
+from pymc_dynsys.bridge.likelihood_op import Y
+from pymc_dynsys.bridge.ops import Pullback
 
 
 class ReuseValueOfPullback(GraphRewriter):

@@ -12,6 +12,7 @@ from pymc_dynsys.bridge.coords import require_labels_of_data
 from pymc_dynsys.bridge.data import constant, current_value
 from pymc_dynsys.bridge.dims import dim_length
 from pymc_dynsys.bridge.labels import labels_of
+from pymc_dynsys.bridge.path_op import PathOp
 from pymc_dynsys.bridge.random_variable import Specification, TrajectoryRV
 from pymc_dynsys.discretization import Design, Operands
 from pymc_dynsys.discretization.operands import Role, Slot
@@ -89,7 +90,19 @@ def find_trajectory(model: pm.Model, var_name: str | None = None) -> Study:
         if rv.owner is not None and isinstance(rv.owner.op, TrajectoryRV)
     }
     if not found:
-        raise ValueError("model: there is no Trajectory in it")
+        paths = [
+            str(v.name)
+            for v in model.deterministics
+            if v.owner is not None
+            and isinstance(getattr(v.owner.inputs[0].owner, "op", None), PathOp)
+        ]
+        instead = (
+            f"; the states of the path {paths[0]!r} are variables, idata.posterior[{paths[0]!r}], "
+            "and its data are drawn by pm.sample_posterior_predictive"
+            if paths
+            else ""
+        )
+        raise ValueError(f"model: there is no Trajectory in it{instead}")
     if var_name is None:
         if len(found) > 1:
             raise ValueError(f"var_name: the model has several trajectories, {', '.join(found)}")

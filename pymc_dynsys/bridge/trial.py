@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from pymc_dynsys.bridge.ops import LogLikelihood
+from pymc_dynsys.bridge.likelihood_op import LogLikelihood
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.discretization import Operands, Rows, TimeGrid, at_row
 from pymc_dynsys.likelihoods.base import Run

@@ -12,12 +12,15 @@ order in which mistakes are reported:
 5. proof: what is linear, Gaussian, free of time and of inputs (``proof.prove``).
 """
 
+import inspect
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import ShapeDtypeStruct
+from numpyro import distributions as dist
 
 from pymc_dynsys.systems import checks
 from pymc_dynsys.systems.binding import (
@@ -69,6 +72,37 @@ def bind_system(
 
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+def unobserved(
+    source: System, params: Iterable[str], inputs: Iterable[str]
+) -> tuple[System, tuple[str, ...]]:
+    """The system without its observation, and which parameters only that asks for.
+
+    `params` and `inputs` are the names that there are. In the place of the observation is a datum
+    that no state or parameter enters, and that nobody asks for.
+    """
+    if not isinstance(source, System) or not callable(source.observation):
+        return _unobserved(source) if isinstance(source, System) else source, ()
+    states = None if source.states is None else tuple(source.states)
+    of_params = tuple(params)
+    names = (*of_params, *inputs)
+    functions = _bind_functions(_unobserved(source), states, of_params, names)
+    others = {name for f in functions.all for name in f.parameters}
+    asked = inspect.signature(source.observation).parameters
+    only = tuple(name for name in of_params if name in asked and name not in others)
+    return _unobserved(source), only
+
+
+@lru_cache(maxsize=256)
+def _unobserved(source: System) -> System:
+    """One and the same system for one source, so that compiled programs are found again."""
+    return replace(source, observation=_nothing_seen)
+
+
+def _nothing_seen() -> dist.Distribution:
+    """Distribution of a datum without a state in it."""
+    return dist.Normal(0.0, 1.0)
 
 
 class Functions(NamedTuple):
@@ -152,6 +186,12 @@ def _bind_functions(
         drift = bind("drift", source.drift, states, names)
         if not isinstance(source, ODE):
             diffusion = bind("diffusion", source.diffusion, states, names)
+    if source.observation is None:
+        raise ValueError(
+            f"observation: {source!r} does not say what is seen of its states; give it "
+            "observation=lambda ...: dist.Normal(...), or sample paths with pds.Path, whose data "
+            "follow distributions of PyMC"
+        )
     observation = bind("observation", source.observation, states, names)
     initial = bind("initial", source.initial, states, params, of_state=False)
     events = _bind_events(source, states, names)

@@ -41,6 +41,15 @@ def check_states(states: Sequence[str] | None) -> tuple[str, ...] | None:
     return names
 
 
+def require_initial(initial: object) -> None:
+    """Raise for a system that does not say where it begins."""
+    if initial is None:
+        raise TypeError(
+            "initial: missing; give the distribution of the state at t0, such as "
+            "dist.Normal(0.0, 1.0), a function of parameters that returns one, or a known state"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class BoundFunction:
     """A function whose arguments were found among state, time and parameters.

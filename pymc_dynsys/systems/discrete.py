@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pymc_dynsys.systems.binding import check_states
+from pymc_dynsys.systems.binding import check_states, require_initial
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +33,13 @@ class DiscreteTime:
         The distribution of the next state: one of numpyro of shape ``(state,)`` (a scalar one for
         one state), :class:`~pymc_dynsys.Gaussian` where the noise is singular, or a tuple with a
         scalar distribution or a number for each state, independent of each other.
-    observation : callable
+    observation : callable, optional
         The distribution of the observation: one of numpyro or :class:`~pymc_dynsys.Gaussian`. A
         scalar one has data dims ``(..., time)``, a vector one ``(..., time, component)`` with the
         components in the order of the data. Or scalar distributions of any families, one a
         component and independent given the state: a tuple in the order of the data, or a mapping
         from labels of the components, whose order does not matter.
+        :class:`~pymc_dynsys.Path` needs none.
     initial : distribution, callable, array, tuple, Stationary or Diffuse
         The initial distribution: one of numpyro, a function of parameters that returns
         one, a known state, or a tuple of these with one entry a state.
@@ -83,8 +84,8 @@ class DiscreteTime:
     """
 
     transition: Callable[..., Any] | Any
-    observation: Callable[..., Any]
-    initial: Callable[..., Any] | Any
+    observation: Callable[..., Any] | None = None
+    initial: Callable[..., Any] | Any = None
     states: Sequence[str] | None = None
     step: float = 1.0
 
@@ -92,6 +93,7 @@ class DiscreteTime:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "states", check_states(self.states))
+        require_initial(self.initial)
         step = self.step
         is_number = isinstance(step, int | float | np.number) and not isinstance(step, bool)
         if not (is_number and np.isfinite(step) and step > 0):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pymc_dynsys.systems.binding import check_states
+from pymc_dynsys.systems.binding import check_states, require_initial
 from pymc_dynsys.systems.dose import Dose, check_events
 
 
@@ -24,10 +24,11 @@ class ODE:
     ----------
     drift : callable or array
         ``f``; returns shape ``(state,)`` or a tuple with one scalar a state.
-    observation : callable
+    observation : callable, optional
         The distribution of the observation given the state: any of numpyro, or scalar ones of any
         families, one a component and independent: a tuple in the order of the data, or a mapping
         from labels of components, whose order does not matter.
+        :class:`~pymc_dynsys.Path` needs none.
     initial : distribution, callable or array
         The state at ``t0``: an array or tuple, ``dist.Delta``, a function of parameters that
         returns one of these, or a distribution.
@@ -56,13 +57,14 @@ class ODE:
     """
 
     drift: Callable[..., Any] | Any
-    observation: Callable[..., Any]
-    initial: Callable[..., Any] | Any
+    observation: Callable[..., Any] | None = None
+    initial: Callable[..., Any] | Any = None
     states: Sequence[str] | None = None
     events: Callable[..., Any] | Dose | str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "states", check_states(self.states))
+        require_initial(self.initial)
         check_events(self.events, self.states)
 
     def __repr__(self) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pymc_dynsys.systems.binding import check_states
+from pymc_dynsys.systems.binding import check_states, require_initial
 from pymc_dynsys.systems.dose import Dose, check_events
 
 
@@ -30,12 +30,13 @@ class SDE:
         ``L``; a scalar (the same for every state, independent noises), ``(state,)``
         (independent noises) or ``(state, noise)``. A standard deviation per square root of
         time, never a variance. May be singular.
-    observation : callable
+    observation : callable, optional
         The distribution of the observation: one of numpyro or :class:`~pymc_dynsys.Gaussian`. A
         scalar one has data dims ``(..., time)``, a vector one ``(..., time, component)`` with the
         components in the order of the data. Or scalar distributions of any families, one a
         component and independent given the state: a tuple in the order of the data, or a mapping
         from labels of the components, whose order does not matter.
+        :class:`~pymc_dynsys.Path` needs none.
     initial : distribution, callable or array
         The initial distribution, at ``t0``: one of numpyro, a function of parameters that
         returns one, or an exactly known state (``dist.Delta``, an array or a tuple).
@@ -81,13 +82,14 @@ class SDE:
 
     drift: Callable[..., Any] | Any
     diffusion: Callable[..., Any] | Any
-    observation: Callable[..., Any]
-    initial: Callable[..., Any] | Any
+    observation: Callable[..., Any] | None = None
+    initial: Callable[..., Any] | Any = None
     states: Sequence[str] | None = None
     events: Callable[..., Any] | Dose | str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "states", check_states(self.states))
+        require_initial(self.initial)
         check_events(self.events, self.states)
 
     def __repr__(self) -> str:

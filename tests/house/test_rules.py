@@ -20,6 +20,7 @@ ORDER = (
     "discretization",
     "likelihoods",
     "simulation",
+    "latent",
     "reading",
     "bridge",
     "effects",

@@ -204,7 +204,7 @@ class SteppedPath(Path):
         x = jnp.where(k.active, after, x)
         if k.row is None or k.row.amount is None:
             return x
-        return jnp.where(k.last, _after_event(self.system, self.params, x, k.end, k.row), x)
+        return jnp.where(k.last, after_event(self.system, self.params, x, k.end, k.row), x)
 
 
 def path_shape(
@@ -243,7 +243,7 @@ def _with_events(
     origin = jnp.zeros(system.n_states)
 
     def at(t: Array, row: Rows, F: Array, c: Array, C: Array) -> tuple[Array, Array, Array]:
-        j, J = linearize(lambda x: _after_event(system, params, x, t, row), origin)
+        j, J = linearize(lambda x: after_event(system, params, x, t, row), origin)
         return matmul(J, F), matvec(J, c) + j, matmul(J, C)
 
     times, rows = jax.tree.map(jnp.asarray, (grid.times, grid.rows))
@@ -251,7 +251,7 @@ def _with_events(
     return changed
 
 
-def _after_event(system: BoundSystem, params: Params, x: Array, t: Array, row: Rows) -> Array:
+def after_event(system: BoundSystem, params: Params, x: Array, t: Array, row: Rows) -> Array:
     """State after the event at a row, if there is one."""
     given, amount = dose_at(row)
     after = system.dosing.jump(x, t, row.at_row(params), amount, row.target)

@@ -96,8 +96,8 @@ def newton(
 ) -> tuple[Factor, Step]:
     """Newton's step from a path with the given normals, slopes and curvatures."""
     factor = factorize(stages, W, curving)
-    r, kff = _feedforward(stages, factor, g, -z)
-    dz, dx = _forward(stages, factor, kff)
+    r, kff = feedforward(stages, factor, g, -z)
+    dz, dx = respond(stages, factor, kff)
     return factor, Step(dz, dx, inner(r, kff))
 
 
@@ -111,7 +111,7 @@ def solve(
 
     The second part says how far that direction moves the states.
     """
-    return _forward(stages, factor, _feedforward(stages, factor, g, r)[1])
+    return respond(stages, factor, feedforward(stages, factor, g, r)[1])
 
 
 def covariances(stages: Stages, factor: Factor) -> Float[Array, "stage state state"]:
@@ -132,11 +132,51 @@ def deviations(
     stages: Stages, factor: Factor, eps: Float[Array, "stage noise"]
 ) -> Float[Array, "stage noise"]:
     """A draw of the normals about the mode of the normal approximation, from standard normals."""
+    return respond(stages, factor, spread(factor, eps))[0]
+
+
+def spread(factor: Factor, eps: Float[Array, "stage noise"]) -> Float[Array, "stage noise"]:
+    """Normals of each stage about their mode given those before: S^{-1/2} times normals."""
 
     def root(L: Array, D: Array, e: Array) -> Array:
         return unit_upper_solve(L, e / jnp.sqrt(jnp.where(D > 0, D, jnp.nan)))
 
-    return _forward(stages, factor, jax.vmap(root)(factor.lower, factor.D, eps))[0]
+    found: Array = jax.vmap(root)(factor.lower, factor.D, eps)
+    return found
+
+
+def feedforward(
+    stages: Stages, factor: Factor, g: Array, own: Array | None
+) -> tuple[Float[Array, "stage noise"], Float[Array, "stage noise"]]:
+    """Slopes in the normals of each stage when later ones answer it, and S^{-1} times these."""
+    extra = (
+        jnp.zeros_like(g) if own is None else jax.vmap(lambda K, r: matvec(K.T, r))(factor.K, own)
+    )
+
+    def back(v: Array, k: tuple[Array, ...]) -> tuple[Array, Array]:
+        A, g, extra = k
+        v = v + g
+        return matvec(A.T, v) + extra, v
+
+    v = jax.lax.scan(back, jnp.zeros(g.shape[1:]), (factor.A, g, extra), reverse=True)[1]
+    r = jax.vmap(lambda C, v: matvec(C.T, v))(stages.C, v)
+    r = r if own is None else r + own
+    return r, jax.vmap(pivot_solve)(factor.lower, factor.D, r)
+
+
+def respond(
+    stages: Stages, factor: Factor, kff: Float[Array, "stage noise"]
+) -> tuple[Float[Array, "stage noise"], Float[Array, "stage state"]]:
+    """Changes of normals and states from those of the normals that each stage has by itself."""
+
+    def step(dx: Array, k: tuple[Array, Array]) -> tuple[Array, Array]:
+        A, shift = k
+        dx = matvec(A, dx) + shift
+        return dx, dx
+
+    shifts = jax.vmap(matvec)(stages.C, kff)
+    dx = jax.lax.scan(step, jnp.zeros(shifts.shape[1:]), (factor.A, shifts))[1]
+    return kff + jax.vmap(matvec)(factor.K, before(dx)), dx
 
 
 def adjoint(
@@ -181,37 +221,3 @@ def _left(
         cross = matmul(K.T, curving.zx)
         left = left + curving.xx + cross + cross.T + congruence(K.T, curving.zz)
     return symmetrize(left)
-
-
-def _feedforward(
-    stages: Stages, factor: Factor, g: Array, own: Array | None
-) -> tuple[Float[Array, "stage noise"], Float[Array, "stage noise"]]:
-    """Slopes in the normals of each stage when later ones answer it, and S^{-1} times these."""
-    extra = (
-        jnp.zeros_like(g) if own is None else jax.vmap(lambda K, r: matvec(K.T, r))(factor.K, own)
-    )
-
-    def back(v: Array, k: tuple[Array, ...]) -> tuple[Array, Array]:
-        A, g, extra = k
-        v = v + g
-        return matvec(A.T, v) + extra, v
-
-    v = jax.lax.scan(back, jnp.zeros(g.shape[1:]), (factor.A, g, extra), reverse=True)[1]
-    r = jax.vmap(lambda C, v: matvec(C.T, v))(stages.C, v)
-    r = r if own is None else r + own
-    return r, jax.vmap(pivot_solve)(factor.lower, factor.D, r)
-
-
-def _forward(
-    stages: Stages, factor: Factor, kff: Float[Array, "stage noise"]
-) -> tuple[Float[Array, "stage noise"], Float[Array, "stage state"]]:
-    """Steps of normals and states from the feedforward gains."""
-
-    def step(dx: Array, k: tuple[Array, Array]) -> tuple[Array, Array]:
-        A, shift = k
-        dx = matvec(A, dx) + shift
-        return dx, dx
-
-    shifts = jax.vmap(matvec)(stages.C, kff)
-    dx = jax.lax.scan(step, jnp.zeros(shifts.shape[1:]), (factor.A, shifts))[1]
-    return kff + jax.vmap(matvec)(factor.K, before(dx)), dx

@@ -1,0 +1,88 @@
+"""Guides of a path: pseudo-data of the states, read against its dims."""
+
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+import xarray as xr
+from pytensor.graph.basic import Variable
+
+from pymc_dynsys.bridge.study import Study
+from pymc_dynsys.latent.law import Layout, stage_shape
+from pymc_dynsys.latent.parametrizations import Guided
+from pymc_dynsys.reading.labels import in_order
+from pymc_dynsys.reading.values import as_float, place
+
+
+def read_guide(
+    guide: Guided, study: Study, layout: Layout, model: pm.Model
+) -> tuple[Variable, Variable, Variable]:
+    """Values and precisions ``(*batch, time, state)``, and normals of the reference."""
+    values = _of_states("Guided: values", guide.values, study, model)
+    sd = _of_states("Guided: sd", guide.sd, study, model)
+    told = ~np.isnan(values)
+    wrong = told & ~(np.broadcast_to(sd, values.shape) > 0)
+    if wrong.any():
+        here = tuple(np.argwhere(wrong)[0])
+        where = _where(here, study)
+        raise ValueError(
+            f"Guided: sd is {np.broadcast_to(sd, values.shape)[here]:g} {where}, where there is a "
+            "value; a standard deviation is positive, and NaN values are those that say nothing"
+        )
+    absent = told & np.isnan(np.broadcast_to(study.operands.times, told.shape[:-1]))[..., None]
+    if absent.any():
+        here = tuple(np.argwhere(absent)[0])
+        raise ValueError(
+            f"Guided: values has {values[here]:g} {_where(here, study)}, but the time there is "
+            "NaN, which means no visit"
+        )
+    precision = np.where(told, 1.0 / np.where(told, sd, 1.0) ** 2, 0.0)
+    reference = np.zeros((*(1 for _ in study.frame.batch), *stage_shape(study.program, layout)))
+    arrays = (np.where(told, values, 0.0), precision, reference)
+    return tuple(pt.constant(np.ascontiguousarray(a)) for a in arrays)  # type: ignore[return-value]
+
+
+def _of_states(role: str, given: Any, study: Study, model: pm.Model) -> np.ndarray:
+    """Numbers ``(*batch, time, state)``; a single one serves all.
+
+    In order: dims are found, labels matched, shapes compared, infinities refused. Without the dim
+    ``state`` they are those of the only one.
+    """
+    if isinstance(given, Variable):
+        raise TypeError(f"{role}: expected numbers, got a variable; a guide is fixed")
+    frame, states = study.frame, study.system.states
+    shape = (*frame.batch, study.operands.times.shape[-1], len(states))
+    if np.ndim(given) == 0:
+        numbers = as_float(role, given)
+    else:
+        dims: tuple[str, ...] = frame.dims
+        if (isinstance(given, xr.DataArray) and "state" in given.dims) or np.ndim(given) > len(
+            dims
+        ):
+            dims = (*dims, "state")
+        known: dict[str, Any] = {**dict(model.coords), "state": list(states)}
+        numbers = as_float(role, in_order(role, given, dims, known))
+        if len(dims) == frame.rank + 1 and len(states) > 1:
+            raise ValueError(
+                f"{role}: the system has the states {', '.join(states)}, so its dims are "
+                f"{(*dims, 'state')}, NaN where nothing is said of a state"
+            )
+        numbers = numbers if len(dims) > frame.rank + 1 else numbers[..., None]
+        if numbers.shape != shape:
+            raise ValueError(
+                f"{role}: shape {numbers.shape}, expected {shape}, {(*frame.dims, 'state')}"
+            )
+    infinite = np.isinf(np.broadcast_to(numbers, shape))
+    if infinite.any():
+        raise ValueError(
+            f"{role}: infinite {_where(tuple(np.argwhere(infinite)[0]), study)}; NaN says nothing"
+        )
+    return np.broadcast_to(numbers, shape)
+
+
+def _where(here: tuple[int, ...], study: Study) -> str:
+    """Words for a place in the guide."""
+    frame = study.frame
+    labels = [*frame.batch_labels, frame.labels.get(frame.time_dim), list(study.system.states)]
+    return f"at {place(here, labels, (*frame.dims, 'state'))}"

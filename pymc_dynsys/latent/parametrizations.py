@@ -1,0 +1,82 @@
+"""From which variables a path is made: what the user chooses."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Free:
+    r"""A path made of independent standard normals, :math:`x_k = g(x_{k-1}, z_k)`.
+
+    The non-centred form. Parameters and normals are independent a priori, so it samples well where
+    data tell little about the path, a few counts or ordinal answers. Where data are dense, and
+    parameters of the noise or of the drift are unknown, normals have to move with the parameters to
+    leave the path where the data are: divergences and long trajectories say so, and
+    :class:`Guided` mends it.
+
+    Examples
+    --------
+    >>> import pymc_dynsys as pds
+    >>> pds.Free()
+    Free()
+    """
+
+
+@dataclass(frozen=True, eq=False)
+class Guided:
+    r"""A path made of standard normals counted from where pseudo-data lead it.
+
+    With the guide :math:`\tilde y_k = x_k + N(0, \text{sd}_k^2)`, the normals of each step are
+    shifted and scaled by the solution of the linear-quadratic problem from that step on, and the
+    log-density is corrected (a potential called ``<name>_guide``), so that the model is the same
+    whatever the guide: only the geometry changes. Noise may be singular. Dynamics that are not
+    linear are linearized about the guide, and followed as they are.
+
+    Good guides are, for a Gaussian datum of a state, itself and its standard deviation; for a count
+    with a log link, ``log(y + 0.5)`` and ``sqrt(1 / (y + 0.5))``. What is left out (NaN) says
+    nothing.
+
+    Parameters
+    ----------
+    values : array or DataArray
+        Pseudo-data of the states, with the dims of the path (then of the only state) or these and
+        ``state``. NaN: nothing is said there.
+    sd : float, array or DataArray
+        Standard deviations, in units of the states: one, or as many as there are values.
+
+    Raises
+    ------
+    ValueError
+        When the model is built: shapes that do not fit, values that are infinite, standard
+        deviations that are not positive.
+
+    References
+    ----------
+    The information filter and its control form: Särkkä and Svensson (2023), *Bayesian Filtering
+    and Smoothing*, ch. 12; Papaspiliopoulos, Roberts and Sköld (2007), *Statistical Science* 22,
+    59-73, for centred and non-centred forms.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pymc_dynsys as pds
+    >>> counts = np.array([3.0, np.nan, 0.0])
+    >>> guide = pds.Guided(np.log(counts + 0.5), np.sqrt(1 / (counts + 0.5)))
+    """
+
+    values: Any
+    sd: Any
+
+    def __post_init__(self) -> None:
+        if self.values is None or self.sd is None:
+            raise TypeError("Guided: give values and sd, pseudo-data of the states and their sd")
+
+    def __repr__(self) -> str:
+        """Without its arrays."""
+        return f"Guided({np.size(self.values)} values)"
+
+
+Parametrization = Free | Guided
+"""What there is."""
