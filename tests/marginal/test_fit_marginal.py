@@ -107,6 +107,7 @@ def test_the_result_is_labelled_and_can_be_stored(tmp_path):
         "mode",
         "conditional_sd",
         "covariance",
+        "unconstrained",
         "log_likelihood",
     }
     assert fit.attrs["starts_at_best"] == 3
