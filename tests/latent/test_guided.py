@@ -79,7 +79,7 @@ def centred(x, a: float) -> float:
     return float(total)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 @pytest.mark.parametrize("kind", ["free", "guided"])
 def test_normals_and_jacobian_are_the_centred_density(step, kind, seed):
     rng = np.random.default_rng(seed)
@@ -151,6 +151,7 @@ def test_the_correction_is_a_change_of_variables_where_noise_is_singular(linear)
     live[1:][np.asarray(course.moves.active), : 2 if linear else 1] = True
     reference, z = (jnp.where(live, rng.normal(size=(n, w)), 0.0) for _ in range(2))
 
+    @jax.jit
     def found(part):
         return guided_path(
             path, course.moves, guide, reference, jnp.zeros((n, w)).at[live].set(part)
@@ -158,7 +159,7 @@ def test_the_correction_is_a_change_of_variables_where_noise_is_singular(linear)
 
     result = found(z[live])
     np.testing.assert_allclose(path.roll(result.u), result.x, atol=1e-12)
-    J = jax.jacobian(lambda part: found(part).u[live])(z[live])
+    J = jax.jit(jax.jacobian(lambda part: found(part).u[live]))(z[live])
     expected = -0.5 * (result.u**2).sum() + 0.5 * (z**2).sum() + np.linalg.slogdet(J)[1]
     assert abs(result.correction - expected) < 1e-11
     assert abs(result.correction) > 0.1

@@ -246,6 +246,7 @@ def test_any_law_of_the_first_state():
     np.testing.assert_allclose(draws[1][:, 0, 0], draws[0])
 
 
+@pytest.mark.slow
 def test_normals_make_the_distribution_of_the_system(hunt):
     """Moments of an OU process whose paths are drawn from its normals."""
     ou = pds.SDE(

@@ -52,7 +52,7 @@ SAMPLERS = {
 def long_run():
     """Many draws of the free path."""
     with count_model(pds.Free()):
-        return pm.sample(4000, chains=4, random_seed=9, progressbar=False, **SAMPLERS["numpyro"])
+        return pm.sample(2000, chains=4, random_seed=9, progressbar=False, **SAMPLERS["numpyro"])
 
 
 @pytest.mark.slow
@@ -61,7 +61,7 @@ def long_run():
 @pytest.mark.parametrize("kind", ["free", "guided"])
 def test_every_sampler_draws_from_the_same_posterior(name, kind, long_run):
     with count_model(pds.Free() if kind == "free" else guide()):
-        idata = pm.sample(1000, chains=2, random_seed=1, progressbar=False, **SAMPLERS[name])
+        idata = pm.sample(500, chains=2, random_seed=1, progressbar=False, **SAMPLERS[name])
     x = idata.posterior["x"]
     assert x.dims == ("chain", "draw", "subject", "visit", "x_state")
     for variable in ("mu", "x"):
