@@ -103,7 +103,7 @@ def assemble(
     check_time_dim(model, dims, n_batch, times_now)
     doses = read_doses(options.events, frame, system)
     known = {name: constant_value(value.tensor) for name, value in placed.items()}
-    doses = settled(doses, system, known, frame.rank)
+    doses = settled(doses, system, known, frame)
     kinds, signals, tensors = _inputs(inputs, frame, times_now, model)
     design = Design(system, kinds, **kinds_of_doses(doses))
     operands = Operands(

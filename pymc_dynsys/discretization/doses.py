@@ -33,7 +33,7 @@ def fractions(system: BoundSystem, params: Mapping[str, Any], rank: int) -> Arra
 def give_dose(
     system: BoundSystem, params: Params, x: Float[Array, " state"], t: Any, row: Rows | None
 ) -> Float[Array, " state"]:
-    """State after the event at a row, if there is one."""
+    """State after the event at a row, if there is one; a new law is known without error."""
     return give_doses(system, params, x[None], t, row)[0]
 
 
@@ -43,6 +43,8 @@ def give_doses(
     """Ensemble after the event at a row, if there is one."""
     if row is None or row.amount is None:
         return X
+    if row.fresh is not None:
+        X = row.fresh.moved(X)
     given, amount = dose_at(row)
     held = row.at_row(params)
     after = jax.vmap(lambda x: system.dosing.jump(x, t, held, amount, row.target))(X)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pymc_dynsys.discretization.doses import fractions
+from pymc_dynsys.discretization.laws import LawsAtRows, laws_at_rows
 from pymc_dynsys.discretization.layout import Marks, lay_out
 from pymc_dynsys.discretization.operands import Design, Operands
 from pymc_dynsys.discretization.rows import Rows, look_up
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         "index",
         "marks",
         "rows",
+        "laws",
     ),
     meta_fields=("max_steps", "uneven", "moving"),
 )
@@ -60,6 +62,8 @@ class TimeGrid:
         With events or inputs: where things happen.
     rows : Rows, optional
         With events or inputs: their values; None until they are looked up.
+    laws : LawsAtRows, optional
+        With resets or steady states: where they are; None until parameters are there, too.
     moving : bool
         Whether some rows are where parameters say, so that gaps have slopes. Until the rows are
         looked up the grid is one without these rows, with steps enough for any gap.
@@ -75,6 +79,7 @@ class TimeGrid:
     uneven: bool
     marks: Marks | None = None
     rows: Rows | None = None
+    laws: LawsAtRows | None = None
     moving: bool = False
 
     @property
@@ -130,7 +135,8 @@ def with_rows(grid: TimeGrid, operands: Operands, design: Design) -> TimeGrid:
     if grid.moving:
         grid, operands = _moved(grid, operands, design)
     assert grid.marks is not None
-    return replace(grid, rows=look_up(grid.marks, operands, design.system.n_states))
+    rows = look_up(grid.marks, operands, design.system.n_states)
+    return replace(grid, rows=rows, laws=laws_at_rows(grid.marks, operands.doses))
 
 
 def _moving_grid(

@@ -43,7 +43,7 @@ def read_future(
         given = given if given.times is not None else given._replace(times=times)
         signals[name] = _followed(signals[name], given, n_own)
     given_doses = read_doses(events, frame, study.system)
-    given_doses = settled(given_doses, study.system, operands.params, frame.rank)
+    given_doses = settled(given_doses, study.system, operands.params, frame)
     doses = _after(operands.doses, last)
     if given_doses is not None:
         doses = _after(_continued(doses, given_doses, last, study), last)

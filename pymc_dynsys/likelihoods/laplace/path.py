@@ -204,6 +204,11 @@ class SteppedPath(Path):
         x = jnp.where(k.active, after, x)
         if k.row is None or k.row.amount is None:
             return x
+        if k.row.fresh is not None:
+            # A new law makes the noise of the step before it free for its own.
+            own = matvec(psd_factor(k.row.fresh.cov), z[: x.shape[0]])
+            anew = k.row.fresh.moved(x) + jnp.where(k.row.fresh.forgets, own, 0.0)
+            x = jnp.where(k.last, anew, x)
         return jnp.where(k.last, _after_event(self.system, self.params, x, k.end, k.row), x)
 
 
@@ -240,7 +245,13 @@ def _with_events(
     system: BoundSystem, params: Params, grid: TimeGrid, parts: tuple[Array, Array, Array]
 ) -> tuple[Array, Array, Array]:
     """Slopes, shifts and noise factors of gaps with the affine events at their ends."""
-    origin = jnp.zeros(system.n_states)
+    origin, rows = jnp.zeros(system.n_states), grid.rows
+    if rows is not None and rows.fresh is not None:
+        fresh, (F, c, C) = rows.fresh, parts
+        anew = fresh.forgets[:, None, None]
+        moved = jax.vmap(lambda fresh, c: fresh.moved(c))(fresh, c)
+        own = jax.vmap(psd_factor)(fresh.cov)
+        parts = jnp.where(anew, 0.0, F), moved, jnp.where(anew, own, C)
 
     def at(t: Array, row: Rows, F: Array, c: Array, C: Array) -> tuple[Array, Array, Array]:
         j, J = linearize(lambda x: _after_event(system, params, x, t, row), origin)
