@@ -31,6 +31,7 @@ from pymc_dynsys.discretization.operands import kinds_of_doses
 from pymc_dynsys.likelihoods.base import Likelihood
 from pymc_dynsys.likelihoods.caveats import caveats, noise_of_state, unseen_states
 from pymc_dynsys.likelihoods.program import Program
+from pymc_dynsys.likelihoods.regimens import require_laws
 from pymc_dynsys.likelihoods.registry import choose_likelihood, require_likelihood
 from pymc_dynsys.reading.calendar import refuse_months
 from pymc_dynsys.reading.consistency import check_arrays
@@ -114,6 +115,8 @@ def assemble(
     likelihood, announcements = _likelihood(name, options.likelihood, system, gaps)
     if design.stretched:
         _require_slopes(likelihood, system)
+    if design.laws:
+        require_laws(likelihood, system, "interval" in design.laws)
     simulator = options.simulator or default_simulator(system, gaps)[0]
     check_simulator(simulator, system)
     execution = make_execution(options.devices, options.dtype, dict(frame.lengths))

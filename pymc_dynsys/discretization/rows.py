@@ -75,12 +75,13 @@ class Rows:
 class Fresh(NamedTuple):
     """What becomes of a state before the bolus of a row: a new law, or something added to it.
 
-    Where ``forgets`` the state has the given mean and covariance, else the mean is added.
+    Where ``forgets`` the state has the given mean and covariance (None: it is known), else the mean
+    is added.
     """
 
     forgets: Bool[Array, "*row"]
     mean: Float[Array, "*row state"]
-    cov: Float[Array, "*row state state"]
+    cov: Float[Array, "*row state state"] | None
 
     def moved(self, x: Float[Array, "*member state"]) -> Float[Array, "*member state"]:
         """The state, or each of several, where the new law is known without error."""
@@ -95,6 +96,8 @@ class Fresh(NamedTuple):
     @property
     def noise(self) -> Float[Array, "state state"]:
         """Covariance of what does not depend on the state before."""
+        if self.cov is None:
+            return jnp.zeros((self.mean.shape[-1],) * 2)
         return jnp.where(self.forgets, self.cov, 0.0)
 
 

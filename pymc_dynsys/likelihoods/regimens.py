@@ -15,6 +15,7 @@ from pymc_dynsys.discretization.laws import LawsAtRows
 from pymc_dynsys.discretization.operands import Law
 from pymc_dynsys.discretization.rows import Fresh, Rows
 from pymc_dynsys.discretization.steady_state import Repeated, constant_state, periodic_state
+from pymc_dynsys.likelihoods.base import Likelihood
 from pymc_dynsys.likelihoods.ode import ODESolve
 from pymc_dynsys.likelihoods.steady_state import Cycle, Solver, nonlinear_periodic_state
 from pymc_dynsys.linalg.lyapunov import stationary_moments
@@ -31,6 +32,9 @@ def with_laws(system: BoundSystem, params: Params, grid: TimeGrid, by: object) -
     """
     if grid.laws is None:
         return grid
+    steady = grid.laws.interval is not None
+    if isinstance(by, Likelihood):
+        require_laws(by, system, steady)
     solver = by if isinstance(by, Solver) else ODESolve()
     rows, times = jax.tree.map(jnp.asarray, (grid.rows, grid.times))
     laws: LawsAtRows = jax.tree.map(jnp.asarray, grid.laws)
@@ -47,9 +51,29 @@ def with_laws(system: BoundSystem, params: Params, grid: TimeGrid, by: object) -
     fresh = Fresh(
         there & forgetting[laws.kind[which]],
         jnp.where(there[:, None], means[which], 0.0),
-        jnp.where(there[:, None, None], covs[which], 0.0),
+        None if is_known(system, steady) else jnp.where(there[:, None, None], covs[which], 0.0),
     )
     return replace(grid, rows=replace(rows, fresh=fresh), laws=None)
+
+
+def is_known(system: BoundSystem, steady: bool) -> bool:
+    """Whether the state is known after a reset, and after a steady state if there are any."""
+    return system.proof.start.known and (system.is_deterministic or not steady)
+
+
+def require_laws(likelihood: Likelihood, system: BoundSystem, steady: bool) -> None:
+    """Raise for a likelihood that does not know resets, or steady states if there are any."""
+    if not likelihood.begins_anew and not is_known(system, steady):
+        raise ValueError(
+            f"likelihood: {likelihood!r} cannot draw states anew where the events of the table "
+            "reset an uncertain initial state, or say the steady state of an SDE; use Kalman(), "
+            "EKF() or Laplace()"
+        )
+    if steady and not system.proof.dynamics.linear and not isinstance(likelihood, Solver):
+        raise ValueError(
+            f"likelihood: {likelihood!r} does not find the steady state of a nonlinear system; use "
+            "ODESolve()"
+        )
 
 
 def _law(

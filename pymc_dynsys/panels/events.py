@@ -127,7 +127,8 @@ def _refuse_lost(check: "_Checks", is_event: np.ndarray) -> None:
     if "kind" in check.columns:
         is_event = is_event & (check.read("kind") != 3)
     lost_because = (
-        "its kind says that the row is no dose, so it would be lost: make the kind 1, or write 0"
+        "its kind says that the row is no dose, so it would be lost: make the kind 1 (or 4, a "
+        "reset and a dose), or write 0"
         if "kind" in check.columns
         else "there is no amount in this row, so it would be lost: give one, or write 0"
     )

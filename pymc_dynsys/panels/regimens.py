@@ -70,19 +70,10 @@ class Reader(Protocol):
 
 
 def check_regimens(check: Reader, found: Regimens, constant: np.ndarray) -> None:
-    """Raise for what a reset cannot have, and for steady states that say too little.
+    """Raise for steady states that say too little, or too much.
 
     `constant` are the rows of an infusion since ever.
     """
-    for part in ("rate", "duration", "additional", "steady_state"):
-        value = np.nan_to_num(check.read(part))
-        check.refuse(
-            part,
-            value,
-            found.only_reset & (value != 0),
-            "the row is a reset without a dose (kind 3), so it would be lost; write 0, or make "
-            "the kind 4",
-        )
     steady, interval = found.steady, np.nan_to_num(check.read("interval"))
     check.refuse(
         "steady_state",

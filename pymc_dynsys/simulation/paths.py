@@ -143,12 +143,12 @@ def simulate_one(
 
 def drawn_laws(grid: TimeGrid, key: Array) -> TimeGrid:
     """The grid with states drawn from the laws of resets and steady states, then known."""
-    if grid.rows is None or grid.rows.fresh is None:
+    if grid.rows is None or grid.rows.fresh is None or grid.rows.fresh.cov is None:
         return grid
     fresh = grid.rows.fresh
     z = jax.random.normal(jax.random.fold_in(key, 3), fresh.mean.shape)
     mean = fresh.mean + jax.vmap(lambda P, z: matvec(psd_factor(P), z))(fresh.cov, z)
-    return replace(grid, rows=replace(grid.rows, fresh=fresh._replace(mean=mean)))
+    return replace(grid, rows=replace(grid.rows, fresh=fresh._replace(mean=mean, cov=None)))
 
 
 def draw_data(

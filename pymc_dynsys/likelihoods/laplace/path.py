@@ -206,8 +206,9 @@ class SteppedPath(Path):
             return x
         if k.row.fresh is not None:
             # A new law makes the noise of the step before it free for its own.
-            own = matvec(psd_factor(k.row.fresh.cov), z[: x.shape[0]])
-            anew = k.row.fresh.moved(x) + jnp.where(k.row.fresh.forgets, own, 0.0)
+            anew, fresh = k.row.fresh.moved(x), k.row.fresh
+            if fresh.cov is not None:
+                anew = anew + matvec(psd_factor(fresh.noise), z[: x.shape[0]])
             x = jnp.where(k.last, anew, x)
         return jnp.where(k.last, _after_event(self.system, self.params, x, k.end, k.row), x)
 
@@ -250,7 +251,7 @@ def _with_events(
         fresh, (F, c, C) = rows.fresh, parts
         anew = fresh.forgets[:, None, None]
         moved = jax.vmap(lambda fresh, c: fresh.moved(c))(fresh, c)
-        own = jax.vmap(psd_factor)(fresh.cov)
+        own = jax.vmap(lambda fresh: psd_factor(fresh.noise))(fresh)
         parts = jnp.where(anew, 0.0, F), moved, jnp.where(anew, own, C)
 
     def at(t: Array, row: Rows, F: Array, c: Array, C: Array) -> tuple[Array, Array, Array]:
