@@ -106,7 +106,10 @@ def nonlinear_periodic_state(cycle: Cycle, start: Float[Array, " state"]) -> Flo
 def _found(
     cycled: "Cycled", x: Float[Array, " state"], dose: Float[Array, " state"]
 ) -> tuple[Float[Array, " state"], Float[Array, "state state"], Bool[Array, ""]]:
-    """Steady state, the slope of an interval there, and whether it is one."""
+    """Steady state ``(state,)``, the slope of an interval there, and whether it is one.
+
+    In order: a few doses from `x`, Newton's steps until one is small, and a look at what is left.
+    """
     d = x.shape[0]
 
     def along(x: Array) -> tuple[Array, Array]:

@@ -141,10 +141,10 @@ def panel(
     (those that the table tells; 0 otherwise), ``event_state`` if there is a column for it, and
     ``event_order`` where ``ties="record"`` puts a dose before a datum (how many visits of its time
     come before it), ``event_reset``, ``event_steady_state`` and ``event_interval`` where there are
-    resets or steady states, ``event_recorded`` where there are inputs and repeats (the time of the row that
-    says so), all over ``("subject", "event")``, in order of time, NaN (or empty text) after
-    a subject's last event. Durations and intervals are in the unit of the times. A subject with
-    events only has one visit without a time.
+    resets or steady states, ``event_recorded`` where there are inputs and repeats (the time of the
+    row that says so), all over ``("subject", "event")``, in order of time, NaN (or empty text)
+    after a subject's last event. Durations and intervals are in the unit of the times. A subject
+    with events only has one visit without a time.
 
     Examples
     --------

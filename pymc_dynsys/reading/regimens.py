@@ -126,7 +126,7 @@ def laid_apart(doses: Doses, frame: Frame) -> Doses:
     _require_known(frame, times, is_law & lasts & (stretched > 0))
     empty = is_law & (lasts | (amounts == 0))
     points = np.where(empty, np.nan, amounts), targets, np.where(is_law, 0.0, durations), order
-    parts = [(times, *points, stretched, place)]
+    parts = [[times, *points, stretched, place]]
     periodic = np.isin(kind, (Law.STEADY, Law.ADDED))
     safe = np.where(periodic, interval, 1.0)
     earlier = np.where(periodic & lasts, np.ceil(durations / safe - ROUNDING) - 1, 0)
@@ -137,7 +137,7 @@ def laid_apart(doses: Doses, frame: Frame) -> Doses:
         if which.any():
             amount = amounts * left / np.where(lasts, durations, 1.0)
             infusion = (np.where(runs, times, np.nan), amount, targets, np.where(runs, left, 0.0))
-            parts.append(tuple(a[..., which] for a in (*infusion, order, stretched, place)))
+            parts.append([a[..., which] for a in (*infusion, order, stretched, place)])
     pairs = zip(*parts, strict=True)
     times, amounts, targets, lengths, order, stretched, places = (
         np.concatenate(pair, axis=-1) for pair in pairs
@@ -191,6 +191,23 @@ def compact(laws: Laws) -> Laws:
     if not (there & (duration > 0)).any():
         return Laws(event, kind, amount, np.where(there, interval, 1.0))
     return Laws(event, kind, amount, np.where(there, interval, 1.0), np.where(there, duration, 0.0))
+
+
+def joined_laws(
+    old: Laws | None, new: Laws | None, n_old: int, lead: tuple[int, ...]
+) -> Laws | None:
+    """Laws of the events of two tables, the second after the `n_old` events of the first."""
+    if old is None and new is None:
+        return None
+    parts = []
+    for laws, first in ((old, 0), (new, n_old)):
+        if laws is not None:
+            event = np.where(laws.event >= 0, laws.event + first, -1)
+            fills = zip(laws[2:], (0.0, 1.0, 0.0), strict=True)
+            rest = [np.full(event.shape, fill) if part is None else part for part, fill in fills]
+            arrays = (event, laws.kind, *rest)
+            parts.append([np.broadcast_to(a, (*lead, a.shape[-1])) for a in arrays])
+    return compact(Laws(*(np.concatenate(pair, axis=-1) for pair in zip(*parts, strict=True))))
 
 
 def pruned(doses: Doses) -> Doses:

@@ -70,7 +70,10 @@ def kalman():
     return build(process(), REGIMEN, PARAMS)
 
 
-@pytest.mark.parametrize("likelihood", [pds.EKF(), pds.Laplace(discretization=pds.Exact())])
+@pytest.mark.parametrize(
+    "likelihood",
+    [pds.EKF(), pytest.param(pds.Laplace(discretization=pds.Exact()), marks=pytest.mark.slow)],
+)
 def test_likelihoods_agree_on_laws_with_a_covariance(kalman, likelihood):
     other = build(process(), REGIMEN, PARAMS, likelihood=likelihood)
     for found, expected in zip(
@@ -184,3 +187,30 @@ def test_what_runs_where_a_state_is_forgotten_ends_there():
     paths = pds.simulate(system, {"k": 0.3}, [3.0, 4.0], events=table, random_seed=1)
     before = 2.0 / 0.3 * (1 - np.exp(-0.9))
     np.testing.assert_allclose(paths["states"].values.ravel(), [before, 0.0], rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_forecast_takes_resets_and_steady_states():
+    """A reset forgets the last state, and a steady state of the new table is its periodic one."""
+    system = ode(
+        states=("level",),
+        drift=lambda level, k: -k * level,
+        initial=(1.0,),
+        events="level",
+        observation=lambda level: dist.Normal(level, 0.4),
+    )
+    with pm.Model(coords={"time": [1.0, 3.0]}) as model:
+        k = pm.Normal("k", 0.3, initval=0.3)
+        table = events(time=[0.0], amount=[20.0], duration=[10.0])
+        y = np.array([2.0, 4.0])
+        pds.Trajectory("y", system, params={"k": k}, observed=y, dims="time", events=table)
+    new = events(
+        time=[5.0, 7.0], amount=[0.0, 10.0], reset=[1, 0], steady_state=[0, 1], interval=[0, 4.0]
+    )
+    given = {"model": model, "times": [5.0, 5.5, 7.0, 9.0], "events": new}
+    found = pds.forecast(posterior({"k": 0.3}, 1), random_seed=1, progressbar=False, **given)
+    states = found.predictions["states"].values.ravel()
+    at_rest = 2.0 / 0.3 * (1 - np.exp(-1.5)) + np.exp(-1.5)
+    peak = 10.0 / (1 - np.exp(-1.2))
+    expected = [at_rest, np.exp(-0.15), np.exp(-0.6), peak * np.exp(-0.6)]
+    np.testing.assert_allclose(states, expected, rtol=1e-6)
