@@ -24,6 +24,7 @@ from pymc_dynsys.bridge.execution import (
     require_single_suits,
 )
 from pymc_dynsys.bridge.labels import Given, by_label, make_frame, require_state_order
+from pymc_dynsys.bridge.late import warn_of_late
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.bridge.times import check_time_dim, find_times, read_times
 from pymc_dynsys.discretization import Design, InputKind, Operands, Signal
@@ -106,14 +107,17 @@ def assemble(
     known = {name: constant_value(value.tensor) for name, value in placed.items()}
     doses = settled(doses, system, known, frame)
     kinds, signals, tensors = _inputs(inputs, frame, times_now, model)
-    design = Design(system, kinds, **kinds_of_doses(doses))
+    late = doses is not None and system.dosing.is_late
+    design = Design(system, kinds, **kinds_of_doses(doses), late=late)
     operands = Operands(
         observed.numbers, times_now, t0_now, doses, signals, _data_params(params, placed)
     )
     gaps = check_arrays(design, operands, frame)
 
+    if design.late:
+        warn_of_late(name, system, doses)
     likelihood, announcements = _likelihood(name, options.likelihood, system, gaps)
-    if design.stretched:
+    if design.moving:
         _require_slopes(likelihood, system)
     if design.laws:
         require_laws(likelihood, system, "interval" in design.laws)
@@ -159,9 +163,9 @@ def _require_slopes(likelihood: Likelihood, system: BoundSystem) -> None:
     """Raise for a likelihood without derivatives by the lengths of gaps."""
     if likelihood.scheme(system).adaptive:
         raise ValueError(
-            f"likelihood: with a bioavailability that is not known, an infusion given by its rate "
-            f"ends when parameters say, and {likelihood!r} has no slope in that; choose EKF(), "
-            "Kalman() or ODESolve(), or give event_duration (DUR), which does not change"
+            f"likelihood: {likelihood!r} has no slope in the times at which doses arrive (lag) or, "
+            "with a bioavailability that is not known, infusions given by their rate end; choose "
+            "EKF(), Kalman() or ODESolve(), or give event_duration (DUR), which does not change"
         )
 
 

@@ -30,6 +30,18 @@ def fractions(system: BoundSystem, params: Mapping[str, Any], rank: int) -> Arra
     return found
 
 
+def lags(system: BoundSystem, params: Mapping[str, Any], rank: int) -> Array:
+    """Time after which a dose arrives in each trajectory, ``(*batch,)``."""
+    names = system.dosing.lag_names
+    found: Array = map_batch(
+        system.dosing.lag,
+        ({name: params[name] for name in names},),
+        ({name: len(system.param_shapes[name]) for name in names},),
+        rank,
+    )
+    return found
+
+
 def give_dose(
     system: BoundSystem, params: Params, x: Float[Array, " state"], t: Any, row: Rows | None
 ) -> Float[Array, " state"]:

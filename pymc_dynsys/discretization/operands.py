@@ -158,6 +158,8 @@ class Design:
         time, and whether parameters say how long some last.
     laws : tuple of str
         What is said of events that reset the state or say a steady state; empty: there are none.
+    late : bool
+        Whether doses arrive some time after they are given.
     """
 
     system: BoundSystem
@@ -167,6 +169,7 @@ class Design:
     ordered: bool = False
     stretched: bool = False
     laws: tuple[str, ...] = ()
+    late: bool = False
 
     @property
     def scheduled(self) -> bool:
@@ -175,8 +178,13 @@ class Design:
 
     @property
     def nominal(self) -> "Design":
-        """The design where infusions last as long as the whole amount would."""
-        return replace(self, stretched=False)
+        """The design where doses arrive at once, and last as long as the whole amount would."""
+        return replace(self, stretched=False, late=False)
+
+    @property
+    def moving(self) -> bool:
+        """Whether parameters say when something happens."""
+        return self.stretched or self.late
 
     @property
     def slots(self) -> tuple[Slot, ...]:
@@ -251,7 +259,8 @@ class Design:
             kind._replace(own_times=operands.inputs[kind.name].times is not None)
             for kind in self.inputs
         )
-        return Design(self.system, kinds, **kinds_of_doses(doses))
+        late = doses is not None and self.system.dosing.is_late
+        return Design(self.system, kinds, **kinds_of_doses(doses), late=late)
 
 
 class KindsOfDoses(TypedDict):

@@ -45,9 +45,12 @@ def read_future(
         signals[name] = _followed(signals[name], given, n_own)
     given_doses = read_doses(events, frame, study.system)
     given_doses = settled(given_doses, study.system, operands.params, frame)
-    doses = _after(operands.doses, last)
+    # Doses that arrive late may have been given before the last datum.
+    late = study.system.dosing.is_late
+    doses = operands.doses if late else _after(operands.doses, last)
     if given_doses is not None:
-        doses = _after(_continued(doses, given_doses, last, study), last)
+        doses = _continued(doses, given_doses, last, study)
+        doses = doses if late else _after(doses, last)
     ahead = np.where(times >= last[..., None], times, np.nan)
     future = Operands(operands.y, ahead, last, doses, signals, operands.params)
     design = replace(study.design, inputs=tuple(kinds.values())).replaced(future)
@@ -136,7 +139,7 @@ def _continued(old: Doses | None, new: Doses, last: np.ndarray, study: Study) ->
     pairs = zip(old[:6], new[:6], strict=True)
     parts = [_joined(list(pair), lead, -1) for pair in pairs]
     laws = joined_laws(old.laws, new.laws, old.times.shape[-1], lead)
-    whole = Doses(*parts)._replace(laws=laws)
+    whole = Doses._make((*parts, laws))
     places = np.broadcast_to(np.arange(whole.times.shape[-1]), whole.times.shape)
     return pruned(cut_off(whole, study.frame, places))
 
@@ -147,7 +150,7 @@ def _written_out(doses: Doses) -> Doses:
     order = np.full(1, np.nan) if doses.order is None else doses.order
     stretched = np.zeros(1) if doses.stretched is None else doses.stretched
     parts = (doses.times, doses.amounts, doses.targets, durations, order, stretched)
-    return Doses(*np.broadcast_arrays(*parts))._replace(laws=doses.laws)
+    return Doses._make((*np.broadcast_arrays(*parts), doses.laws))
 
 
 def _followed(old: Signal, new: Signal, n_own: int) -> Signal:

@@ -9,7 +9,13 @@ from pymc_dynsys.discretization import Doses
 from pymc_dynsys.discretization.doses import fractions
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.labels import aligned
-from pymc_dynsys.reading.regimens import Read, laid_apart, read_laws, require_lawful
+from pymc_dynsys.reading.regimens import (
+    Read,
+    laid_apart,
+    read_laws,
+    require_lawful,
+    require_punctual,
+)
 from pymc_dynsys.reading.times import as_numbers
 from pymc_dynsys.reading.values import as_float
 from pymc_dynsys.systems import BoundSystem
@@ -59,6 +65,7 @@ def read_doses(events: object, frame: Frame, system: BoundSystem) -> Doses | Non
     laws = read_laws(read, times, amounts, rates, frame)
     if laws is not None:
         require_lawful(laws, system)
+    require_punctual(laws, system)
     stretched = there & (rates > 0) & (amounts > 0) & system.dosing.is_partial
     if stretched.any():
         _require_one(frame, system, times, stretched & (told > 0))

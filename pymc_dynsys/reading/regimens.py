@@ -108,6 +108,24 @@ def require_lawful(laws: Laws, system: BoundSystem) -> None:
         )
 
 
+def require_punctual(laws: Laws | None, system: BoundSystem) -> None:
+    """Raise for doses that arrive late beside what needs to know when they do."""
+    if not system.dosing.is_late:
+        return
+    if laws is not None:
+        raise ValueError(
+            "events: doses that arrive late (lag) beside resets and steady states (event_reset, "
+            "event_steady_state) are not supported; write out the earlier doses of a steady state"
+        )
+    inputs = [name for name in system.dosing.fraction_names if name in system.input_shapes]
+    if inputs:
+        raise ValueError(
+            f"events: the bioavailability depends on the input {inputs[0]!r}, whose value at the "
+            "record of a dose would count and not where the dose arrives late (lag), which is not "
+            "supported; let it depend on parameters"
+        )
+
+
 def laid_apart(doses: Doses, frame: Frame) -> Doses:
     """Doses where what says a law is an event of its own, before the infusion it comes with.
 
