@@ -29,8 +29,12 @@ def without_moving(design: Design, operands: Operands) -> Operands:
         doses = doses._replace(durations=endless)
     if not design.late:
         return operands._replace(doses=doses)
-    start = lay_out(design, operands).start
-    never = xp.full_like(xp.asarray(doses.times, float), xp.nan)
+    times = xp.asarray(doses.times, float)
+    # Where the start is given, doses may have been given before it: a forecast waits for them.
+    given = xp.isfinite(xp.asarray(operands.t0, float))[..., None]
+    records = doses._replace(times=xp.where(given, xp.nan, times))
+    start = lay_out(design, operands._replace(doses=records)).start
+    never = xp.full_like(times, xp.nan)
     return operands._replace(doses=doses._replace(times=never), t0=start)
 
 
