@@ -57,8 +57,10 @@ def read_future(
     known = tuple(kind for kind in design.inputs if signals[kind.name].values is not None)
     for kind in known:
         refuse_infinite_input(design.system, kind.name, signals[kind.name].values, frame)
-    given = future._replace(doses=_after(doses, last))
-    check_schedule(replace(design.nominal, inputs=known).replaced(given), given, frame, midway=True)
+    coming = future._replace(doses=_after(doses, last))
+    check_schedule(
+        replace(design.nominal, inputs=known).replaced(coming), coming, frame, midway=True
+    )
     return design, future
 
 

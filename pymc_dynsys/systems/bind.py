@@ -189,7 +189,10 @@ def _make_parts(
     observed: tuple[int, ...],
     names: Names,
 ) -> tuple[Dynamics, Observation, Start, Dosing]:
-    """Make the parts of the system; `observed` is the shape of an observation."""
+    """Make the parts of the system; `observed` is the shape of an observation.
+
+    In order: what events do, how the state moves, what is seen of it, and where it begins.
+    """
     values = abstract.held.values
     dosing = Dosing(
         states, functions.dose_state, functions.jump, functions.bioavailability, functions.lag
