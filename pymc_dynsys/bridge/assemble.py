@@ -24,6 +24,7 @@ from pymc_dynsys.bridge.execution import (
     require_single_suits,
 )
 from pymc_dynsys.bridge.labels import Given, by_label, make_frame, require_state_order
+from pymc_dynsys.bridge.late import warn_of_late
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.bridge.times import check_time_dim, find_times, read_times
 from pymc_dynsys.discretization import Design, InputKind, Operands, Signal
@@ -31,6 +32,7 @@ from pymc_dynsys.discretization.operands import kinds_of_doses
 from pymc_dynsys.likelihoods.base import Likelihood
 from pymc_dynsys.likelihoods.caveats import caveats, noise_of_state, unseen_states
 from pymc_dynsys.likelihoods.program import Program
+from pymc_dynsys.likelihoods.regimens import require_laws
 from pymc_dynsys.likelihoods.registry import choose_likelihood, require_likelihood
 from pymc_dynsys.reading.calendar import refuse_months
 from pymc_dynsys.reading.consistency import check_arrays
@@ -87,9 +89,13 @@ def assemble(
         require_likelihood(options.likelihood)
     design, frame, variables, operands, gaps = read_arrays(source, params, observed, options, model)
     system = design.system
+    if design.late:
+        warn_of_late(name, system, operands.doses)
     likelihood, announcements = _likelihood(name, options.likelihood, system, gaps)
-    if design.stretched:
+    if design.moving:
         _require_slopes(likelihood, system)
+    if design.laws:
+        require_laws(likelihood, system, "interval" in design.laws)
     simulator = options.simulator or default_simulator(system, gaps)[0]
     check_simulator(simulator, system)
     execution = make_execution(options.devices, options.dtype, dict(frame.lengths))
@@ -137,9 +143,10 @@ def read_arrays(
     check_time_dim(model, dims, n_batch, times_now)
     doses = read_doses(options.events, frame, system)
     known = {name: constant_value(value.tensor) for name, value in placed.items()}
-    doses = settled(doses, system, known, frame.rank)
+    doses = settled(doses, system, known, frame)
     kinds, signals, tensors = _inputs(inputs, frame, times_now, model)
-    design = Design(system, kinds, **kinds_of_doses(doses))
+    late = doses is not None and system.dosing.is_late
+    design = Design(system, kinds, **kinds_of_doses(doses), late=late)
     operands = Operands(
         observed.numbers, times_now, t0_now, doses, signals, _data_params(params, placed)
     )
@@ -180,9 +187,9 @@ def _require_slopes(likelihood: Likelihood, system: BoundSystem) -> None:
     """Raise for a likelihood without derivatives by the lengths of gaps."""
     if likelihood.scheme(system).adaptive:
         raise ValueError(
-            f"likelihood: with a bioavailability that is not known, an infusion given by its rate "
-            f"ends when parameters say, and {likelihood!r} has no slope in that; choose EKF(), "
-            "Kalman() or ODESolve(), or give event_duration (DUR), which does not change"
+            f"likelihood: {likelihood!r} has no slope in the times at which doses arrive (lag) or, "
+            "with a bioavailability that is not known, infusions given by their rate end; choose "
+            "EKF(), Kalman() or ODESolve(), or give event_duration (DUR), which does not change"
         )
 
 

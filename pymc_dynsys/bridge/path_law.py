@@ -38,11 +38,16 @@ def check_path(arrays: Arrays) -> None:
             "distribution that is not Gaussian; transform the state so that its noise is (the "
             "logarithm of a positive one), or use Trajectory with likelihood=ParticleFilter()"
         )
-    if design.stretched:
+    if design.moving:
         raise ValueError(
-            "events: with a bioavailability that is not known an infusion given by its rate ends "
-            "when parameters say, and then the steps of a path are not known; give event_duration "
-            "(DUR), which does not change"
+            "events: where parameters say when a dose arrives (lag times) or an infusion ends (a "
+            "bioavailability beside a rate), the steps of a path are not known; give times of "
+            "arrival, and event_duration (DUR), which do not change"
+        )
+    if design.laws:
+        raise ValueError(
+            "events: resets and steady states (EVID 3 and 4, SS) begin a path anew, which Path() "
+            "does not do; use Trajectory(), or give the doses themselves from an empty start"
         )
 
 

@@ -23,6 +23,7 @@ from pymc_dynsys.bridge.noise import require_noise
 from pymc_dynsys.bridge.signs import warn_of_signs
 from pymc_dynsys.bridge.stability import warn_unstable
 from pymc_dynsys.bridge.stationary import require_stationary
+from pymc_dynsys.bridge.steady import require_steady
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.bridge.support import require_possible
 from pymc_dynsys.bridge.told import look_at_data
@@ -55,6 +56,7 @@ def probe(study: Study, model: pm.Model, y: np.ndarray | None = None) -> None:
         require_finite_beside(study, values, y, found)
     _warn_not_finite(study, there, params)
     if "jacobian" in found:
+        require_steady(study, found)
         warn_unstable(study, np.asarray(found["jacobian"]))
     if y is not None:
         require_possible(study, operands.params, grid, y)

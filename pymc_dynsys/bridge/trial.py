@@ -52,6 +52,11 @@ def try_likelihood(study: Study, values: Sequence[np.ndarray], y: np.ndarray) ->
             "larger max_steps cures and stiff=True where time scales differ much, or the drift is "
             "not a finite number on the way"
         )
+        if "interval" in program.design.laws:
+            cause += (
+                "; or the doses of a steady state exceed what can be eliminated, so that there is "
+                "none"
+            )
     else:
         of_datum = _of_datum(np.atleast_1d(y[here][visit]), means[visit], sds[visit])
         cause = f"at time {at:g} {of_datum}"

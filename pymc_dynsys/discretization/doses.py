@@ -30,10 +30,22 @@ def fractions(system: BoundSystem, params: Mapping[str, Any], rank: int) -> Arra
     return found
 
 
+def lags(system: BoundSystem, params: Mapping[str, Any], rank: int) -> Array:
+    """Time after which a dose arrives in each trajectory, ``(*batch,)``."""
+    names = system.dosing.lag_names
+    found: Array = map_batch(
+        system.dosing.lag,
+        ({name: params[name] for name in names},),
+        ({name: len(system.param_shapes[name]) for name in names},),
+        rank,
+    )
+    return found
+
+
 def give_dose(
     system: BoundSystem, params: Params, x: Float[Array, " state"], t: Any, row: Rows | None
 ) -> Float[Array, " state"]:
-    """State after the event at a row, if there is one."""
+    """State after the event at a row, if there is one; a new law is known without error."""
     return give_doses(system, params, x[None], t, row)[0]
 
 
@@ -43,6 +55,8 @@ def give_doses(
     """Ensemble after the event at a row, if there is one."""
     if row is None or row.amount is None:
         return X
+    if row.fresh is not None:
+        X = row.fresh.moved(X)
     given, amount = dose_at(row)
     held = row.at_row(params)
     after = jax.vmap(lambda x: system.dosing.jump(x, t, held, amount, row.target))(X)

@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pymc_dynsys.discretization.doses import fractions
+from pymc_dynsys.discretization.laws import LawsAtRows, laws_at_rows
 from pymc_dynsys.discretization.layout import Marks, lay_out
+from pymc_dynsys.discretization.moving import with_moving, without_moving
 from pymc_dynsys.discretization.operands import Design, Operands
 from pymc_dynsys.discretization.rows import Rows, look_up
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         "index",
         "marks",
         "rows",
+        "laws",
     ),
     meta_fields=("max_steps", "uneven", "moving"),
 )
@@ -60,6 +61,8 @@ class TimeGrid:
         With events or inputs: where things happen.
     rows : Rows, optional
         With events or inputs: their values; None until they are looked up.
+    laws : LawsAtRows, optional
+        With resets or steady states: where they are; None until parameters are there, too.
     moving : bool
         Whether some rows are where parameters say, so that gaps have slopes. Until the rows are
         looked up the grid is one without these rows, with steps enough for any gap.
@@ -75,6 +78,7 @@ class TimeGrid:
     uneven: bool
     marks: Marks | None = None
     rows: Rows | None = None
+    laws: LawsAtRows | None = None
     moving: bool = False
 
     @property
@@ -113,7 +117,7 @@ def prepare_grid(
     times, t0 = operands.times, operands.t0
     if not design.scheduled:
         return _without_disorder(build_grid(times, t0, discretization), times, t0)
-    if design.stretched:
+    if design.moving:
         return _without_disorder(_moving_grid(design, operands, discretization), times, t0)
     marks = lay_out(design, operands)
     grid = build_grid(marks.times, marks.start, discretization)
@@ -130,21 +134,18 @@ def with_rows(grid: TimeGrid, operands: Operands, design: Design) -> TimeGrid:
     if grid.moving:
         grid, operands = _moved(grid, operands, design)
     assert grid.marks is not None
-    return replace(grid, rows=look_up(grid.marks, operands, design.system.n_states))
+    rows = look_up(grid.marks, operands, design.system.n_states)
+    return replace(grid, rows=rows, laws=laws_at_rows(grid.marks, operands.doses))
 
 
 def _moving_grid(
     design: Design, operands: Operands, discretization: "Discretization | None"
 ) -> TimeGrid:
-    """Grid for infusions that end when parameters say: without these ends, and not looked up yet.
+    """Grid for events at times that parameters say: without these, and not looked up yet.
 
-    Every row has as many steps as the longest gap, since an end may come before any row.
+    Every row has as many steps as the longest gap, since such an event may come before any row.
     """
-    doses = operands.doses
-    assert doses is not None
-    xp: ModuleType = jnp if isinstance(doses.durations, jax.core.Tracer) else np
-    endless = xp.where(xp.asarray(doses.stretched) > 0, xp.inf, doses.durations)
-    marks = lay_out(design, operands._replace(doses=doses._replace(durations=endless)))
+    marks = lay_out(design, without_moving(design, operands))
     grid = build_grid(marks.times, marks.start, discretization)
     steps = grid.steps * 0 + grid.max_steps
     return replace(
@@ -160,16 +161,12 @@ def _moving_grid(
 
 
 def _moved(grid: TimeGrid, operands: Operands, design: Design) -> tuple[TimeGrid, Operands]:
-    """The grid with the ends of infusions where they are, and the operands with their durations."""
-    doses = operands.doses
-    assert doses is not None
-    fraction = fractions(design.system, operands.params, np.ndim(operands.t0))[..., None]
-    durations = jnp.asarray(doses.durations)
-    durations = jnp.where(jnp.asarray(doses.stretched) > 0, fraction * durations, durations)
-    operands = operands._replace(doses=doses._replace(durations=durations))
+    """The grid with events where they are, and the operands with their times and durations."""
+    assert grid.marks is not None
+    operands, wrong = with_moving(design, operands, grid.marks.start)
     marks = lay_out(design, operands)
     times, gaps = _gaps(jnp, jnp.asarray(marks.times), jnp.asarray(marks.start))
-    wrong = (fraction < 0) | jnp.isnan(grid.gaps).any(-1, keepdims=True)
+    wrong = wrong | jnp.isnan(grid.gaps).any(-1, keepdims=True)
     gaps = gaps + jnp.where(wrong, jnp.nan, 0.0)
     steps = jnp.broadcast_to(grid.steps[..., :1], gaps.shape)
     moved = replace(

@@ -122,7 +122,7 @@ def lay_out(design: Design, operands: Operands) -> Marks:
     plan = _each(xp, plan_rows, {name: flat(name) for name in arrays}, frozenset(knots))
     if known:
         require_start(plan)
-    if known and not design.stretched:
+    if known and not design.moving:
         most = int(np.isfinite(plan.times).sum(-1).max(initial=1))
         plan = Plan(plan.times[:, :most], plan.visit[:, :most], plan.dose[:, :most], plan.start)
     n_rows, n_visits = plan.times.shape[-1], operands.times.shape[-1]

@@ -8,8 +8,8 @@ where a value does not vary.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
-from typing import Any, Literal, NamedTuple
+from enum import Enum, IntEnum
+from typing import Any, Literal, NamedTuple, TypedDict
 
 from pymc_dynsys.systems.bound import BoundSystem
 
@@ -71,13 +71,56 @@ class Signal(NamedTuple):
     times: Any = None
 
 
+class Law(IntEnum):
+    """What an event says of the law of the state before it gives its own dose.
+
+    The numbers are those that arrays hold. ``SINCE_EVER`` is the state under an infusion without
+    end, which ends here; ``ADDED`` puts a steady state on top of the state that there is, and the
+    others forget it.
+    """
+
+    NONE = 0
+    STEADY = 1
+    ADDED = 2
+    RESET = 3
+    SINCE_EVER = 4
+    SINCE_EVER_ADDED = 5
+
+    @property
+    def forgets(self) -> bool:
+        """Whether what was before no longer matters."""
+        return self in (Law.STEADY, Law.RESET, Law.SINCE_EVER)
+
+
+class Laws(NamedTuple):
+    """Events that say a law of the state, ``(*batch, law)``, padded with events of -1.
+
+    ``event`` is the place of the event among those of a trajectory, ``kind`` a :class:`Law`. In a
+    steady state ``amount`` (for ``SINCE_EVER`` a rate) enters every ``interval``, over
+    ``duration``, which is zero for a bolus. The first two are None where there are only resets,
+    the last one where there are only boluses.
+    """
+
+    event: Any
+    kind: Any
+    amount: Any = None
+    interval: Any = None
+    duration: Any = None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the arrays that there are."""
+        return tuple(name for name in self._fields if getattr(self, name) is not None)
+
+
 class Doses(NamedTuple):
     """Events ``(*batch, event)``, padded with NaN times; a duration of zero is a bolus.
 
     ``durations`` is None where there is no infusion. ``targets`` are indices of states. ``order``
     counts the visits at the time of an event that come before it, NaN where all do; None: they do
     everywhere. ``stretched`` is 1 where the duration is that of the whole amount, and what arrives
-    lasts a fraction of it; None where the durations are known.
+    lasts a fraction of it; None where the durations are known. ``laws`` is None where no event
+    resets the state or says a steady state; an amount of NaN is then no dose.
     """
 
     times: Any
@@ -86,6 +129,7 @@ class Doses(NamedTuple):
     durations: Any = None
     order: Any = None
     stretched: Any = None
+    laws: Laws | None = None
 
 
 class Operands(NamedTuple):
@@ -112,6 +156,10 @@ class Design:
     doses, infusions, ordered, stretched : bool
         Whether there are events, whether some last, whether some come before a visit of their
         time, and whether parameters say how long some last.
+    laws : tuple of str
+        What is said of events that reset the state or say a steady state; empty: there are none.
+    late : bool
+        Whether doses arrive some time after they are given.
     """
 
     system: BoundSystem
@@ -120,6 +168,8 @@ class Design:
     infusions: bool = False
     ordered: bool = False
     stretched: bool = False
+    laws: tuple[str, ...] = ()
+    late: bool = False
 
     @property
     def scheduled(self) -> bool:
@@ -128,8 +178,13 @@ class Design:
 
     @property
     def nominal(self) -> "Design":
-        """The design where infusions last as long as the whole amount would."""
-        return replace(self, stretched=False)
+        """The design where doses arrive at once, and last as long as the whole amount would."""
+        return replace(self, stretched=False, late=False)
+
+    @property
+    def moving(self) -> bool:
+        """Whether parameters say when something happens."""
+        return self.stretched or self.late
 
     @property
     def slots(self) -> tuple[Slot, ...]:
@@ -150,6 +205,8 @@ class Design:
                 yield Slot(Role.EVENT, "order", ("event",), False)
             if self.stretched:
                 yield Slot(Role.EVENT, "stretched", ("event",), False)
+            for name in self.laws:
+                yield Slot(Role.EVENT, f"law {name}", ("law",), False)
         for kind in self.inputs:
             own = _own_axes(self.system.input_shapes[kind.name])
             yield Slot(Role.INPUT, kind.name, ("knot", *own), kind.variable)
@@ -171,6 +228,9 @@ class Design:
                 doses = doses._replace(order=next(rest))
             if self.stretched:
                 doses = doses._replace(stretched=next(rest))
+            if self.laws:
+                parts = {name: next(rest) for name in self.laws}
+                doses = doses._replace(laws=Laws(**parts))
         inputs = {
             kind.name: Signal(next(rest), next(rest) if kind.own_times else None)
             for kind in self.inputs
@@ -186,6 +246,7 @@ class Design:
             flat += [operands.doses.durations] if self.infusions else []
             flat += [operands.doses.order] if self.ordered else []
             flat += [operands.doses.stretched] if self.stretched else []
+            flat += [getattr(operands.doses.laws, name) for name in self.laws]
         for kind in self.inputs:
             signal = operands.inputs[kind.name]
             flat += [signal.values, signal.times] if kind.own_times else [signal.values]
@@ -198,16 +259,29 @@ class Design:
             kind._replace(own_times=operands.inputs[kind.name].times is not None)
             for kind in self.inputs
         )
-        return Design(self.system, kinds, **kinds_of_doses(doses))
+        late = doses is not None and self.system.dosing.is_late
+        return Design(self.system, kinds, **kinds_of_doses(doses), late=late)
 
 
-def kinds_of_doses(doses: Doses | None) -> dict[str, bool]:
+class KindsOfDoses(TypedDict):
     """What a design says of doses."""
+
+    doses: bool
+    infusions: bool
+    ordered: bool
+    stretched: bool
+    laws: tuple[str, ...]
+
+
+def kinds_of_doses(doses: Doses | None) -> KindsOfDoses:
+    """What a design says of doses."""
+    laws = None if doses is None else doses.laws
     return {
         "doses": doses is not None,
         "infusions": doses is not None and doses.durations is not None,
         "ordered": doses is not None and doses.order is not None,
         "stretched": doses is not None and doses.stretched is not None,
+        "laws": () if laws is None else laws.parts,
     }
 
 

@@ -70,7 +70,7 @@ def _ranks(xp: ModuleType, visits: Known, order: Known | None, n_doses: int) -> 
     """
     if order is None:
         return xp.zeros(visits.shape[0]), xp.ones(n_doses)
-    same = (visits[:, None] == visits) & xp.isfinite(visits)
+    same = (visits[:, None] == visits[None, :]) & xp.isfinite(visits)[None, :]
     number = xp.tril(same, -1).sum(-1)
     return number + 0.0, xp.where(xp.isnan(order), xp.inf, order - 0.5)
 

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float
 
 from pymc_dynsys.discretization.layout import Marks, Weighted
 from pymc_dynsys.discretization.operands import Doses, Operands
@@ -17,7 +18,16 @@ from pymc_dynsys.systems.held import Held, Lines
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=("infusion", "amount", "target", "gap_inputs", "row_inputs", "rates", "middle"),
+    data_fields=(
+        "infusion",
+        "amount",
+        "target",
+        "gap_inputs",
+        "row_inputs",
+        "rates",
+        "middle",
+        "fresh",
+    ),
     meta_fields=(),
 )
 @dataclass(frozen=True)
@@ -38,6 +48,9 @@ class Rows:
         Rates of change over the gap of those inputs that are lines.
     middle : array, (*batch, row), or None
         Time of the middle of the gap, where there are lines.
+    fresh : Fresh, optional
+        What resets and steady states make of the state at each row, before its bolus; None until
+        parameters are there, and where there are none.
     """
 
     infusion: Any
@@ -47,6 +60,7 @@ class Rows:
     row_inputs: dict[str, Any]
     rates: dict[str, Any] = field(default_factory=dict)
     middle: Any = None
+    fresh: "Fresh | None" = None
 
     def over_gap(self, params: Mapping[str, Any]) -> Held:
         """Parameters, inputs and infusions that hold over the gap, and inputs that are lines."""
@@ -56,6 +70,35 @@ class Rows:
     def at_row(self, params: Mapping[str, Any]) -> Held:
         """Parameters and inputs that hold at the row."""
         return Held({**params, **self.row_inputs})
+
+
+class Fresh(NamedTuple):
+    """What becomes of a state before the bolus of a row: a new law, or something added to it.
+
+    Where ``forgets`` the state has the given mean and covariance (None: it is known), else the mean
+    is added.
+    """
+
+    forgets: Bool[Array, "*row"]
+    mean: Float[Array, "*row state"]
+    cov: Float[Array, "*row state state"] | None
+
+    def moved(self, x: Float[Array, "*member state"]) -> Float[Array, "*member state"]:
+        """The state, or each of several, where the new law is known without error."""
+        mean = jnp.broadcast_to(self.mean, x.shape)
+        return jnp.where(self.forgets, mean, x + mean)
+
+    @property
+    def slope(self) -> Float[Array, "state state"]:
+        """Slope of the state in that before."""
+        return jnp.where(self.forgets, 0.0, jnp.eye(self.mean.shape[-1]))
+
+    @property
+    def noise(self) -> Float[Array, "state state"]:
+        """Covariance of what does not depend on the state before."""
+        if self.cov is None:
+            return jnp.zeros((self.mean.shape[-1],) * 2)
+        return jnp.where(self.forgets, self.cov, 0.0)
 
 
 def over_gap(row: Rows | None, params: Mapping[str, Any]) -> Held:

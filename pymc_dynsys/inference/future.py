@@ -14,6 +14,7 @@ from pymc_dynsys.reading.consistency import refuse_infinite_input
 from pymc_dynsys.reading.doses import read_doses, settled
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.inputs import Input, read_input
+from pymc_dynsys.reading.regimens import cut_off, joined_laws, pruned
 from pymc_dynsys.reading.schedule import check_schedule
 
 
@@ -43,17 +44,23 @@ def read_future(
         given = given if given.times is not None else given._replace(times=times)
         signals[name] = _followed(signals[name], given, n_own)
     given_doses = read_doses(events, frame, study.system)
-    given_doses = settled(given_doses, study.system, operands.params, frame.rank)
-    doses = _after(operands.doses, last)
+    given_doses = settled(given_doses, study.system, operands.params, frame)
+    # Doses that arrive late may have been given before the last datum.
+    late = study.system.dosing.is_late
+    doses = operands.doses if late else _after(operands.doses, last)
     if given_doses is not None:
-        doses = _after(_continued(doses, given_doses, last, study), last)
+        doses = _continued(doses, given_doses, last, study)
+        doses = doses if late else _after(doses, last)
     ahead = np.where(times >= last[..., None], times, np.nan)
     future = Operands(operands.y, ahead, last, doses, signals, operands.params)
     design = replace(study.design, inputs=tuple(kinds.values())).replaced(future)
     known = tuple(kind for kind in design.inputs if signals[kind.name].values is not None)
     for kind in known:
         refuse_infinite_input(design.system, kind.name, signals[kind.name].values, frame)
-    check_schedule(replace(design, inputs=known), future, frame, midway=True)
+    coming = future._replace(doses=_after(doses, last))
+    check_schedule(
+        replace(design.nominal, inputs=known).replaced(coming), coming, frame, midway=True
+    )
     return design, future
 
 
@@ -131,19 +138,13 @@ def _continued(old: Doses | None, new: Doses, last: np.ndarray, study: Study) ->
             stacklevel=4,
         )
     old = old._replace(times=np.where(stays & ~again, old.times, np.nan))
-    lead = np.broadcast_shapes(*(part.shape[:-1] for doses in (old, new) for part in doses))
-    pairs = zip(old, new, strict=True)
-    times, amounts, targets, durations, order, stretched = (
-        _joined(list(pair), lead, -1) for pair in pairs
-    )
-    return Doses(
-        times,
-        amounts,
-        targets,
-        durations if (durations > 0).any() else None,
-        None if np.isnan(order).all() else order,
-        stretched if stretched.any() else None,
-    )
+    lead = np.broadcast_shapes(old.times.shape[:-1], new.times.shape[:-1])
+    pairs = zip(old[:6], new[:6], strict=True)
+    parts = [_joined(list(pair), lead, -1) for pair in pairs]
+    laws = joined_laws(old.laws, new.laws, old.times.shape[-1], lead)
+    whole = Doses._make((*parts, laws))
+    places = np.broadcast_to(np.arange(whole.times.shape[-1]), whole.times.shape)
+    return pruned(cut_off(whole, study.frame, places))
 
 
 def _written_out(doses: Doses) -> Doses:
@@ -152,7 +153,7 @@ def _written_out(doses: Doses) -> Doses:
     order = np.full(1, np.nan) if doses.order is None else doses.order
     stretched = np.zeros(1) if doses.stretched is None else doses.stretched
     parts = (doses.times, doses.amounts, doses.targets, durations, order, stretched)
-    return Doses(*np.broadcast_arrays(*parts))
+    return Doses._make((*np.broadcast_arrays(*parts), doses.laws))
 
 
 def _followed(old: Signal, new: Signal, n_own: int) -> Signal:

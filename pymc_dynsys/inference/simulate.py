@@ -128,9 +128,10 @@ def simulate(
     along = {**frame.labels, time_dim: time_labels(times, time_array, time_dim)}
     of_visits = replace(frame, labels=along)
     read = {name: read_input(name, value, of_visits, time_array) for name, value in inputs.items()}
-    doses = settled(read_doses(events, frame, bound), bound, arrays, frame.rank)
+    doses = settled(read_doses(events, frame, bound), bound, arrays, frame)
     kinds = tuple(kind for kind, _ in read.values())
-    design = Design(bound, kinds, **kinds_of_doses(doses))
+    late = doses is not None and bound.dosing.is_late
+    design = Design(bound, kinds, **kinds_of_doses(doses), late=late)
     signals = {name: signal for name, (_, signal) in read.items()}
     operands = Operands(None, time_array, start, doses, signals, arrays)
     gaps = check_arrays(design, operands, frame)

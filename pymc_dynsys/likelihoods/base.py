@@ -81,6 +81,9 @@ class Likelihood(ABC):
     cheap: ClassVar[bool] = False
     """Whether it is tried at the initial point when a model is built."""
 
+    begins_anew: ClassVar[bool] = True
+    """Whether a state may get a new law with a covariance, by a reset or a steady state."""
+
     moved_by_means: ClassVar[bool] = False
     """Whether it learns of states by their covariance with the data only: not from a noise."""
 

@@ -138,7 +138,7 @@ class ODESolve(Likelihood):
             t, gap, row = k
             held = row.over_gap(params)
             if grid.moving:
-                x = self._solve_over(system, held, x, t - gap, gap)
+                x = self._solve_over(system, held, x, t - gap, gap, False)
             else:
                 x = self._solve(system, held, x, t - gap, t[None])[0]
             x = give_dose(system, params, x, t, row)
@@ -155,10 +155,10 @@ class ODESolve(Likelihood):
         NaN where the solver fails. Derivatives are carried along forwards, so that the solver's
         loop is differentiated by no one.
         """
-        return self._integrate(self._drift(system), held, state, start, times)
+        return self._integrate(self._drift(system), held, state, start, times, False)
 
     def _solve_over(
-        self, system: BoundSystem, held: Held, state: Array, start: Array, gap: Array
+        self, system: BoundSystem, held: Held, x: Array, start: Array, gap: Array, forwards: bool
     ) -> Float[Array, " state"]:
         """State after a gap whose ends have slopes: the solver's time runs from 0 to 1."""
         drift = self._drift(system)
@@ -168,14 +168,20 @@ class ODESolve(Likelihood):
             return gap * drift(x, start + s * gap, values)
 
         one = jnp.ones(1)
-        return self._integrate(scaled, (held, start, gap), state, 0 * one[0], one)[0]
+        return self._integrate(scaled, (held, start, gap), x, 0 * one[0], one, forwards)[0]
+
+    def flow(
+        self, system: BoundSystem, held: Held, x: Array, gap: Array, *, forwards: bool
+    ) -> Float[Array, " state"]:
+        """State after a gap, the drift free of time; derivatives forwards or on the way back."""
+        return self._solve_over(system, held, x, jnp.zeros(()), gap, forwards)
 
     def _drift(self, system: BoundSystem) -> Any:
         drift: Any = system.continuous.drift
         return without_slopes_where_not_finite(drift) if self.stiff else drift
 
     def _integrate(
-        self, drift: Any, held: Any, state: Array, start: Array, times: Array
+        self, drift: Any, held: Any, state: Array, start: Array, times: Array, forwards: bool
     ) -> Float[Array, "time state"]:
         """States ``(time, state)`` at ascending times from a state ``(state,)`` at `start`.
 
@@ -210,7 +216,8 @@ class ODESolve(Likelihood):
             failed = solution.result != diffrax.RESULTS.successful
             return jnp.where(failed, jnp.nan, solution.ys)
 
-        return with_sensitivities(run)((held, state), start, times)
+        solved = run if forwards else with_sensitivities(run)
+        return solved((held, state), start, times)
 
 
 def without_slopes_where_not_finite(drift: Any) -> Any:

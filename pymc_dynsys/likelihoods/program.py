@@ -27,6 +27,7 @@ from pymc_dynsys.batching.sharding import map_shards
 from pymc_dynsys.discretization import Design, Operands, TimeGrid, prepare_grid
 from pymc_dynsys.discretization.grid import grid_cores, with_rows
 from pymc_dynsys.likelihoods.base import Data, Likelihood, Problem, Run
+from pymc_dynsys.likelihoods.regimens import with_laws
 from pymc_dynsys.systems.bound import BoundSystem
 
 Tree = TypeVar("Tree", covariant=True)
@@ -102,6 +103,7 @@ def map_run(
     data = as_data(program, operands.y)
 
     def one(params: Any, data: Data, grid: TimeGrid, noise: Any, key: Any) -> Tree:
+        grid = with_laws(system, params, grid, program.likelihood)
         if grid.marks is None:
             problem = Problem(params, data, grid, noise)
             return ask(program.likelihood.run(system, problem), lambda tree: tree, key)

@@ -1,8 +1,9 @@
 """Events of a tidy table: boluses and infusions, as NONMEM's columns say them.
 
-Legend: an event row has kind (EVID) 1, or, where there is no kind column, a non-zero amount. It
-says that `amount` enters `state` at its time, at once or over `duration`, and again `additional`
-times, `interval` apart.
+Legend: an event row has kind (EVID) 1, 3 or 4, or, where there is no kind column, a non-zero
+amount. It says that `amount` enters `state` at its time, at once or over `duration`, and again
+`additional` times, `interval` apart; kinds 3 and 4 begin anew, and what a steady state is stands
+in ``regimens.py``.
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import numpy as np
 
 from pymc_dynsys.panels.clock import read_spans
 from pymc_dynsys.panels.columns import Table, is_text, labels, numbers
+from pymc_dynsys.panels.regimens import Regimens, check_regimens
 from pymc_dynsys.panels.rows import Rows, refuse_infinite
 
 
@@ -41,11 +43,17 @@ class Events:
     y: np.ndarray
 
     @property
-    def is_bolus(self) -> np.ndarray:
-        """Which events change the state at once."""
+    def acts_at_once(self) -> np.ndarray:
+        """Which events change the state at once: boluses, resets and steady states."""
         if not self.values:
             return np.zeros(0, dtype=bool)
-        return (self.values["event_rate"] == 0) & (self.values["event_duration"] == 0)
+        at_once: np.ndarray = (self.values["event_rate"] == 0) & (
+            self.values["event_duration"] == 0
+        )
+        for name in ("event_reset", "event_steady_state"):
+            if name in self.values:
+                at_once = at_once | (self.values[name] > 0)
+        return at_once
 
 
 def read_events(
@@ -79,17 +87,21 @@ def _sort_out(check: "_Checks", y: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
         is_event = np.nan_to_num(amount) != 0
         return is_event, ~(is_event & np.isnan(y).all(1)), y
     kind = check.read("kind")
-    known = "expected 0 (datum), 1 (dose) or 2 (other)"
-    check.refuse("kind", kind, (kind == 3) | (kind == 4), f"resets are not supported, {known}")
-    check.refuse("kind", kind, ~np.isin(kind, (0, 1, 2)), known)
-    is_event = kind == 1
+    known = "expected 0 (datum), 1 (dose), 2 (other), 3 (reset) or 4 (reset and dose)"
+    check.refuse("kind", kind, ~np.isin(kind, (0, 1, 2, 3, 4)), known)
+    is_event = np.isin(kind, (1, 3, 4))
+    is_dose = is_event & (kind != 3)
+    constant = _is_constant(check, amount)
     check.refuse(
-        "amount", amount, is_event & ~(amount > 0), "the row is a dose, so give an amount above 0"
+        "amount",
+        amount,
+        is_dose & ~(amount > 0) & ~constant,
+        "the row is a dose, so give an amount above 0",
     )
     check.refuse(
         "amount",
         amount,
-        ~is_event & (np.nan_to_num(amount) != 0),
+        ~is_dose & (np.nan_to_num(amount) != 0),
         "the kind of the row says that it is no dose; make the kind 1 or the amount 0",
     )
     datum = np.nan_to_num(y)[np.arange(len(y)), np.argmax(np.nan_to_num(y) != 0, axis=1)]
@@ -103,10 +115,20 @@ def _sort_out(check: "_Checks", y: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     return is_event, ~is_event, np.where((kind != 0)[:, None], np.nan, y)
 
 
+def _is_constant(check: "_Checks", amount: np.ndarray) -> np.ndarray:
+    """Which rows say the steady state of an infusion since ever, which has a rate and no amount."""
+    rate, interval = (np.nan_to_num(check.read(part)) for part in ("rate", "interval"))
+    steady = np.nan_to_num(check.read("steady_state"))
+    return (steady != 0) & (rate > 0) & (np.nan_to_num(amount) == 0) & (interval == 0)
+
+
 def _refuse_lost(check: "_Checks", is_event: np.ndarray) -> None:
-    """Raise where a row that is no event says something that only an event can have."""
+    """Raise where a row that is no dose says something that only a dose can have."""
+    if "kind" in check.columns:
+        is_event = is_event & (check.read("kind") != 3)
     lost_because = (
-        "its kind says that the row is no dose, so it would be lost: make the kind 1, or write 0"
+        "its kind says that the row is no dose, so it would be lost: make the kind 1 (or 4, a "
+        "reset and a dose), or write 0"
         if "kind" in check.columns
         else "there is no amount in this row, so it would be lost: give one, or write 0"
     )
@@ -131,32 +153,42 @@ def _event_values(
     rows = check.rows
     amount = check.read("amount")
     rate, duration = _infusion(check, amount, is_event)
-    steady = check.read("steady_state")
-    check.refuse(
-        "steady_state",
-        steady,
-        is_event & (np.nan_to_num(steady) != 0),
-        "steady state is not supported; write out the earlier doses with 'additional'",
-    )
-    copies, interval = _repeats(check, is_event)
-    state, rank = _state(check, is_event)
+    regimens = _regimens(check, is_event)
+    copies, interval = _repeats(check, is_event, regimens.steady > 0)
+    state, rank = _state(check, is_event & ~regimens.only_reset)
 
     row = np.repeat(np.flatnonzero(is_event), copies[is_event] + 1)
     number = np.arange(len(row)) - np.searchsorted(row, row)
     times = rows.times[row] + number * interval[row]
-    # Ties are broken by value, so that the order of the table's rows does not matter.
-    by = (rank[row], duration[row], rate[row], amount[row], times, rows.subject[row])
-    order = np.lexsort(by)
-    row, times = row[order], times[order]
+    kept = regimens.still_to_come(rows, row, times, number)
+    row, number, times = row[kept], number[kept], times[kept]
+    # Ties are broken by value, so that the order of the table's rows does not matter, unless
+    # something begins anew: then it does, and repeats come before the rows of their time.
+    by: tuple[np.ndarray, ...] = (rank[row], duration[row], rate[row], amount[row])
+    if regimens.any:
+        by = (row, number == 0)
+    order = np.lexsort((*by, times, rows.subject[row]))
+    row, times, number = row[order], times[order], number[order]
     values = {
         "event_time": times,
-        "event_amount": amount[row],
+        "event_amount": np.where(regimens.only_reset, 0.0, amount)[row],
         "event_rate": rate[row],
         "event_duration": duration[row],
     }
     if state is not None:
-        values["event_state"] = state[row]
-    return values, row, number[order] > 0
+        nowhere = np.nan if state.dtype.kind == "f" else ""
+        values["event_state"] = np.where(regimens.only_reset, nowhere, state)[row]
+    return {**values, **regimens.values(row, number > 0, interval)}, row, number > 0
+
+
+def _regimens(check: "_Checks", is_event: np.ndarray) -> Regimens:
+    """Which rows begin anew, or say a steady state."""
+    kind = check.read("kind")
+    steady = np.where(is_event, np.nan_to_num(check.read("steady_state")), 0.0)
+    found = Regimens(steady, is_event & np.isin(kind, (3, 4)), is_event & (kind == 3))
+    constant = is_event & _is_constant(check, check.read("amount"))
+    check_regimens(check, found, constant)
+    return found
 
 
 def _infusion(
@@ -186,8 +218,13 @@ def _infusion(
     return rate, duration
 
 
-def _repeats(check: "_Checks", is_event: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How many more times each row's event happens, and how far apart."""
+def _repeats(
+    check: "_Checks", is_event: np.ndarray, is_steady: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """How many more times each row's event happens, and how far apart.
+
+    All arrays are ``(row,)``; an interval says something of a steady state, too.
+    """
     copies, interval = (np.nan_to_num(check.read(part)) for part in ("additional", "interval"))
     wrong = (copies < 0) | (copies != np.floor(copies))
     check.refuse("additional", copies, is_event & wrong, "expected a whole number, 0 or more")
@@ -200,7 +237,7 @@ def _repeats(check: "_Checks", is_event: np.ndarray) -> tuple[np.ndarray, np.nda
     check.refuse(
         "interval",
         interval,
-        is_event & (interval > 0) & (copies == 0),
+        is_event & (interval > 0) & (copies == 0) & ~is_steady,
         "it would do nothing, since no repeats are asked for: say how many more doses follow in "
         "events['additional'] (ADDL), or write 0",
     )

@@ -120,23 +120,31 @@ def panel(
 
     What a column may say of events is ``amount`` (AMT), ``rate`` (RATE), ``duration`` (DUR),
     ``kind`` (EVID), ``state`` (CMT), ``additional`` (ADDL), ``interval`` (II), ``missing`` (MDV)
-    and ``steady_state`` (SS). Only the amount is needed. A row is an event if its kind is 1 or,
-    without such a column, if its amount is neither missing nor 0. An event row is no visit, unless
-    there is no kind column and it also has a datum. Rows of kind 2 are visits without a datum, and
-    so are those marked missing. A 0 observed in a row of kind 1 or 2 is a placeholder; another
-    value there is an error. An event is an infusion if it has a positive rate or duration, else a
-    bolus. It is repeated ``additional`` times, ``interval`` apart. Resets, steady state and rates
-    that are themselves parameters are refused, and so is what a row says of a dose that it does
-    not give. Data of one column whose rows have several states, or several codes in a column
+    and ``steady_state`` (SS). Only the amount is needed. A row is an event if its kind is 1, 3 or
+    4 or, without such a column, if its amount is neither missing nor 0. An event row is no visit,
+    unless there is no kind column and it also has a datum. Rows of kind 2 are visits without a
+    datum, and so are those marked missing. A 0 observed in a row of another kind than 0 is a
+    placeholder; another value there is an error. An event is an infusion if it has a positive rate
+    or duration, else a bolus. It is repeated ``additional`` times, ``interval`` apart.
+
+    Kind 3 resets the state to the initial distribution, kind 4 then gives its dose. Steady state 1
+    forgets all before, and puts the state that doses like its own have led to, ``interval`` apart
+    since ever, just before its own dose; steady state 2 adds that state to the one there is. An
+    amount of 0 with a rate and without an interval is the steady state of an infusion that ends
+    here. Resets and steady state 1 also end what runs, and cancel the repeats to come of earlier
+    rows. Where a table has any, the order of its rows counts among events of one time. Rates that
+    are themselves parameters are refused, and so is what a row says of a dose that it does not
+    give. Data of one column whose rows have several states, or several codes in a column
     DVID, are refused unless `endpoint` tells them apart.
 
     The panel then has ``event_time``, ``event_amount``, ``event_rate`` and ``event_duration``
     (those that the table tells; 0 otherwise), ``event_state`` if there is a column for it, and
     ``event_order`` where ``ties="record"`` puts a dose before a datum (how many visits of its time
-    come before it), ``event_recorded`` where there are inputs and repeats (the time of the row that
-    says so), all over ``("subject", "event")``, in order of time, NaN (or empty text) after
-    a subject's last event. Durations and intervals are in the unit of the times. A subject with
-    events only has one visit without a time.
+    come before it), ``event_reset``, ``event_steady_state`` and ``event_interval`` where there are
+    resets or steady states, ``event_recorded`` where there are inputs and repeats (the time of the
+    row that says so), all over ``("subject", "event")``, in order of time, NaN (or empty text)
+    after a subject's last event. Durations and intervals are in the unit of the times. A subject
+    with events only has one visit without a time.
 
     Examples
     --------

@@ -99,7 +99,7 @@ def _parts(
     """
     part = np.zeros(len(order), dtype=int)
     bolus = np.zeros(len(order), dtype=bool)
-    bolus[events.row[events.is_bolus & ~events.repeated]] = True
+    bolus[events.row[events.acts_at_once & ~events.repeated]] = True
     counts = np.bincount(instant)
     for place in np.flatnonzero(counts > 1):
         begin = np.searchsorted(instant, place)
@@ -122,15 +122,15 @@ def _before_events(rows: Rows, events: Events, visits: Visits) -> np.ndarray | N
 
     A row that is both is the trough.
     """
-    if not events.is_bolus.any():
+    if not events.acts_at_once.any():
         return None
     at: dict[tuple[int, float], dict[int, int]] = {}
-    near = np.isin(rows.times, events.values["event_time"][events.is_bolus])
+    near = np.isin(rows.times, events.values["event_time"][events.acts_at_once])
     for row in np.flatnonzero((visits.of_row >= 0) & near).tolist():
         instant = (rows.subject[row], rows.times[row])
         at.setdefault(instant, {}).setdefault(int(visits.of_row[row]), row)
     before = np.full(len(events.row), np.nan)
-    for i in np.flatnonzero(events.is_bolus):
+    for i in np.flatnonzero(events.acts_at_once):
         row = events.row[i]
         firsts = at.get((rows.subject[row], events.values["event_time"][i]), {})
         earlier = 0 if events.repeated[i] else sum(first <= row for first in firsts.values())
@@ -144,7 +144,7 @@ def _warn_of_peaks(rows: Rows, events: Events, y: np.ndarray) -> None:
 
     Repeats of a dose have no row of their own; they would come before all rows of their time.
     """
-    boluses = np.flatnonzero(events.is_bolus)
+    boluses = np.flatnonzero(events.acts_at_once)
     if not len(boluses):
         return
     near = np.isin(rows.times, events.values["event_time"][boluses])

@@ -1,6 +1,6 @@
 """Doses of users as arrays of the trajectories."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
@@ -9,18 +9,25 @@ from pymc_dynsys.discretization import Doses
 from pymc_dynsys.discretization.doses import fractions
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.labels import aligned
+from pymc_dynsys.reading.regimens import (
+    Read,
+    laid_apart,
+    read_laws,
+    require_lawful,
+    require_punctual,
+)
 from pymc_dynsys.reading.times import as_numbers
 from pymc_dynsys.reading.values import as_float
 from pymc_dynsys.systems import BoundSystem
 
 PARTS = tuple(
-    f"event_{part}" for part in ("time", "amount", "rate", "duration", "state", "order", "recorded")
+    f"event_{part}"
+    for part in (
+        *("time", "amount", "rate", "duration", "state", "order", "recorded"),
+        *("steady_state", "interval", "reset"),
+    )
 )
 """What a table may say of events."""
-
-
-Read = Callable[[str, float], np.ndarray]
-"""Reads a variable of the table, or its default where there is none, ``(*batch, event)``."""
 
 
 def read_doses(events: object, frame: Frame, system: BoundSystem) -> Doses | None:
@@ -52,11 +59,18 @@ def read_doses(events: object, frame: Frame, system: BoundSystem) -> Doses | Non
         times, amounts, rates, durations, order, targets
     )
     there, rates = np.isfinite(times), np.nan_to_num(rates)
+    if "event_reset" in table:
+        amounts = np.where(np.isnan(amounts) & (read("event_reset", 0.0) > 0), 0.0, amounts)
     durations = _durations(frame, times, amounts, rates, told)
-    stretched = there & (rates > 0) & system.dosing.is_partial
+    laws = read_laws(read, times, amounts, rates, frame)
+    if laws is not None:
+        require_lawful(laws, system)
+    require_punctual(laws, system)
+    stretched = there & (rates > 0) & (amounts > 0) & system.dosing.is_partial
     if stretched.any():
         _require_one(frame, system, times, stretched & (told > 0))
-    _require_states(table, read, frame, system, times, durations)
+    empty = (amounts == 0) & (rates == 0) & (laws is not None)
+    _require_states(table, read, frame, system, np.where(empty, np.nan, times), durations)
     if "event_recorded" in table:
         recorded, _ = as_numbers(
             "event_recorded", read("event_recorded", np.nan), frame.unit, frame.origin
@@ -69,16 +83,30 @@ def read_doses(events: object, frame: Frame, system: BoundSystem) -> Doses | Non
         durations if (durations > 0).any() else None,
         order if (there & ~np.isnan(order)).any() else None,
         stretched.astype(float) if stretched.any() else None,
+        laws,
     )
 
 
 def settled(
-    doses: Doses | None, system: BoundSystem, params: Mapping[str, np.ndarray | None], rank: int
+    doses: Doses | None, system: BoundSystem, params: Mapping[str, np.ndarray | None], frame: Frame
 ) -> Doses | None:
-    """Doses whose durations are known as far as parameters are; None: the parameter is not."""
+    """Doses whose durations are known as far as parameters are; None: the parameter is not.
+
+    Resets and steady states are then events of their own.
+    """
     names = system.dosing.fraction_names
-    if doses is None or doses.stretched is None or any(params[name] is None for name in names):
-        return doses
+    if doses is None:
+        return None
+    if doses.stretched is not None and all(params[name] is not None for name in names):
+        doses = _stretched(doses, system, params, frame.rank)
+    return doses if doses.laws is None else laid_apart(doses, frame)
+
+
+def _stretched(
+    doses: Doses, system: BoundSystem, params: Mapping[str, np.ndarray | None], rank: int
+) -> Doses:
+    """Doses that last as long as the fraction that arrives says."""
+    assert doses.stretched is not None
     fraction = np.asarray(fractions(system, params, rank))[..., None]
     if (fraction < 0).any():
         raise ValueError(

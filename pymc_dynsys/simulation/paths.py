@@ -32,6 +32,7 @@ from pymc_dynsys.discretization.grid import grid_cores, substep_length, with_row
 from pymc_dynsys.discretization.rows import at_row
 from pymc_dynsys.discretization.tabulated import tabulated_crossing
 from pymc_dynsys.likelihoods.ode import ODESolve
+from pymc_dynsys.likelihoods.regimens import with_laws
 from pymc_dynsys.linalg import matvec, psd_factor
 from pymc_dynsys.systems.bound import BoundSystem, Params
 
@@ -125,6 +126,7 @@ def simulate_one(
 ) -> tuple[Float[Array, "time state"], Float[Array, "time component"]]:
     """One trajectory: its states and its data at every visit."""
     of_initial, of_path, of_data = jax.random.split(key, 3)
+    grid = drawn_laws(with_laws(system, params, grid, simulator), key)
     if start is None:
         start = system.start.sample(of_initial, params)
     if isinstance(simulator, Discretization):
@@ -137,6 +139,16 @@ def simulate_one(
         return states, y
     row_of_visit = grid.marks.row_of_visit
     return states[row_of_visit], y[row_of_visit]
+
+
+def drawn_laws(grid: TimeGrid, key: Array) -> TimeGrid:
+    """The grid with states drawn from the laws of resets and steady states, then known."""
+    if grid.rows is None or grid.rows.fresh is None or grid.rows.fresh.cov is None:
+        return grid
+    fresh = grid.rows.fresh
+    z = jax.random.normal(jax.random.fold_in(key, 3), fresh.mean.shape)
+    mean = fresh.mean + jax.vmap(lambda P, z: matvec(psd_factor(P), z))(fresh.cov, z)
+    return replace(grid, rows=replace(grid.rows, fresh=fresh._replace(mean=mean, cov=None)))
 
 
 def draw_data(

@@ -16,7 +16,7 @@ import inspect
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import ShapeDtypeStruct
@@ -118,12 +118,13 @@ class Functions(NamedTuple):
     initial: BoundFunction
     jump: BoundFunction | None
     bioavailability: BoundFunction | None
+    lag: BoundFunction | None
     dose_state: int | None
 
     @property
     def all(self) -> tuple[BoundFunction, ...]:
         """Functions that there are, in the order in which messages list them."""
-        return tuple(f for f in self[:7] if isinstance(f, BoundFunction))
+        return tuple(f for f in self[:8] if isinstance(f, BoundFunction))
 
 
 @lru_cache(maxsize=256)
@@ -194,7 +195,7 @@ def _bind_functions(
         )
     observation = bind("observation", source.observation, states, names)
     initial = bind("initial", source.initial, states, params, of_state=False)
-    events = _bind_events(source, states, names)
+    events = _bind_events(source, states, params, names)
     return Functions(drift, diffusion, transition, observation, initial, *events)
 
 
@@ -228,9 +229,14 @@ def _make_parts(
     observed: tuple[int, ...],
     names: Names,
 ) -> tuple[Dynamics, Observation, Start, Dosing]:
-    """Make the parts of the system; `observed` is the shape of an observation."""
+    """Make the parts of the system; `observed` is the shape of an observation.
+
+    In order: what events do, how the state moves, what is seen of it, and where it begins.
+    """
     values = abstract.held.values
-    dosing = Dosing(states, functions.dose_state, functions.jump, functions.bioavailability)
+    dosing = Dosing(
+        states, functions.dose_state, functions.jump, functions.bioavailability, functions.lag
+    )
     dynamics: Dynamics
     if isinstance(source, DiscreteTime):
         assert functions.transition is not None
@@ -257,16 +263,16 @@ def _make_parts(
 
 
 def _bind_events(
-    source: System, states: tuple[str, ...] | None, names: tuple[str, ...]
-) -> tuple[BoundFunction | None, BoundFunction | None, int | None]:
-    """Bind the jump, the bioavailability and the index of the state that doses enter.
+    source: System, states: tuple[str, ...] | None, params: tuple[str, ...], names: tuple[str, ...]
+) -> tuple[BoundFunction | None, BoundFunction | None, BoundFunction | None, int | None]:
+    """Bind the jump, the bioavailability, the lag, and the index of the state that doses enter.
 
-    At most one of jump and bioavailability is there: a function of the user's says all of what
-    an event does, a ``Dose`` says which state it enters and which fraction of it arrives.
+    Either a jump is there or what a ``Dose`` says: a function of the user's says all of what an
+    event does, a ``Dose`` which state it enters, which fraction of it arrives, and when.
     """
     events = source.events
     if events is None:
-        return None, None, None
+        return None, None, None, None
     if isinstance(events, str):
         events = Dose(events)
     if not isinstance(events, Dose):
@@ -275,18 +281,23 @@ def _bind_events(
                 "events: 'amount' is the amount of a dose in a function, and a state, parameter or "
                 "input of this system too; rename that"
             )
-        return bind("events", events, states, (*names, "amount")), None, None
+        return bind("events", events, states, (*names, "amount")), None, None, None
     index = None if events.state is None else (states or ()).index(events.state)
-    fraction = events.bioavailability
-    if fraction is None:
-        return None, None, index
-    if isinstance(fraction, str):
-        if fraction not in names:
+    fraction = _bind_part("bioavailability", events.bioavailability, states, names)
+    return None, fraction, _bind_part("lag", events.lag, states, params), index
+
+
+def _bind_part(
+    part: str, given: Any, states: tuple[str, ...] | None, names: tuple[str, ...]
+) -> BoundFunction | None:
+    """A part of a dose as a function of what it names; None where there is none."""
+    if given is None:
+        return None
+    if isinstance(given, str):
+        if given not in names:
             raise ValueError(
-                f"events: bioavailability asks for {fraction!r}; params has "
+                f"events: {part} asks for {given!r}; params has "
                 f"{', '.join(map(repr, names)) or 'nothing'}"
             )
-        named = BoundFunction("bioavailability", lambda f: f, ((fraction, False),), states or ())
-        return None, named, index
-    bound = bind("bioavailability", fraction, states, names, of_state=False)
-    return None, bound, index
+        return BoundFunction(part, lambda value: value, ((given, False),), states or ())
+    return bind(part, given, states, names, of_state=False)

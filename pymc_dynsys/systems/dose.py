@@ -19,6 +19,11 @@ class Dose:
     bioavailability : str, float or callable, optional
         Fraction :math:`F` that arrives: the name of a parameter, a number, or a function of
         parameters and inputs, of which values at the time of the dose count. Default 1.
+    lag : str, float or callable, optional
+        Time :math:`\ell \ge 0` after which a dose arrives, infusions and repeats too: the name of a
+        parameter, a number, or a function of parameters. Default none. A lag below zero has a
+        likelihood of zero. A lagged bolus into an observed state makes the likelihood jump in the
+        lag where it passes a datum, which a warning says.
 
     Raises
     ------
@@ -29,11 +34,12 @@ class Dose:
     --------
     >>> import pymc_dynsys as pds
     >>> pds.Dose("depot", bioavailability="F")
-    Dose(state='depot', bioavailability='F')
+    Dose(state='depot', bioavailability='F', lag=None)
     """
 
     state: str | None = None
     bioavailability: str | float | Callable[..., Any] | None = None
+    lag: str | float | Callable[..., Any] | None = None
 
 
 def check_events(events: Any, states: Sequence[str] | None) -> None:

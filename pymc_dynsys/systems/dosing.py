@@ -28,6 +28,23 @@ class Dosing:
     state: int | None = None
     _jump: BoundFunction | None = field(default=None, repr=False)
     _bioavailability: BoundFunction | None = field(default=None, repr=False)
+    _lag: BoundFunction | None = field(default=None, repr=False)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether doses arrive some time after they are given."""
+        return self._lag is not None
+
+    @property
+    def lag_names(self) -> tuple[str, ...]:
+        """Parameters on which that time depends."""
+        return () if self._lag is None else tuple(self._lag.parameters)
+
+    def lag(self, values: Params) -> Float[Array, ""]:
+        """Time after which a dose arrives."""
+        if self._lag is None:
+            return jnp.zeros(())
+        return jnp.asarray(self._lag(None, None, values), float)
 
     @property
     def has_own_jump(self) -> bool:
@@ -68,5 +85,5 @@ class Dosing:
 
     def asks_for(self, name: str) -> bool:
         """Whether the effect of an event depends on a parameter or input."""
-        functions = (self._jump, self._bioavailability)
+        functions = (self._jump, self._bioavailability, self._lag)
         return any(f is not None and name in f.parameters for f in functions)

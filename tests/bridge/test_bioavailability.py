@@ -189,7 +189,9 @@ def test_what_does_not_go_together():
     message = "event at time 0 for subject='a' has a rate and a duration, but with"
     with pytest.raises(ValueError, match=message):
         model_of(system(SIGMA), pds.Kalman(), events=both)
-    with pytest.raises(ValueError, match=r"MomentODE.* has no slope in that; choose EKF\(\)"):
+    with pytest.raises(
+        ValueError, match=r"MomentODE.* has no slope in the times .* choose EKF\(\)"
+    ):
         model_of(system(SIGMA), pds.EKF(pds.MomentODE()))
     with pytest.raises(ValueError, match="depends on the input 'form', and so would the duration"):
         model_of(system(SIGMA, lambda form, F: form * F), pds.Kalman(), inputs={"form": np.ones(6)})

@@ -40,18 +40,7 @@ def eliminated(start, stop, rows):
     return float((K * (weights / 70.0) ** 0.75 * held).sum())
 
 
-def test_a_table_like_quinidine():
-    with pytest.raises(ValueError, match=r"\['steady_state'\]: .* holds 1 at subject 1, time 0"):
-        pds.panel(QUINIDINE, **ROLES, events=PARTS)
-    with pytest.raises(ValueError, match=r"\['interval'\]: .* holds 6 at subject 1, time 0"):
-        pds.panel(QUINIDINE, **ROLES, events={"amount": "dose", "interval": "interval"})
-    # Steady state written out: forty doses before, of the weight of then.
-    before = QUINIDINE.iloc[[0] * 40].assign(time=-6.0 * np.arange(1, 41))
-    table = pd.concat([QUINIDINE, before]).assign(interval=NAN, ss=0)
-    with pytest.warns(UserWarning, match="dose of row 6 comes before the datum of row 7"):
-        pds.panel(table, **ROLES, events=PARTS)
-    panel = pds.panel(table, **ROLES, events=PARTS, ties="data")
-    assert panel["Weight"].dims == ("subject", "record")
+def log_likelihoods(panel):
     system = pds.ODE(
         states=("A",),
         drift=lambda A, Weight: -K * (Weight / 70.0) ** 0.75 * A,
@@ -68,6 +57,21 @@ def test_a_table_like_quinidine():
             events=panel,
             likelihood=pds.Kalman(),
         )
+    return model.compile_logp(model["y"], sum=False)({"V": np.array(V)})[0]
+
+
+def test_a_table_like_quinidine():
+    with pytest.raises(ValueError, match=r"\['interval'\]: .* holds 6 at subject 1, time 0"):
+        pds.panel(QUINIDINE, **ROLES, events={"amount": "dose", "interval": "interval"})
+    # The steady state, and written out: forty doses before, of the weight of then.
+    steady = log_likelihoods(pds.panel(QUINIDINE, **ROLES, events=PARTS, ties="data"))
+    before = QUINIDINE.iloc[[0] * 40].assign(time=-6.0 * np.arange(1, 41))
+    table = pd.concat([QUINIDINE, before]).assign(interval=NAN, ss=0)
+    with pytest.warns(UserWarning, match="dose of row 6 comes before the datum of row 7"):
+        pds.panel(table, **ROLES, events=PARTS)
+    panel = pds.panel(table, **ROLES, events=PARTS, ties="data")
+    assert panel["Weight"].dims == ("subject", "record")
+    found = log_likelihoods(panel)
     expected = []
     for _, rows in table.sort_values("time", kind="stable").groupby("Subject"):
         doses = rows[rows["dose"].notna()]
@@ -82,8 +86,8 @@ def test_a_table_like_quinidine():
             for when in data["time"]
         ]
         expected.append(st.norm.logpdf(data["conc"], mean, SD).sum())
-    found = model.compile_logp(model["y"], sum=False)({"V": np.array(V)})[0]
     np.testing.assert_allclose(found, expected, rtol=1e-10)
+    np.testing.assert_allclose(steady, expected, rtol=1e-10)
 
 
 # Anaesthesia: an infusion by its rate, a bolus at the time of two data, two endpoints.

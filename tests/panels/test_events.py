@@ -238,8 +238,10 @@ BASE = {"ID": ["a", "a"], "TIME": [0.0, 1.5], "DV": [1.0, NAN]}
         ({"AMT": [0, None], "EVID": [0, 1]}, "amount", "nothing", "amount above 0"),
         ({"AMT": [0, 0], "EVID": [0, 1]}, "amount", "0", "amount above 0"),
         ({"AMT": [0, 5], "EVID": [0, 0]}, "amount", "5", "make the kind 1"),
-        ({"AMT": [0, 5], "EVID": [0, 4]}, "kind", "4", "resets are not supported"),
-        ({"AMT": [0, 0], "EVID": [0, 3]}, "kind", "3", "resets are not supported"),
+        ({"AMT": [0, 0], "EVID": [0, 4]}, "amount", "0", "amount above 0"),
+        ({"AMT": [0, 5], "EVID": [0, 3]}, "amount", "5", "make the kind 1"),
+        ({"AMT": [0, 0], "EVID": [0, 3], "SS": [0, 1]}, "steady_state", "1", "a reset and a dose"),
+        ({"AMT": [0, 0], "EVID": [0, 3], "RATE": [0, 2]}, "rate", "2", "would be lost"),
         ({"AMT": [0, 5], "EVID": [0, 7]}, "kind", "7", "expected 0"),
         ({"AMT": [0, 5], "EVID": [0, None]}, "kind", "nothing", "expected 0"),
         ({"AMT": [0, 5], "EVID": [0, 1], "DV": [1.0, 3.0]}, "kind", "1", "row of its own"),
@@ -259,7 +261,8 @@ BASE = {"ID": ["a", "a"], "TIME": [0.0, 1.5], "DV": [1.0, NAN]}
         ({"AMT": [0, 5], "CMT": [1, None]}, "state", "nothing", "number of a state, from 1"),
         ({"AMT": [0, 5], "CMT": [1, 1.5]}, "state", "1.5", "number of a state, from 1"),
         ({"AMT": [0, 5], "CMT": ["x", None]}, "state", "nothing", "name the state"),
-        ({"AMT": [0, 5], "SS": [0, 1]}, "steady_state", "1", "steady state is not supported"),
+        ({"AMT": [0, 5], "SS": [0, 1]}, "steady_state", "1", "interval of its doses"),
+        ({"AMT": [0, 5], "SS": [0, 3], "II": [0, 6]}, "steady_state", "3", "expected 0"),
         ({"AMT": [0.0, np.inf]}, "amount", "inf", "infinity is never data"),
         ({"AMT": [0, 5], "II": [0.0, np.inf]}, "interval", "inf", "infinity is never data"),
     ],
@@ -292,3 +295,31 @@ def test_which_columns(table):
         build(table, {"amount": 3}, **frame)
     with pytest.raises(TypeError, match="events: expected 'nonmem' or a mapping"):
         build(table, ["AMT"], **frame)
+
+
+def test_a_reset_ends_repeats_of_earlier_rows_and_a_steady_state_too(table):
+    """Doses of the row itself go on; the order of rows counts where something begins anew."""
+    columns = {
+        "ID": [1] * 5,
+        "TIME": [0.0, 5.0, 5.0, 20.0, 21.0],
+        "EVID": [1, 3, 1, 1, 0],
+        "AMT": [10.0, 0.0, 7.0, 4.0, 0.0],
+        "ADDL": [9, 0, 2, 1, 0],
+        "II": [2.0, 0.0, 6.0, 6.0, 0.0],
+        "SS": [0, 0, 0, 1, 0],
+        "DV": [NAN, NAN, NAN, NAN, 1.0],
+    }
+    got = build(table, **columns, ties="record").sel(subject=1)
+    assert got["event_time"].values.tolist() == [0, 2, 4, 5, 5, 11, 17, 20, 26]
+    assert got["event_amount"].values.tolist() == [10, 10, 10, 0, 7, 7, 7, 4, 4]
+    assert got["event_reset"].values.tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 0]
+    assert got["event_steady_state"].values.tolist() == [0] * 7 + [1, 0]
+    assert got["event_interval"].values.tolist() == [0] * 7 + [6, 0]
+
+
+def test_the_steady_state_of_an_infusion_since_ever(table):
+    columns = {"EVID": [0, 1], "AMT": [0, 0], "RATE": [0, 4], "SS": [0, 1], "II": [0, 0]}
+    got = build(table, **BASE, **columns)
+    assert got["event_rate"].values.tolist() == [[4.0]]
+    with pytest.raises(ValueError, match=r"events\['additional'\]: .* ends here"):
+        build(table, **BASE, **columns, ADDL=[0, 2])

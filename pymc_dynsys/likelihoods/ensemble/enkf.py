@@ -105,6 +105,7 @@ class EnKF(Likelihood):
 
     forward_scalars = 4
     moved_by_means = True
+    begins_anew = False
 
     def __post_init__(self) -> None:
         size = self.ensemble_size

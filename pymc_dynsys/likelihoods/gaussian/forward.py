@@ -161,10 +161,13 @@ def give_dose(
     """Belief after the event at a row, if there is one; a nonlinear jump is linearized."""
     if row is None or row.amount is None:
         return belief
+    if row.fresh is not None:
+        after = row.fresh.moved(belief.m)
+        belief = propagate(belief, after, row.fresh.slope, row.fresh.noise)
     (given, amount), held = dose_at(row), row.at_row(params)
     m, J = linearize(lambda x: system.dosing.jump(x, t, held, amount, row.target), belief.m)
-    after = propagate(belief, m, J, jnp.zeros_like(belief.P))
-    return jax.tree.map(lambda a, b: jnp.where(given, a, b), after, belief)
+    dosed = propagate(belief, m, J, jnp.zeros_like(belief.P))
+    return jax.tree.map(lambda a, b: jnp.where(given, a, b), dosed, belief)
 
 
 def predict(

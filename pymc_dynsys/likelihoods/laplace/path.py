@@ -204,6 +204,12 @@ class SteppedPath(Path):
         x = jnp.where(k.active, after, x)
         if k.row is None or k.row.amount is None:
             return x
+        if k.row.fresh is not None:
+            # A new law makes the noise of the step before it free for its own.
+            anew, fresh = k.row.fresh.moved(x), k.row.fresh
+            if fresh.cov is not None:
+                anew = anew + matvec(psd_factor(fresh.noise), z[: x.shape[0]])
+            x = jnp.where(k.last, anew, x)
         return jnp.where(k.last, after_event(self.system, self.params, x, k.end, k.row), x)
 
 
@@ -240,7 +246,13 @@ def _with_events(
     system: BoundSystem, params: Params, grid: TimeGrid, parts: tuple[Array, Array, Array]
 ) -> tuple[Array, Array, Array]:
     """Slopes, shifts and noise factors of gaps with the affine events at their ends."""
-    origin = jnp.zeros(system.n_states)
+    origin, rows = jnp.zeros(system.n_states), grid.rows
+    if rows is not None and rows.fresh is not None:
+        fresh, (F, c, C) = rows.fresh, parts
+        anew = fresh.forgets[:, None, None]
+        moved = jax.vmap(lambda fresh, c: fresh.moved(c))(fresh, c)
+        own = jax.vmap(lambda fresh: psd_factor(fresh.noise))(fresh)
+        parts = jnp.where(anew, 0.0, F), moved, jnp.where(anew, own, C)
 
     def at(t: Array, row: Rows, F: Array, c: Array, C: Array) -> tuple[Array, Array, Array]:
         j, J = linearize(lambda x: after_event(system, params, x, t, row), origin)

@@ -94,6 +94,7 @@ class ParticleFilter(Likelihood):
     proposal: Proposal | None = None
 
     gradient = False
+    begins_anew = False
     instead_of_gradient = (
         "it jumps as the parameters change, so no gradient is that of it and NUTS cannot use one. "
         "Sample with pds.sample_pmmh(), or choose a likelihood that has a gradient: Laplace() for "

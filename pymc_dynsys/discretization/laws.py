@@ -1,0 +1,37 @@
+"""Where resets and steady states lie among the rows of a layout."""
+
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pymc_dynsys.discretization.layout import Marks
+from pymc_dynsys.discretization.operands import Doses
+
+
+class LawsAtRows(NamedTuple):
+    """Events that say a law, ``(*batch, law)``, as ``Laws`` has them, and the row of each.
+
+    The row is -1 where there is none: padding, and what comes after the last visit.
+    """
+
+    row: Any
+    kind: Any
+    amount: Any = None
+    interval: Any = None
+    duration: Any = None
+
+
+def laws_at_rows(marks: Marks, doses: Doses | None) -> LawsAtRows | None:
+    """Rows of the events that say a law; None where there are none."""
+    if doses is None or doses.laws is None:
+        return None
+    leaves = jax.tree.leaves((marks.dose, doses.laws.event))
+    known = not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+    xp: ModuleType = np if known else jnp
+    event = xp.asarray(doses.laws.event)[..., None]
+    here = (event >= 0) & (event == xp.asarray(marks.dose)[..., None, :])
+    row = xp.where(here.any(-1), here.argmax(-1), -1)
+    return LawsAtRows(row, *doses.laws[1:])

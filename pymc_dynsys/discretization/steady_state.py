@@ -1,0 +1,91 @@
+r"""Steady state of a linear system under doses that are repeated since ever.
+
+For :math:`dx = (A x + c)\,dt` and what is given every :math:`\tau`, with :math:`F(h) = e^{A h}` and
+:math:`G(h) = \int_0^h e^{A s} ds`, the state just before a dose solves
+
+.. math:: x = F(\tau) x + d + G(\tau) c
+
+where d is what one interval adds: :math:`F(\tau)\, a` for a bolus a, and for an infusion at rates r
+over :math:`T = n \tau + q`, :math:`0 \le q < \tau`,
+
+.. math:: d = n\, G(\tau) r + F(\tau - q)\, G(q)\, r
+
+(Bertrand and Mentré 2008, *Mathematical expressions of the pharmacokinetic and pharmacodynamic
+models implemented in the Monolix software*, have the sums for one to three compartments). Under an
+infusion without end :math:`A x + c + r = 0`. In an SDE these are means; the covariance is the
+stationary one, which doses do not move.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from pymc_dynsys.discretization.exact import exact_transition
+from pymc_dynsys.linalg import matmul, matvec
+from pymc_dynsys.linalg.lyapunov import DECAYED, DOUBLINGS
+from pymc_dynsys.systems.dynamics import LinearDynamics
+
+
+class Repeated(NamedTuple):
+    """What is given since ever: amounts (or rates of an infusion without end) of the states.
+
+    ``duration`` is zero for a bolus; None: all are.
+    """
+
+    amount: Float[Array, " state"]
+    interval: Float[Array, ""]
+    duration: Float[Array, ""] | None
+
+
+def periodic_state(
+    rates: LinearDynamics, given: Repeated, offset: Float[Array, " state"]
+) -> Float[Array, " state"]:
+    """State just before a dose; NaN where what is given does not decay."""
+    A, S = rates.A, jnp.zeros_like(rates.A)
+    F, G, _ = exact_transition(A, S, given.interval)
+    added = matvec(F, given.amount)
+    if given.duration is not None:
+        lasts = given.duration > 0
+        rate = given.amount / jnp.where(lasts, given.duration, 1.0)
+        whole = jax.lax.stop_gradient(jnp.floor(given.duration / given.interval))
+        rest = given.duration - whole * given.interval
+        part = matvec(exact_transition(A, S, rest).G, rate)
+        part = matvec(exact_transition(A, S, given.interval - rest).F, part)
+        added = jnp.where(lasts, whole * matvec(G, rate) + part, added)
+    x = solved(jnp.eye(A.shape[0]) - F, added + matvec(G, offset))
+    return jnp.where(decays(F), x, jnp.nan)
+
+
+def constant_state(
+    rates: LinearDynamics, rate: Float[Array, " state"], offset: Float[Array, " state"]
+) -> Float[Array, " state"]:
+    """State under an infusion without end; NaN where what is given does not decay."""
+    A = rates.A
+    step = jax.lax.stop_gradient(1.0 / jnp.maximum(jnp.max(jnp.abs(A).sum(1)), 1e-300))
+    F = exact_transition(A, jnp.zeros_like(A), step).F
+    return jnp.where(decays(F), solved(-A, rate + offset), jnp.nan)
+
+
+def solved(M: Float[Array, "state state"], b: Float[Array, " state"]) -> Float[Array, " state"]:
+    """Solution of ``M x = b``; one state without a factorization."""
+    if M.shape == (1, 1):
+        return b / M[0, 0]
+    solution: Array = jnp.linalg.solve(M, b)
+    return solution
+
+
+def decays(F: Float[Array, "state state"]) -> Bool[Array, ""]:
+    """Whether powers of F vanish, as far as can be told from a great one."""
+    F = jax.lax.stop_gradient(F)
+
+    def lasting(carry: tuple[Array, Array]) -> Array:
+        i, power = carry
+        return (i < DOUBLINGS) & (jnp.max(jnp.abs(power)) > DECAYED)
+
+    def double(carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        return carry[0] + 1, matmul(carry[1], carry[1])
+
+    _, power = jax.lax.while_loop(lasting, double, (jnp.asarray(0), F))
+    return jnp.max(jnp.abs(power)) <= DECAYED

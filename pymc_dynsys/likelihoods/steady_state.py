@@ -1,0 +1,147 @@
+r"""Steady state of a nonlinear ODE under doses that are repeated since ever.
+
+With :math:`\Phi(x)` the state one interval later, after the dose, the steady state solves
+:math:`\Phi(x) = x`. A few doses are given, then Newton's steps
+
+.. math:: x \leftarrow x - (\Phi'(x) - I)^{-1} (\Phi(x) - x)
+
+are taken until they are small. One more step, in which only :math:`\Phi` depends on the parameters,
+has the derivative of the solution, by the implicit function theorem. A number of doses fixed
+beforehand will not do: under saturable elimination near its capacity, hundreds pass before they
+balance.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from pymc_dynsys.discretization.steady_state import Repeated, decays, solved
+from pymc_dynsys.systems.bound import BoundSystem
+from pymc_dynsys.systems.held import Held
+
+FIRST_DOSES = 3
+"""Doses that are given before Newton's steps."""
+
+MOST_STEPS = 40
+"""Steps of Newton; where they do not do, there is no steady state, or next to none."""
+
+GUARDED = 10
+"""First steps, which do not take amounts below zero."""
+
+SMALL = 1e-7
+"""Size of a step, relative to the state, that is the last but one."""
+
+BALANCED = 1e-6
+"""Change of the state over an interval, relative to the dose, that counts as none.
+
+Relative to the dose and not to the state, which grows without bound where doses exceed capacity.
+"""
+
+
+@runtime_checkable
+class Solver(Protocol):
+    """Carries the state of an ODE over a gap whose length may have a slope."""
+
+    def flow(
+        self, system: BoundSystem, held: Held, x: Array, gap: Array, *, forwards: bool
+    ) -> Float[Array, " state"]:
+        """State after the gap; derivatives are taken forwards, or on the way back."""
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """One interval between doses of a system whose drift does not depend on time.
+
+    ``amount`` ``(state,)`` is before bioavailability, that of ``given`` after it.
+    """
+
+    system: BoundSystem
+    solver: Solver
+    held: Held
+    given: Repeated
+    amount: Float[Array, " state"]
+
+    def still(self) -> "Cycle":
+        """The same without slopes in parameters."""
+        held, given, amount = jax.lax.stop_gradient((self.held, self.given, self.amount))
+        return Cycle(self.system, self.solver, held, given, amount)
+
+    def after(self, x: Float[Array, " state"], *, forwards: bool) -> Float[Array, " state"]:
+        """State just before the next dose, from that before this one.
+
+        An infusion of several intervals and a rest runs beside its predecessors.
+        """
+        duration, interval = self.given.duration, self.given.interval
+        if duration is None:
+            return self._flow(x + self.given.amount, None, interval, forwards)
+        lasts = duration > 0
+        rate = jnp.where(lasts, self.amount / jnp.where(lasts, duration, 1.0), 0.0)
+        whole = jax.lax.stop_gradient(jnp.floor(duration / interval))
+        rest = jnp.where(lasts, duration - whole * interval, 0.5 * interval)
+        x = x + jnp.where(lasts, 0.0, self.given.amount)
+        x = self._flow(x, (whole + 1) * rate, rest, forwards)
+        return self._flow(x, whole * rate, interval - rest, forwards)
+
+    def _flow(self, x: Array, infusion: Array | None, gap: Array, forwards: bool) -> Array:
+        held = self.held._replace(infusion=infusion)
+        return self.solver.flow(self.system, held, x, gap, forwards=forwards)
+
+
+def nonlinear_periodic_state(cycle: Cycle, start: Float[Array, " state"]) -> Float[Array, " state"]:
+    """State just before a dose, found from a state; NaN where doses do not come to balance."""
+    still, start = cycle.still(), jax.lax.stop_gradient(start)
+
+    def cycled(x: Array) -> Array:
+        return still.after(x, forwards=True)
+
+    x, slope, balanced = jax.lax.stop_gradient(_found(cycled, start, still.given.amount))
+    off = cycle.after(x, forwards=False) - x
+    x = x - solved(slope - jnp.eye(x.shape[0]), off)
+    return jnp.where(balanced & decays(slope), x, jnp.nan)
+
+
+def _found(
+    cycled: "Cycled", x: Float[Array, " state"], dose: Float[Array, " state"]
+) -> tuple[Float[Array, " state"], Float[Array, "state state"], Bool[Array, ""]]:
+    """Steady state ``(state,)``, the slope of an interval there, and whether it is one.
+
+    In order: a few doses from `x`, Newton's steps until one is small, and a look at what is left.
+    """
+    d = x.shape[0]
+
+    def along(x: Array) -> tuple[Array, Array]:
+        after, slopes = jax.vmap(lambda v: jax.jvp(cycled, (x,), (v,)), out_axes=(None, -1))(
+            jnp.eye(d)
+        )
+        return after, slopes
+
+    def moving(carry: tuple[Array, Array, Array]) -> Array:
+        i, _, small = carry
+        return (i < MOST_STEPS) & ~small
+
+    def newton(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        i, x, _ = carry
+        after, slopes = along(x)
+        step = solved(slopes - jnp.eye(d), after - x)
+        to = x - step
+        to = jnp.where((i < GUARDED) & (x >= 0), jnp.maximum(to, 0.0), to)
+        small = jnp.max(jnp.abs(step)) <= SMALL * jnp.max(jnp.abs(x))
+        # What is not a number stays so.
+        return i + 1, to, small | ~jnp.isfinite(to).all()
+
+    x = jax.lax.fori_loop(0, FIRST_DOSES, lambda _, x: cycled(x), x)
+    _, x, _ = jax.lax.while_loop(moving, newton, (jnp.asarray(0), x, jnp.asarray(False)))
+    after, slope = along(x)
+    size = jnp.max(jnp.abs(dose))
+    size = jnp.where(size > 0, size, jnp.max(jnp.abs(x)))
+    return x, slope, jnp.max(jnp.abs(after - x)) <= BALANCED * size
+
+
+class Cycled(Protocol):
+    """The state one interval later, forwards differentiable."""
+
+    def __call__(self, x: Array, /) -> Array:
+        """State just before the next dose."""
