@@ -6,6 +6,7 @@ import pytest
 from scipy.stats import chi2
 
 import pymc_dynsys as pds
+from tests.oracles import test_m03_hierarchical_ou as m03
 
 Y = np.random.default_rng(2).normal(size=(12, 4)) + np.linspace(-1, 1, 12)[:, None]
 
@@ -138,3 +139,21 @@ def test_fits_are_ranked_and_compared_by_likelihood_ratios(fit):
     ):
         with pytest.raises(ValueError, match=message):
             pds.compare_marginal(fits, **options)
+
+
+@pytest.mark.slow  # programs of states and forecasts, which have tests of their own
+def test_what_comes_after_sampling_takes_the_draws():
+    model = m03.build_model()
+    fit = pds.fit_marginal(model, "subject", priors=True, draws=30, progressbar=False)
+    states = pds.sample_states(fit, model=model, random_seed=1, progressbar=False)
+    found = states["posterior"]["states"]
+    assert found.sizes["draw"] == 30 and found.sizes["subject"] == 10
+    # Noise of the data is 0.1, so states are near them.
+    assert float(abs(found.mean(("chain", "draw")).values[..., 0] - m03.CASE.y).mean()) < 0.1
+    ahead = pds.forecast(
+        fit, model=model, times=np.array([11.0, 40.0]), random_seed=1, progressbar=False
+    )
+    last = ahead["predictions"]["states"].isel(state=0).mean(("chain", "draw"))
+    mu = fit["posterior"]["mu_i"].mean(("chain", "draw"))
+    # Thirty units on the process has forgotten where it was.
+    assert float(abs(last.isel({last.dims[-1]: -1}) - mu).max()) < 0.15
