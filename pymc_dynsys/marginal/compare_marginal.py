@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.stats import chi2
 
 
 def compare_marginal(
@@ -95,6 +94,8 @@ def compare_marginal(
             f"{int(table.loc[name, 'n_parameters'])}, so it is no special case of it"
         )
     ratio = 2 * (table["log_likelihood"] - own["log_likelihood"])
+    from scipy.stats import chi2  # slow to import
+
     p = chi2.sf(ratio, df)
     if zero_variances:
         # Chi-squared with no degrees of freedom is zero.

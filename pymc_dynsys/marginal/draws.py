@@ -9,7 +9,6 @@ around their mode given the parameters.
 from dataclasses import dataclass
 
 import numpy as np
-from arviz_stats.base import array_stats
 from jaxtyping import Float
 from scipy.special import logsumexp
 
@@ -67,6 +66,8 @@ def draw(marginal: Marginal, optimum: Optimum, n: int, seed: int) -> Draws:
         raise ValueError("draws: the posterior is not finite at any proposal; use pm.sample")
     lowest = logs[np.isfinite(logs)].min()
     # The function's argument is minus the log of a weight.
+    from arviz_stats.base import array_stats  # slow to import
+
     smooth, k = array_stats.psislw(-np.where(np.isfinite(logs), logs, lowest - 50.0))
     weights = np.where(np.isfinite(logs), np.exp(smooth - logsumexp(smooth)), 0.0)
     weights /= weights.sum()

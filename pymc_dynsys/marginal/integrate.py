@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 from scipy.special import logsumexp
-from scipy.stats import multivariate_t
 
 from pymc_dynsys.marginal.density import Density
 from pymc_dynsys.marginal.laplace import Answer
@@ -79,6 +78,8 @@ def importance(n: int, n_members: int, q: int, seed: int) -> ByNodes:
     Draws come in pairs x and -x, so that what is linear in the effects, most of the gradient by
     the parameters, has no Monte Carlo error; errors of members are independent and average out.
     """
+    from scipy.stats import multivariate_t  # slow to import
+
     law = multivariate_t(np.zeros(q), np.eye(q), DEGREES, seed=seed)
     half = np.reshape(law.rvs(n // 2 * n_members), (n // 2, n_members, q))
     nodes = np.concatenate([half, -half])

@@ -16,7 +16,7 @@ import inspect
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import ShapeDtypeStruct
@@ -26,6 +26,7 @@ from pymc_dynsys.systems import checks
 from pymc_dynsys.systems.binding import (
     BoundFunction,
     bind,
+    bind_part,
     check_all_used,
     check_names,
     check_state_used,
@@ -283,21 +284,5 @@ def _bind_events(
             )
         return bind("events", events, states, (*names, "amount")), None, None, None
     index = None if events.state is None else (states or ()).index(events.state)
-    fraction = _bind_part("bioavailability", events.bioavailability, states, names)
-    return None, fraction, _bind_part("lag", events.lag, states, params), index
-
-
-def _bind_part(
-    part: str, given: Any, states: tuple[str, ...] | None, names: tuple[str, ...]
-) -> BoundFunction | None:
-    """A part of a dose as a function of what it names; None where there is none."""
-    if given is None:
-        return None
-    if isinstance(given, str):
-        if given not in names:
-            raise ValueError(
-                f"events: {part} asks for {given!r}; params has "
-                f"{', '.join(map(repr, names)) or 'nothing'}"
-            )
-        return BoundFunction(part, lambda value: value, ((given, False),), states or ())
-    return bind(part, given, states, names, of_state=False)
+    fraction = bind_part("bioavailability", events.bioavailability, states, names)
+    return None, fraction, bind_part("lag", events.lag, states, params), index

@@ -207,3 +207,19 @@ def check_state_used(functions: Iterable[BoundFunction], names: Iterable[str]) -
             f"params or inputs have {SHORT!r}, and no function asks for a state; where {SHORT!r} "
             f"is a parameter or an input, the whole state vector is {WHOLE!r}"
         )
+
+
+def bind_part(
+    part: str, given: Any, states: tuple[str, ...] | None, names: tuple[str, ...]
+) -> BoundFunction | None:
+    """A part of a dose as a function of what it names; None where there is none."""
+    if given is None:
+        return None
+    if isinstance(given, str):
+        if given not in names:
+            raise ValueError(
+                f"events: {part} asks for {given!r}; params has "
+                f"{', '.join(map(repr, names)) or 'nothing'}"
+            )
+        return BoundFunction(part, lambda value: value, ((given, False),), states or ())
+    return bind(part, given, states, names, of_state=False)

@@ -8,12 +8,12 @@ below the smallest number.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
 from jaxtyping import Array
 
 type Later = Callable[[], Array]
@@ -86,7 +86,7 @@ def _evaluate(
     return [value(v) for v in jaxpr.outvars], [log(v) for v in jaxpr.outvars]
 
 
-def _log_of_result(eqn: Any, inputs: list[Array], logs: list[Later | None]) -> Later | None:
+def _log_of_result(eqn: JaxprEqn, inputs: list[Array], logs: list[Later | None]) -> Later | None:
     """Logarithm of what a primitive makes, from those of its operands; None where it is unknown."""
     name, first = eqn.primitive.name, logs[0] if logs else None
     if name == "exp":
@@ -95,7 +95,7 @@ def _log_of_result(eqn: Any, inputs: list[Array], logs: list[Later | None]) -> L
         cases = [log for log in logs[1:] if log is not None]
         if len(cases) < len(logs) - 1:
             return None
-        shape = eqn.outvars[0].aval.shape
+        shape = jnp.shape(inputs[1])
         return lambda: jax.lax.select_n(
             inputs[0], *(jnp.broadcast_to(case(), shape) for case in cases)
         )
@@ -103,7 +103,7 @@ def _log_of_result(eqn: Any, inputs: list[Array], logs: list[Later | None]) -> L
         if first is None and logs[1] is None:
             return None
         sign = 1.0 if name == "mul" else -1.0
-        a, b = (log or (lambda x=x: jnp.log(x)) for log, x in zip(logs, inputs, strict=True))
+        a, b = (log or partial(jnp.log, x) for log, x in zip(logs, inputs, strict=True))
         return lambda: a() + sign * b()
     if first is None:
         return None
@@ -113,5 +113,5 @@ def _log_of_result(eqn: Any, inputs: list[Array], logs: list[Later | None]) -> L
     return None if power is None else lambda: power * first()
 
 
-def _is_float(eqn: Any) -> bool:
-    return bool(jnp.issubdtype(eqn.outvars[0].aval.dtype, jnp.floating))
+def _is_float(eqn: JaxprEqn) -> bool:
+    return bool(jnp.issubdtype(eqn.params["new_dtype"], jnp.floating))
