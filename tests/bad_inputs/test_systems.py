@@ -208,7 +208,7 @@ def test_bad_drift(case):
             ("initial() asks for 't'", "parameters only"),
             lambda: ou(initial=lambda t: dist.Normal(t, 1.0)),
         ),
-        "initial None": (TypeError, ("initial", "NoneType"), lambda: ou(initial=None)),
+        "initial None": (TypeError, ("initial", "missing"), lambda: ou(initial=None)),
         "initial a mapping": (
             TypeError,
             ("initial", "dict"),
