@@ -42,8 +42,7 @@ class Cells:
         ----------
         variable : TensorVariable
             With all dims of the array or some: a variable of the model, a component of a path,
-            ``x[..., 0]``, or an elementwise expression of those. What else has no dims that are
-            known, and then its axes are those of the array, in its order.
+            ``x[..., 0]``, or an elementwise expression of those whose dims can be told.
 
         Returns
         -------
@@ -53,10 +52,18 @@ class Cells:
         Raises
         ------
         ValueError
-            If it has a dim that the array lacks, or an axis of another length.
+            If it has a dim that the array lacks or an axis of another length, or if it has several
+            axes and nothing tells which dims they are.
         """
         model = pm.modelcontext(None)
-        dims = _dims_of(variable, model) or tuple(self.index)
+        dims = _dims_of(variable, model)
+        if dims is None and len(self.index) > 1 and variable.type.ndim:
+            raise ValueError(
+                f"cells: nothing tells which dims the axes of {variable.name or variable} are; take "
+                "the entries before you compute with them, 2 * cells.of(x[..., 0]), or name them, "
+                f"pm.Deterministic('z', z, dims={tuple(self.index)})"
+            )
+        dims = tuple(self.index) if dims is None else dims
         unknown = [dim for dim in dims if dim not in self.index]
         if unknown or len(dims) != variable.type.ndim:
             raise ValueError(
