@@ -60,7 +60,8 @@ class Cells:
         if dims is None and len(self.index) > 1 and variable.type.ndim:
             raise ValueError(
                 f"cells: nothing tells which dims the axes of {variable.name or variable} are; "
-                "take the entries before you compute with them, 2 * cells.of(x[..., 0]), or name them, "
+                "take the entries before you compute with them, 2 * cells.of(x[..., 0]), or name "
+                "them, "
                 f"pm.Deterministic('z', z, dims={tuple(self.index)})"
             )
         dims = tuple(self.index) if dims is None else dims
