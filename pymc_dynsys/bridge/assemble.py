@@ -145,8 +145,7 @@ def read_arrays(
     known = {name: constant_value(value.tensor) for name, value in placed.items()}
     doses = settled(doses, system, known, frame)
     kinds, signals, tensors = _inputs(inputs, frame, times_now, model)
-    late = doses is not None and system.dosing.is_late
-    design = Design(system, kinds, **kinds_of_doses(doses), late=late)
+    design = Design(system, kinds, **kinds_of_doses(doses, system))
     operands = Operands(
         observed.numbers, times_now, t0_now, doses, signals, _data_params(params, placed)
     )

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytensor.tensor as pt
 from pytensor.graph.basic import Apply, Variable
-from pytensor.tensor.extra_ops import broadcast_shape_iter
 
 from pymc_dynsys.bridge.ops import TrajectoryOp
 from pymc_dynsys.bridge.runtime import check_data, is_traced
@@ -58,12 +57,4 @@ class LogLikelihood(ObservedOp):
 
     def infer_shape(self, node: Apply, shapes: Any) -> list[Any]:
         """Batch shape of the inputs together."""
-        rank = node.outputs[0].type.ndim
-        parts = [
-            tuple(
-                pt.constant(1, dtype="int64") if length == 1 else symbolic
-                for length, symbolic in zip(v.type.shape[:rank], shape[:rank], strict=True)
-            )
-            for v, shape in zip(node.inputs, shapes, strict=True)
-        ]
-        return [broadcast_shape_iter(parts, arrays_are_shapes=True)]
+        return [self.batch_shape(node, shapes)]

@@ -21,6 +21,7 @@ from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.op import Op
 from pytensor.graph.replace import _vectorize_node
 from pytensor.link.jax.dispatch import jax_funcify
+from pytensor.tensor.extra_ops import broadcast_shape_iter
 
 from pymc_dynsys.bridge.data import is_variable
 from pymc_dynsys.bridge.runtime import (
@@ -73,6 +74,19 @@ class TrajectoryOp(Op):
         batch = tuple(_static_length(lengths) for lengths in zip(*shapes, strict=True))
         types = self.output_types(padded, batch)
         return Apply(self, padded, [kind() for kind in types])
+
+    def batch_shape(self, node: Apply, shapes: Any) -> tuple[Any, ...]:
+        """Symbolic lengths of the batch axes of all inputs together."""
+        rank = node.inputs[0].type.ndim - self.cores()[0]
+        parts = [
+            tuple(
+                pt.constant(1, dtype="int64") if length == 1 else symbolic
+                for length, symbolic in zip(v.type.shape[:rank], shape[:rank], strict=True)
+            )
+            for v, shape in zip(node.inputs, shapes, strict=True)
+        ]
+        batch: tuple[Any, ...] = broadcast_shape_iter(parts, arrays_are_shapes=True)
+        return batch
 
     def slots(self) -> tuple[Slot | None, ...]:
         """The design's slot of each input; None for inputs beyond them."""

@@ -6,7 +6,6 @@ from typing import Any
 import jax.numpy as jnp
 import pytensor.tensor as pt
 from pytensor.graph.basic import Apply, Variable
-from pytensor.tensor.extra_ops import broadcast_shape_iter
 
 from pymc_dynsys.bridge.ops import TrajectoryOp
 from pymc_dynsys.discretization.operands import Slot
@@ -80,15 +79,7 @@ class PathOp(TrajectoryOp):
 
     def infer_shape(self, node: Apply, shapes: Any) -> list[Any]:
         """Batch shape of the inputs together, then times and states."""
-        rank = node.inputs[0].type.ndim - 1
-        parts = [
-            tuple(
-                pt.constant(1, dtype="int64") if length == 1 else symbolic
-                for length, symbolic in zip(v.type.shape[:rank], shape[:rank], strict=True)
-            )
-            for v, shape in zip(node.inputs, shapes, strict=True)
-        ]
-        batch = broadcast_shape_iter(parts, arrays_are_shapes=True)
+        batch = self.batch_shape(node, shapes)
         n_states = pt.constant(self.program.system.n_states, dtype="int64")
         states = (*batch, shapes[N_NORMALS][-1], n_states)
         return [states, batch] if self.guided else [states]

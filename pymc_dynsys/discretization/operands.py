@@ -259,8 +259,7 @@ class Design:
             kind._replace(own_times=operands.inputs[kind.name].times is not None)
             for kind in self.inputs
         )
-        late = doses is not None and self.system.dosing.is_late
-        return Design(self.system, kinds, **kinds_of_doses(doses), late=late)
+        return Design(self.system, kinds, **kinds_of_doses(doses, self.system))
 
 
 class KindsOfDoses(TypedDict):
@@ -270,10 +269,11 @@ class KindsOfDoses(TypedDict):
     infusions: bool
     ordered: bool
     stretched: bool
+    late: bool
     laws: tuple[str, ...]
 
 
-def kinds_of_doses(doses: Doses | None) -> KindsOfDoses:
+def kinds_of_doses(doses: Doses | None, system: BoundSystem) -> KindsOfDoses:
     """What a design says of doses."""
     laws = None if doses is None else doses.laws
     return {
@@ -281,6 +281,7 @@ def kinds_of_doses(doses: Doses | None) -> KindsOfDoses:
         "infusions": doses is not None and doses.durations is not None,
         "ordered": doses is not None and doses.order is not None,
         "stretched": doses is not None and doses.stretched is not None,
+        "late": doses is not None and system.dosing.is_late,
         "laws": () if laws is None else laws.parts,
     }
 

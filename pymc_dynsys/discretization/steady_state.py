@@ -20,11 +20,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from pymc_dynsys.discretization.exact import exact_transition
-from pymc_dynsys.linalg import matmul, matvec
-from pymc_dynsys.linalg.lyapunov import DECAYED, DOUBLINGS
+from pymc_dynsys.linalg import matvec
+from pymc_dynsys.linalg.lyapunov import decays, solved, stationary_mean
 from pymc_dynsys.systems.dynamics import LinearDynamics
 
 
@@ -54,7 +54,7 @@ def periodic_state(
         part = matvec(exact_transition(A, S, rest).G, rate)
         part = matvec(exact_transition(A, S, given.interval - rest).F, part)
         added = jnp.where(lasts, whole * matvec(G, rate) + part, added)
-    x = solved(jnp.eye(A.shape[0]) - F, added + matvec(G, offset))
+    x = stationary_mean(F, added + matvec(G, offset))
     return jnp.where(decays(F), x, jnp.nan)
 
 
@@ -66,26 +66,3 @@ def constant_state(
     step = jax.lax.stop_gradient(1.0 / jnp.maximum(jnp.max(jnp.abs(A).sum(1)), 1e-300))
     F = exact_transition(A, jnp.zeros_like(A), step).F
     return jnp.where(decays(F), solved(-A, rate + offset), jnp.nan)
-
-
-def solved(M: Float[Array, "state state"], b: Float[Array, " state"]) -> Float[Array, " state"]:
-    """Solution of ``M x = b``; one state without a factorization."""
-    if M.shape == (1, 1):
-        return b / M[0, 0]
-    solution: Array = jnp.linalg.solve(M, b)
-    return solution
-
-
-def decays(F: Float[Array, "state state"]) -> Bool[Array, ""]:
-    """Whether powers of F vanish, as far as can be told from a great one."""
-    F = jax.lax.stop_gradient(F)
-
-    def lasting(carry: tuple[Array, Array]) -> Array:
-        i, power = carry
-        return (i < DOUBLINGS) & (jnp.max(jnp.abs(power)) > DECAYED)
-
-    def double(carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        return carry[0] + 1, matmul(carry[1], carry[1])
-
-    _, power = jax.lax.while_loop(lasting, double, (jnp.asarray(0), F))
-    return jnp.max(jnp.abs(power)) <= DECAYED

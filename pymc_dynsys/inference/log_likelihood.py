@@ -161,15 +161,14 @@ def _of_draws(
     ask = ask_terms if whole else ask_pointwise
     values = per_draw(of_draws, ask, at, "Computing log-likelihoods ...", progressbar)
     if whole:
-        # The same at every visit, so that times and labels are those of visits.
-        n_visits = at.requested.shape[-1]
-        values = np.broadcast_to(values.sum(-1, keepdims=True), (*values.shape[:-1], n_visits))
+        values = values.sum(-1, keepdims=True)
     else:
         # A visit without a time has no datum. What else is not a number is no density: the
         # likelihood of PyMC is minus infinity there.
         values = np.where(np.isnan(at.requested), 0.0, values)
     found: np.ndarray = np.where(np.isfinite(values), values, -np.inf)
-    return found
+    # What belongs to the whole stands at every visit, whose times and labels it then has.
+    return np.broadcast_to(found, (*found.shape[:-1], at.requested.shape[-1]))
 
 
 def require_shared_times(study: Study) -> None:

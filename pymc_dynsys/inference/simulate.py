@@ -130,8 +130,7 @@ def simulate(
     read = {name: read_input(name, value, of_visits, time_array) for name, value in inputs.items()}
     doses = settled(read_doses(events, frame, bound), bound, arrays, frame)
     kinds = tuple(kind for kind, _ in read.values())
-    late = doses is not None and bound.dosing.is_late
-    design = Design(bound, kinds, **kinds_of_doses(doses), late=late)
+    design = Design(bound, kinds, **kinds_of_doses(doses, bound))
     signals = {name: signal for name, (_, signal) in read.items()}
     operands = Operands(None, time_array, start, doses, signals, arrays)
     gaps = check_arrays(design, operands, frame)

@@ -11,6 +11,7 @@ beforehand will not do: under saturable elimination near its capacity, hundreds 
 balance.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -18,7 +19,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from pymc_dynsys.discretization.steady_state import Repeated, decays, solved
+from pymc_dynsys.discretization.steady_state import Repeated
+from pymc_dynsys.linalg.lyapunov import decays, stationary_mean
 from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.held import Held
 
@@ -99,12 +101,12 @@ def nonlinear_periodic_state(cycle: Cycle, start: Float[Array, " state"]) -> Flo
 
     x, slope, balanced = jax.lax.stop_gradient(_found(cycled, start, still.given.amount))
     off = cycle.after(x, forwards=False) - x
-    x = x - solved(slope - jnp.eye(x.shape[0]), off)
+    x = x + stationary_mean(slope, off)
     return jnp.where(balanced & decays(slope), x, jnp.nan)
 
 
 def _found(
-    cycled: "Cycled", x: Float[Array, " state"], dose: Float[Array, " state"]
+    cycled: Callable[[Array], Array], x: Float[Array, " state"], dose: Float[Array, " state"]
 ) -> tuple[Float[Array, " state"], Float[Array, "state state"], Bool[Array, ""]]:
     """Steady state ``(state,)``, the slope of an interval there, and whether it is one.
 
@@ -125,8 +127,8 @@ def _found(
     def newton(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         i, x, _ = carry
         after, slopes = along(x)
-        step = solved(slopes - jnp.eye(d), after - x)
-        to = x - step
+        step = stationary_mean(slopes, after - x)
+        to = x + step
         to = jnp.where((i < GUARDED) & (x >= 0), jnp.maximum(to, 0.0), to)
         small = jnp.max(jnp.abs(step)) <= SMALL * jnp.max(jnp.abs(x))
         # What is not a number stays so.
@@ -138,10 +140,3 @@ def _found(
     size = jnp.max(jnp.abs(dose))
     size = jnp.where(size > 0, size, jnp.max(jnp.abs(x)))
     return x, slope, jnp.max(jnp.abs(after - x)) <= BALANCED * size
-
-
-class Cycled(Protocol):
-    """The state one interval later, forwards differentiable."""
-
-    def __call__(self, x: Array, /) -> Array:
-        """State just before the next dose."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from pymc_dynsys.linalg.products import congruence, matmul, matvec, symmetrize
 
@@ -47,10 +47,30 @@ def stationary_mean(
     F: Float[Array, "state state"], c: Float[Array, " state"]
 ) -> Float[Array, " state"]:
     """Mean ``m = F m + c``."""
-    if F.shape == (1, 1):
-        return c / (1 - F[0, 0])
-    solution: Array = jnp.linalg.solve(jnp.eye(F.shape[0]) - F, c)
+    return solved(jnp.eye(F.shape[0]) - F, c)
+
+
+def solved(M: Float[Array, "state state"], b: Float[Array, " state"]) -> Float[Array, " state"]:
+    """Solution of ``M x = b``; of one state without a factorization."""
+    if M.shape == (1, 1):
+        return b / M[0, 0]
+    solution: Array = jnp.linalg.solve(M, b)
     return solution
+
+
+def decays(F: Float[Array, "state state"]) -> Bool[Array, ""]:
+    """Whether powers of F vanish, as far as can be told from a great one."""
+    F = jax.lax.stop_gradient(F)
+
+    def lasting(carry: tuple[Array, Array]) -> Array:
+        i, power = carry
+        return (i < DOUBLINGS) & (jnp.max(jnp.abs(power)) > DECAYED)
+
+    def double(carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        return carry[0] + 1, matmul(carry[1], carry[1])
+
+    _, power = jax.lax.while_loop(lasting, double, (jnp.asarray(0), F))
+    return jnp.max(jnp.abs(power)) <= DECAYED
 
 
 def stationary_moments(

@@ -84,7 +84,6 @@ class Marginal:
         self.integral = integral
         self._cold = u
         self._warm: Modes | None = None
-        self.evaluations = 0
         self.failed = np.zeros(0, int)
 
     def modes(self, theta: Float[np.ndarray, " parameter"]) -> Modes:
@@ -102,7 +101,6 @@ class Marginal:
 
     def __call__(self, theta: Float[np.ndarray, " parameter"]) -> Answer | None:
         """The answer at theta; None where there is none."""
-        self.evaluations += 1
         try:
             answer = self.integral(self.density, theta, self.modes(theta))
         except NoMode as error:

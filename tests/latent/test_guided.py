@@ -129,7 +129,7 @@ def single(linear: bool) -> tuple[BoundSystem, Discretization, dict, Course]:
     times, doses = np.array([0.0, 0.4, 1.0]), None
     if not linear:
         doses = Doses(np.array([0.4]), np.array([0.5]), np.array([0]))
-    design = Design(system, **kinds_of_doses(doses))
+    design = Design(system, **kinds_of_doses(doses, system))
     params = {"a": jnp.asarray(0.8), "bend": jnp.asarray(0.9)}
     operands = Operands(None, times, np.asarray(0.0), doses, {}, params)
     scheme = scheme_of(system, pds.EulerMaruyama(dt=0.25))
