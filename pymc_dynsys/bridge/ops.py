@@ -75,7 +75,7 @@ class TrajectoryOp(Op):
         types = self.output_types(padded, batch)
         return Apply(self, padded, [kind() for kind in types])
 
-    def batch_shape(self, node: Apply, shapes: Any) -> tuple[Any, ...]:
+    def batch_shape(self, node: Apply, shapes: Sequence[Sequence[Variable]]) -> tuple[Any, ...]:
         """Symbolic lengths of the batch axes of all inputs together."""
         rank = node.inputs[0].type.ndim - self.cores()[0]
         parts = [

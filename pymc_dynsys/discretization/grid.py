@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pymc_dynsys.discretization.known import is_known
 from pymc_dynsys.discretization.laws import LawsAtRows, laws_at_rows
 from pymc_dynsys.discretization.layout import Marks, lay_out
 from pymc_dynsys.discretization.moving import with_moving, without_moving
@@ -188,7 +189,7 @@ def build_grid(times: Any, t0: Any, discretization: "Discretization | None" = No
     that a surrounding program traces are accepted as long as no gap is cut into steps, whose
     number must be known.
     """
-    if isinstance(times, jax.core.Tracer) or isinstance(t0, jax.core.Tracer):
+    if not is_known(times, t0):
         return _traced_grid(times, t0, discretization)
     times, gaps = _gaps(np, np.asarray(times, float), np.asarray(t0, float))
     steps = np.ones(gaps.shape, int) if discretization is None else discretization.substeps(gaps)
@@ -233,7 +234,7 @@ def _without_disorder(grid: TimeGrid, times: Any, t0: Any) -> TimeGrid:
 
     Known times are refused before they come here. Traced ones cannot be, and must not give numbers.
     """
-    if not isinstance(times, jax.core.Tracer) and not isinstance(t0, jax.core.Tracer):
+    if is_known(times, t0):
         return grid
     times, t0 = jnp.asarray(times), jnp.asarray(t0)
     known = jnp.where(jnp.isnan(times), -jnp.inf, times)

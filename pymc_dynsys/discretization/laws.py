@@ -1,12 +1,8 @@
 """Where resets and steady states lie among the rows of a layout."""
 
-from types import ModuleType
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
+from pymc_dynsys.discretization.known import numpy_for
 from pymc_dynsys.discretization.layout import Marks
 from pymc_dynsys.discretization.operands import Doses
 
@@ -28,9 +24,7 @@ def laws_at_rows(marks: Marks, doses: Doses | None) -> LawsAtRows | None:
     """Rows of the events that say a law; None where there are none."""
     if doses is None or doses.laws is None:
         return None
-    leaves = jax.tree.leaves((marks.dose, doses.laws.event))
-    known = not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
-    xp: ModuleType = np if known else jnp
+    xp = numpy_for(marks.dose, doses.laws.event)
     event = xp.asarray(doses.laws.event)[..., None]
     here = (event >= 0) & (event == xp.asarray(marks.dose)[..., None, :])
     row = xp.where(here.any(-1), here.argmax(-1), -1)

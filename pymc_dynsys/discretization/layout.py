@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pymc_dynsys.discretization.known import is_known, numpy_for
 from pymc_dynsys.discretization.operands import Design, Interpolation, Operands
 from pymc_dynsys.discretization.plan import Plan, plan_rows, require_start
 
@@ -106,8 +107,7 @@ def lay_out(design: Design, operands: Operands) -> Marks:
         if doses.order is not None:
             parts["order"] = doses.order
     knots = {name: s.times for name, s in signals.items() if s.times is not None}
-    known = not any(isinstance(p, jax.core.Tracer) for p in (*parts.values(), *knots.values()))
-    xp: ModuleType = np if known else jnp
+    known, xp = is_known(parts, knots), numpy_for(parts, knots)
     cores = {name: 0 if name == "t0" else 1 for name in parts}
     arrays = {name: xp.asarray(p, float) for name, p in (*parts.items(), *knots.items())}
     batch = np.broadcast_shapes(

@@ -5,14 +5,12 @@ that move; a program then lays out all rows by JAX, as often as parameters chang
 given at its record: that is where a trajectory may begin.
 """
 
-from types import ModuleType
-
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from pymc_dynsys.discretization.doses import fractions, lags
+from pymc_dynsys.discretization.known import numpy_for
 from pymc_dynsys.discretization.layout import lay_out
 from pymc_dynsys.discretization.operands import Design, Operands
 
@@ -21,9 +19,7 @@ def without_moving(design: Design, operands: Operands) -> Operands:
     """Operands whose infusions do not end and whose late doses never come, from a known start."""
     doses = operands.doses
     assert doses is not None
-    leaves = jax.tree.leaves((doses, operands.times, operands.t0))
-    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
-    xp: ModuleType = jnp if traced else np
+    xp = numpy_for(doses, operands.times, operands.t0)
     if doses.stretched is not None:
         endless = xp.where(xp.asarray(doses.stretched) > 0, xp.inf, doses.durations)
         doses = doses._replace(durations=endless)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from pymc_dynsys.discretization.known import numpy_for
 from pymc_dynsys.discretization.layout import Marks, Weighted
 from pymc_dynsys.discretization.operands import Doses, Operands
 from pymc_dynsys.systems.held import Held, Lines
@@ -76,7 +77,7 @@ class Fresh(NamedTuple):
     """What becomes of a state before the bolus of a row: a new law, or something added to it.
 
     Where ``forgets`` the state has the given mean and covariance (None: it is known), else the mean
-    is added.
+    is added, and the covariance is zero.
     """
 
     forgets: Bool[Array, "*row"]
@@ -98,7 +99,7 @@ class Fresh(NamedTuple):
         """Covariance of what does not depend on the state before."""
         if self.cov is None:
             return jnp.zeros((self.mean.shape[-1],) * 2)
-        return jnp.where(self.forgets, self.cov, 0.0)
+        return self.cov
 
 
 def over_gap(row: Rows | None, params: Mapping[str, Any]) -> Held:
@@ -113,9 +114,7 @@ def at_row(row: Rows | None, params: Mapping[str, Any]) -> Held:
 
 def look_up(marks: Marks, operands: Operands, n_states: int) -> Rows:
     """Doses and inputs at the rows; by numpy where all that enters is known."""
-    leaves = jax.tree.leaves((marks, operands.doses, operands.inputs))
-    known = not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
-    xp: ModuleType = np if known else jnp
+    xp = numpy_for(marks, operands.doses, operands.inputs)
     gaps, rows, rates, middle = {}, {}, {}, None
     for name, lookup in marks.lookups.items():
         values = operands.inputs[name].values

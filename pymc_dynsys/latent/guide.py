@@ -24,7 +24,7 @@ from jaxtyping import Array, Float
 
 from pymc_dynsys.discretization.moves import Moves
 from pymc_dynsys.latent.paths import MovedPath, scatter
-from pymc_dynsys.likelihoods.laplace.path import AffinePath, Steps
+from pymc_dynsys.likelihoods.laplace.path import AffinePath
 from pymc_dynsys.likelihoods.laplace.riccati import (
     Stages,
     before,
@@ -33,6 +33,7 @@ from pymc_dynsys.likelihoods.laplace.riccati import (
     respond,
     spread,
 )
+from pymc_dynsys.likelihoods.laplace.stepped import Steps
 from pymc_dynsys.linalg.written import matvec
 
 

@@ -14,9 +14,9 @@ from jaxtyping import Array, Float
 from pymc_dynsys.discretization import Discretization, Rows, TimeGrid
 from pymc_dynsys.discretization.moves import Moves
 from pymc_dynsys.discretization.tabulated import tabulated_crossing
-from pymc_dynsys.likelihoods.laplace.path import AffinePath, SteppedPath, Steps, after_event
-from pymc_dynsys.linalg import linearize, psd_factor
-from pymc_dynsys.linalg.written import matmul, matvec
+from pymc_dynsys.likelihoods.laplace.path import AffineParts, AffinePath, followed_by_event
+from pymc_dynsys.likelihoods.laplace.stepped import Stepped, Steps
+from pymc_dynsys.linalg import psd_factor
 from pymc_dynsys.systems.bound import BoundSystem, Params
 
 
@@ -61,49 +61,18 @@ def stage_normals(normals: Normals, moves: Moves, width: int) -> Float[Array, "s
     return jnp.concatenate([first, jnp.where(moves.active[:, None], taken, 0.0)])
 
 
-class MovedPath(SteppedPath):
+class MovedPath(Stepped):
     """Steps of a scheme and events, packed: a move is one of them or both."""
 
     def __init__(
         self, system: BoundSystem, scheme: Discretization, params: Params, course: Course
     ) -> None:
-        self.system, self.scheme, self.params = system, scheme, params
-        self._course = course
-        self._steps = _as_steps(course)
-        m, P = system.start.moments(params)
-        self._start = m, psd_factor(P)
-        self._noise = scheme.noise_size(system)
-
-    def still(self) -> "MovedPath":
-        """The same path without slopes in parameters."""
-        params, course = jax.lax.stop_gradient((self.params, self._course))
-        return MovedPath(self.system, self.scheme, params, course)
+        super().__init__(system, scheme, params, _as_steps(course))
 
     @property
     def shape(self) -> tuple[int, int]:
         """Number of moves and one, and of normals at each."""
-        return 1 + self._course.moves.t.shape[0], max(self._noise, self.system.n_states)
-
-    def move(self, x: Float[Array, " state"], z: Array, k: Steps) -> Float[Array, " state"]:
-        """State after a move."""
-        return self._step(x, z, k)
-
-    @property
-    def moves(self) -> Steps:
-        """All moves."""
-        return self._steps
-
-    def begin(self, z: Array) -> Float[Array, " state"]:
-        """State at the start."""
-        return self._begin(z)
-
-    def rows(self, x: Array) -> Array:
-        """Stages at the visits."""
-        return x[self._course.moves.at_visit]
-
-    def at_stages(self, values: Array) -> Array:
-        """Values of visits where their stages are, zero at all others."""
-        return scatter(values, self._course.moves)
+        return 1 + self.moves.t.shape[0], max(self._noise, self.system.n_states)
 
 
 def scatter(values: Float[Array, "visit *own"], moves: Moves) -> Float[Array, "stage *own"]:
@@ -144,16 +113,15 @@ def _affine_path(
 
 
 def _with_events(
-    system: BoundSystem, params: Params, steps: Steps, parts: tuple[Array, Array, Array]
-) -> tuple[Array, Array, Array]:
+    system: BoundSystem, params: Params, steps: Steps, parts: AffineParts
+) -> AffineParts:
     """Slopes, shifts and noise factors of moves with the affine events at their ends."""
-    origin, row = jnp.zeros(system.n_states), steps.row
+    row = steps.row
     assert row is not None
 
-    def at(t: Array, here: Array, row: Rows, F: Array, c: Array, C: Array) -> tuple[Array, ...]:
-        j, J = linearize(lambda x: after_event(system, params, x, t, row), origin)
-        changed = matmul(J, F), matvec(J, c) + j, matmul(J, C)
-        return tuple(jnp.where(here, new, old) for new, old in zip(changed, (F, c, C), strict=True))
+    def at(t: Array, here: Array, row: Rows, *parts: Array) -> tuple[Array, ...]:
+        changed = followed_by_event(system, params, t, row, *parts)
+        return tuple(jnp.where(here, new, old) for new, old in zip(changed, parts, strict=True))
 
     F, c, C = jax.vmap(at)(steps.end, steps.last, row, *parts)
     return F, c, C

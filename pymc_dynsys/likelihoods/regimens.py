@@ -48,10 +48,12 @@ def with_laws(system: BoundSystem, params: Params, grid: TimeGrid, by: object) -
     here = laws.row[None, :] == jnp.arange(times.shape[0])[:, None]
     there, which = here.any(1), here.argmax(1)
     forgetting = jnp.asarray([kind.forgets for kind in Law])
+    forgets = there & forgetting[laws.kind[which]]
     fresh = Fresh(
-        there & forgetting[laws.kind[which]],
+        forgets,
         jnp.where(there[:, None], means[which], 0.0),
-        None if is_known(system, steady) else jnp.where(there[:, None, None], covs[which], 0.0),
+        # What is added to a state is a mean, and brings no variance of its own.
+        None if is_known(system, steady) else jnp.where(forgets[:, None, None], covs[which], 0.0),
     )
     return replace(grid, rows=replace(rows, fresh=fresh), laws=None)
 

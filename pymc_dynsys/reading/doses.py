@@ -13,6 +13,7 @@ from pymc_dynsys.reading.regimens import (
     Read,
     laid_apart,
     read_laws,
+    refuse_event,
     require_lawful,
     require_punctual,
 )
@@ -197,13 +198,7 @@ def _durations(
             "the amount divided by the duration; give only one of rate and duration",
         ),
     ):
-        where = np.argwhere(there & bad)
-        if len(where):
-            here = tuple(where[0])
-            raise ValueError(
-                f"events: the {what} of the event at time {times[here]:g} for "
-                f"{frame.who(here[:-1])} is {values[here]:g}, expected {expected}"
-            )
+        refuse_event(what, values, there & bad, expected, times, frame)
     by_rate = there & (rates > 0) & (durations == 0)
     durations = np.where(by_rate, amounts / np.where(by_rate, rates, 1.0), durations)
     return np.where(there, durations, 0.0)

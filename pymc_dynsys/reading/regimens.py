@@ -32,13 +32,7 @@ def read_laws(
     endless = (steady > 0) & (amounts == 0) & (rates > 0) & (interval == 0)
 
     def refuse(what: str, values: np.ndarray, wrong: np.ndarray, expected: str) -> None:
-        where = np.argwhere(there & wrong)
-        if len(where):
-            here = tuple(where[0])
-            raise ValueError(
-                f"events: the {what} of the event at time {times[here]:g} for "
-                f"{frame.who(here[:-1])} is {values[here]:g}, expected {expected}"
-            )
+        refuse_event(what, values, there & wrong, expected, times, frame)
 
     refuse("steady_state", steady, ~np.isin(steady, (0, 1, 2)), "0, 1 or 2")
     refuse("reset", reset, ~np.isin(reset, (0, 1)), "1 (the state begins anew) or 0")
@@ -64,6 +58,24 @@ def read_laws(
         return None
     event = np.broadcast_to(np.arange(kind.shape[-1]), kind.shape)
     return Laws(event, kind, np.where(endless, rates, amounts), interval)
+
+
+def refuse_event(
+    what: str,
+    values: np.ndarray,
+    wrong: np.ndarray,
+    expected: str,
+    times: np.ndarray,
+    frame: Frame,
+) -> None:
+    """Raise for the first event, ``(*batch, event)``, that says something that makes no sense."""
+    where = np.argwhere(wrong)
+    if len(where):
+        here = tuple(where[0])
+        raise ValueError(
+            f"events: the {what} of the event at time {times[here]:g} for {frame.who(here[:-1])} "
+            f"is {values[here]:g}, expected {expected}"
+        )
 
 
 def require_lawful(laws: Laws, system: BoundSystem) -> None:

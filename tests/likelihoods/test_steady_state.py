@@ -28,6 +28,7 @@ def saturable():
 @pytest.fixture(scope="module")
 def steady():
     """Amount before a dose of 60, and its slope, by the capacity."""
+    # A comparison to 1e-7 needs a solver that is well below it.
     system, solver = saturable(), pds.ODESolve(rtol=1e-10, atol=1e-10)
 
     def amount(vmax):

@@ -75,8 +75,9 @@ def test_each_member_has_the_integral_of_its_own_data(counts):
             expected[i] += np.log(np.trapezoid(density, grid))
     found = fit["log_likelihood"]["log_likelihood"]
     assert list(found["subject"].values) == [10, 20, 30, 40, 50]
-    np.testing.assert_allclose(found.values, expected, atol=2e-5)
-    assert fit.attrs["log_likelihood"] == pytest.approx(expected.sum(), abs=1e-4)
+    # Nine nodes leave an error below 1e-5; the line is integrated to rounding.
+    np.testing.assert_allclose(found.values, expected, atol=1e-5)
+    assert fit.attrs["log_likelihood"] == pytest.approx(expected.sum(), abs=5e-5)
     assert fit["mode"]["v"].dims == ("treatment", "subject")
 
 
@@ -201,7 +202,10 @@ def test_roots_of_inverses_also_of_matrices_that_are_not_positive():
     found, positive = blocks.root_of_inverse(inner, roots)
     assert positive.all()
     np.testing.assert_allclose(
-        found @ found.transpose(0, 2, 1) @ matrices, [np.eye(3)] * 6, atol=1e-6
+        # Rounding, times the condition of these matrices.
+        found @ found.transpose(0, 2, 1) @ matrices,
+        [np.eye(3)] * 6,
+        atol=1e-10,
     )
     _, positive = blocks.root_of_inverse(np.stack([np.eye(3), -np.eye(3)]), roots[:2])
     assert list(positive) == [True, False]

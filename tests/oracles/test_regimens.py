@@ -33,24 +33,22 @@ def two_compartments():
     )
 
 
-SLOW = pytest.mark.slow
 CASES = [
-    ("D01", two_compartments, ()),
-    ("D02", oral, SLOW),
-    ("D03", one_compartment, ()),
-    ("D05", oral, ()),
-    ("D06", two_compartments, SLOW),
+    ("D01", two_compartments),
+    ("D02", oral),
+    ("D03", one_compartment),
+    ("D05", oral),
+    ("D06", two_compartments),
 ]
 
 
-@pytest.mark.parametrize(
-    ("name", "system"), [pytest.param(*case[:2], marks=case[2], id=case[0]) for case in CASES]
-)
+@pytest.mark.parametrize(("name", "system"), [pytest.param(*case, id=case[0]) for case in CASES])
 def test_steady_states_and_resets_of_linear_systems(name, system):
     case = load(name)
     found = evaluate(system(), panel_of(case), params_of(case), likelihood=pds.Kalman())
     assert_met(case, found)
-    np.testing.assert_allclose(found[0], case.out.loglik_by_subject, atol=1e-7, rtol=0)
+    # Closed forms on both sides, so that only rounding differs.
+    np.testing.assert_allclose(found[0], case.out.loglik_by_subject, atol=1e-10, rtol=0)
 
 
 def test_d19_law_of_an_sde():
@@ -66,10 +64,11 @@ def test_d19_law_of_an_sde():
     )
     found = evaluate(system, panel_of(case), params_of(case), likelihood=pds.Kalman())
     assert_met(case, found)
-    np.testing.assert_allclose(found[0], case.out.loglik_by_subject, atol=1e-7, rtol=0)
+    # Closed forms on both sides, so that only rounding differs.
+    np.testing.assert_allclose(found[0], case.out.loglik_by_subject, atol=1e-10, rtol=0)
 
 
-@SLOW
+@pytest.mark.slow
 def test_d11_saturable_elimination():
     case = load("D11")
     system = pds.ODE(

@@ -6,21 +6,23 @@ normals, else one a step and one for the start.
 
 from abc import ABC, abstractmethod
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from pymc_dynsys.discretization import Discretization, Rows, TimeGrid, over_gap
-from pymc_dynsys.discretization.doses import dose_at
+from pymc_dynsys.discretization import Discretization, Rows, TimeGrid
 from pymc_dynsys.discretization.grid import substep_length
 from pymc_dynsys.discretization.tabulated import tabulated_crossing
 from pymc_dynsys.likelihoods.base import Problem
 from pymc_dynsys.likelihoods.laplace.riccati import Curving, Stages
+from pymc_dynsys.likelihoods.laplace.stepped import Stepped, Steps, after_event
 from pymc_dynsys.linalg import congruence, linearize, psd_factor
 from pymc_dynsys.linalg.written import matmul, matvec
 from pymc_dynsys.systems.bound import BoundSystem, Params
+
+AffineParts = tuple[Array, Array, Array]
+"""Slopes, shifts and noise factors of gaps."""
 
 
 class Path(ABC):
@@ -106,34 +108,14 @@ class AffinePath(Path):
         return values
 
 
-class Steps(NamedTuple):
-    """Steps of a path that is not affine; leaves lead with an axis of steps.
-
-    ``active`` is False for a step that a gap does not have, ``last`` True for the one into its row.
-    """
-
-    t: Array
-    h: Array
-    end: Array
-    active: Bool[Array, "*step"]
-    last: Bool[Array, "*step"]
-    row: Rows | None
-
-
-class SteppedPath(Path):
-    """Steps of a scheme, ``x_k = g_k(x_{k-1}, z_k)``, after the start, which is a stage too."""
-
-    affine = False
+class SteppedPath(Stepped, Path):
+    """Steps of a scheme, so many for each row."""
 
     def __init__(self, system: BoundSystem, scheme: Discretization, problem: Problem) -> None:
-        self.system, self.scheme, self.params = system, scheme, problem.params
+        super().__init__(system, scheme, problem.params, _steps_of(problem.grid))
         self._problem = problem
         self._n_rows = problem.grid.times.shape[-1]
         self._most = problem.grid.max_steps
-        self._steps = _steps_of(problem.grid)
-        m, P = system.start.moments(problem.params)
-        self._start = m, psd_factor(P)
-        self._noise = scheme.noise_size(system)
 
     def still(self) -> "SteppedPath":
         """The same path without slopes in parameters."""
@@ -144,41 +126,18 @@ class SteppedPath(Path):
         """Number of steps and one, and of normals at each."""
         return path_shape(self.system, self.scheme, self._n_rows, self._most)
 
-    def roll(self, z: Float[Array, "stage noise"]) -> Float[Array, "stage state"]:
-        """States after the start and after each step."""
-        first = self._begin(z[0])
-
-        def step(x: Array, k: tuple[Array, Steps]) -> tuple[Array, Array]:
-            x = self._step(x, *k)
-            return x, x
-
-        rest = jax.lax.scan(step, first, (z[1:], self._steps))[1]
-        return jnp.concatenate([first[None], rest])
-
-    def stages(self, x: Array, z: Array) -> Stages:
-        """Slopes of the steps where the path is."""
-        d, w = self.system.n_states, self.shape[1]
-
-        def slopes(x: Array, z: Array, k: Steps) -> tuple[Array, Array]:
-            F = linearize(lambda x: self._step(x, z, k), x)[1]
-            return F, linearize(lambda z: self._step(x, z, k), z)[1]
-
-        F, C = jax.vmap(slopes)(x[:-1], z[1:], self._steps)
-        begin = jnp.concatenate([self._start[1], jnp.zeros((d, w - d))], axis=1)
-        return Stages(jnp.concatenate([jnp.zeros((1, d, d)), F]), jnp.concatenate([begin[None], C]))
-
     def curving(self, x: Array, z: Array, to_come: Array) -> Curving:
         """Minus the second derivatives of the steps along the slopes of what is to come."""
         d = self.system.n_states
 
         def curvature(x: Array, z: Array, slope: Array, k: Steps) -> Array:
             def along(both: Array) -> Array:
-                return -(slope * self._step(both[:d], both[d:], k)).sum()
+                return -(slope * self.move(both[:d], both[d:], k)).sum()
 
             hessian: Array = jax.hessian(along)(jnp.concatenate([x, z]))
             return hessian
 
-        M = jax.vmap(curvature)(x[:-1], z[1:], to_come[1:], self._steps)
+        M = jax.vmap(curvature)(x[:-1], z[1:], to_come[1:], self.moves)
         M = jnp.concatenate([jnp.zeros((1, *M.shape[1:])), M])
         return Curving(M[:, :d, :d], M[:, d:, :d], M[:, d:, d:])
 
@@ -192,25 +151,6 @@ class SteppedPath(Path):
         steps = jnp.concatenate([zeros, values[:, None]], axis=1)
         flat = steps.reshape(-1, *values.shape[1:])
         return jnp.concatenate([jnp.zeros_like(flat[:1]), flat])
-
-    def _begin(self, z: Array) -> Array:
-        m, C = self._start
-        return m + matvec(C, z[: m.shape[0]])
-
-    def _step(self, x: Array, z: Array, k: Steps) -> Array:
-        """State after a step, and after the event at the row that it leads to."""
-        held = over_gap(k.row, self.params)
-        after = self.scheme.propagate(self.system, x, k.t, k.h, held, z[: self._noise])
-        x = jnp.where(k.active, after, x)
-        if k.row is None or k.row.amount is None:
-            return x
-        if k.row.fresh is not None:
-            # A new law makes the noise of the step before it free for its own.
-            anew, fresh = k.row.fresh.moved(x), k.row.fresh
-            if fresh.cov is not None:
-                anew = anew + matvec(psd_factor(fresh.noise), z[: x.shape[0]])
-            x = jnp.where(k.last, anew, x)
-        return jnp.where(k.last, after_event(self.system, self.params, x, k.end, k.row), x)
 
 
 def path_shape(
@@ -243,10 +183,10 @@ def path_of(system: BoundSystem, scheme: Discretization, problem: Problem) -> Pa
 
 
 def _with_events(
-    system: BoundSystem, params: Params, grid: TimeGrid, parts: tuple[Array, Array, Array]
-) -> tuple[Array, Array, Array]:
+    system: BoundSystem, params: Params, grid: TimeGrid, parts: AffineParts
+) -> AffineParts:
     """Slopes, shifts and noise factors of gaps with the affine events at their ends."""
-    origin, rows = jnp.zeros(system.n_states), grid.rows
+    rows = grid.rows
     if rows is not None and rows.fresh is not None:
         fresh, (F, c, C) = rows.fresh, parts
         anew = fresh.forgets[:, None, None]
@@ -254,20 +194,18 @@ def _with_events(
         own = jax.vmap(lambda fresh: psd_factor(fresh.noise))(fresh)
         parts = jnp.where(anew, 0.0, F), moved, jnp.where(anew, own, C)
 
-    def at(t: Array, row: Rows, F: Array, c: Array, C: Array) -> tuple[Array, Array, Array]:
-        j, J = linearize(lambda x: after_event(system, params, x, t, row), origin)
-        return matmul(J, F), matvec(J, c) + j, matmul(J, C)
-
     times, rows = jax.tree.map(jnp.asarray, (grid.times, grid.rows))
-    changed: tuple[Array, Array, Array] = jax.vmap(at)(times, rows, *parts)
+    changed: AffineParts = jax.vmap(partial(followed_by_event, system, params))(times, rows, *parts)
     return changed
 
 
-def after_event(system: BoundSystem, params: Params, x: Array, t: Array, row: Rows) -> Array:
-    """State after the event at a row, if there is one."""
-    given, amount = dose_at(row)
-    after = system.dosing.jump(x, t, row.at_row(params), amount, row.target)
-    return jnp.where(given, after, x)
+def followed_by_event(
+    system: BoundSystem, params: Params, t: Array, row: Rows, F: Array, c: Array, C: Array
+) -> AffineParts:
+    """Slope, shift and noise factor of a gap and of the affine event at its end."""
+    origin = jnp.zeros(system.n_states)
+    j, J = linearize(lambda x: after_event(system, params, x, t, row), origin)
+    return matmul(J, F), matvec(J, c) + j, matmul(J, C)
 
 
 def _steps_of(grid: TimeGrid) -> Steps:
