@@ -78,7 +78,7 @@ class TrajectoryOp(Op):
     def batch_shape(self, node: Apply, shapes: Sequence[Sequence[Variable]]) -> tuple[Any, ...]:
         """Symbolic lengths of the batch axes of all inputs together."""
         rank = node.inputs[0].type.ndim - self.cores()[0]
-        parts = [
+        parts: Any = [
             tuple(
                 pt.constant(1, dtype="int64") if length == 1 else symbolic
                 for length, symbolic in zip(v.type.shape[:rank], shape[:rank], strict=True)
