@@ -7,6 +7,7 @@ import numpy as np
 from pymc_dynsys.marginal.integrate import ByNodes, gauss_hermite, importance
 from pymc_dynsys.marginal.laplace import Marginal
 from pymc_dynsys.marginal.optimum import Optimum
+from pymc_dynsys.marginal.pareto import smoothed
 
 NODES = {1: 25, 2: 11}
 """Nodes along each of one or two effects."""
@@ -65,7 +66,7 @@ def check_integral(marginal: Marginal, optimum: Optimum, seed: int) -> Check:
     modes, theta = optimum.answer.modes, optimum.theta
     name, nodes = finer(modes.u.shape[1], len(modes.u), seed)
     density = marginal.density
-    answer = nodes(density, theta, modes)
+    answer, logs = nodes.with_logs(density, theta, modes)
     keep = optimum.edges.inside
     covariance = optimum.covariance[np.ix_(keep, keep)]
     move = np.zeros(len(theta))
@@ -80,7 +81,7 @@ def check_integral(marginal: Marginal, optimum: Optimum, seed: int) -> Check:
             gain = -np.inf if found is None else found.value - answer.value
             if gain > max(HIGHER, escapes.get(j, (0.0, 0.0))[0]):
                 escapes[j] = (gain, at[j])
-    pareto_k = None if modes.u.shape[1] in NODES else _pareto_k(nodes, density, theta, modes)
+    pareto_k = None if modes.u.shape[1] in NODES else smoothed(logs.T)[1]
     return Check(
         name,
         answer.members - optimum.answer.members,
@@ -89,11 +90,3 @@ def check_integral(marginal: Marginal, optimum: Optimum, seed: int) -> Check:
         escapes,
         pareto_k,
     )
-
-
-def _pareto_k(nodes: ByNodes, density: object, theta: np.ndarray, modes: object) -> np.ndarray:
-    from arviz_stats.base import array_stats  # whose argument is minus the log of a weight
-
-    logs, _, _ = nodes.logs(density, theta, modes)  # type: ignore[arg-type]
-    logs = np.where(np.isfinite(logs), logs, logs[np.isfinite(logs)].min() - 50.0)
-    return np.asarray(array_stats.psislw(np.ascontiguousarray(-logs.T), axis=-1)[1])

@@ -16,6 +16,7 @@ from pymc_dynsys.marginal.integrate import importance
 from pymc_dynsys.marginal.laplace import Marginal
 from pymc_dynsys.marginal.modes import Modes, NoMode, find_modes
 from pymc_dynsys.marginal.optimum import Optimum
+from pymc_dynsys.marginal.pareto import smoothed
 
 CANDIDATES = 16
 """Effects among which one is drawn."""
@@ -64,11 +65,7 @@ def draw(marginal: Marginal, optimum: Optimum, n: int, seed: int) -> Draws:
             logs[i] = value + (z[i] ** 2).sum() / 2
     if not np.isfinite(logs).any():
         raise ValueError("draws: the posterior is not finite at any proposal; use pm.sample")
-    lowest = logs[np.isfinite(logs)].min()
-    # The function's argument is minus the log of a weight.
-    from arviz_stats.base import array_stats  # slow to import
-
-    smooth, k = array_stats.psislw(-np.where(np.isfinite(logs), logs, lowest - 50.0))
+    smooth, k = smoothed(logs)
     weights = np.where(np.isfinite(logs), np.exp(smooth - logsumexp(smooth)), 0.0)
     weights /= weights.sum()
     # Systematic resampling: numbers of copies vary least.
@@ -86,7 +83,7 @@ def _effects(
     assert modes is not None  # what has no modes has no weight
     n, q = modes.u.shape
     nodes = importance(CANDIDATES, n, q, int(rng.integers(2**31)))
-    logs, at, _ = nodes.logs(marginal.density, theta, modes)
+    logs, at = nodes.logs(marginal.density, theta, modes)
     shares = np.cumsum(np.exp(logs - logsumexp(logs, axis=0)), axis=0)
     which = np.minimum((shares < rng.random(n)).sum(0), CANDIDATES - 1)
     return at[which, np.arange(n)]

@@ -37,8 +37,8 @@ class ByNodes:
 
     def logs(
         self, density: Density, theta: np.ndarray, modes: Modes
-    ) -> tuple[Float[np.ndarray, "node member"], Float[np.ndarray, "node member effect"], float]:
-        """Logarithms of the summands, where, and the log-density that belongs to no member."""
+    ) -> tuple[Float[np.ndarray, "node member"], Float[np.ndarray, "node member effect"]]:
+        """Logarithms of the summands, and where they are."""
         moved = np.einsum(
             "nij,knj->kni",
             modes.root,
@@ -49,19 +49,25 @@ class ByNodes:
         logs = self.log_weights + found.members
         nowhere = ~np.isfinite(logs)
         at[nowhere] = np.broadcast_to(modes.u, at.shape)[nowhere]
-        return np.where(nowhere, -np.inf, logs), at, modes.rest
+        return np.where(nowhere, -np.inf, logs), at
 
     def __call__(
         self, density: Density, theta: Float[np.ndarray, " parameter"], modes: Modes
     ) -> Answer:
         """The marginal log-likelihood and its gradient at theta."""
-        logs, at, rest = self.logs(density, theta, modes)
+        return self.with_logs(density, theta, modes)[0]
+
+    def with_logs(
+        self, density: Density, theta: Float[np.ndarray, " parameter"], modes: Modes
+    ) -> tuple[Answer, Float[np.ndarray, "node member"]]:
+        """The same, with the logarithms of the summands."""
+        logs, at = self.logs(density, theta, modes)
         total = logsumexp(logs, axis=0)
         shares = np.concatenate([np.exp(logs - total), np.zeros((len(logs), 1))], axis=1)
         shares[0, -1] = 1.0
         gradient = density.at(at, theta, shares).by_theta.sum(0)
         members = total + modes.log_volume
-        return Answer(float(members.sum() + rest), gradient, members, modes)
+        return Answer(float(members.sum() + modes.rest), gradient, members, modes), logs
 
 
 def gauss_hermite(n: int, q: int) -> ByNodes:

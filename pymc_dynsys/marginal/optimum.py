@@ -206,7 +206,7 @@ def _step(
     hessian: np.ndarray,
     edges: Edges,
 ) -> tuple[np.ndarray, Answer, float] | None:
-    """A step that leads higher or nearer, halved where it does not; None if there is none."""
+    """A step that leads higher or nearer, a quarter where it does not; None if there is none."""
     part = min(1.0, 2.0 / max(np.abs(step).max(), 1e-300))
     for _ in range(HALVINGS):
         at = theta + part * step
