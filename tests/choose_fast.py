@@ -1,4 +1,4 @@
-"""Which tests a run of minutes needs: those that are quick, and the cheapest that cover the package.
+"""Which tests a run of minutes needs: the quick ones, and the cheapest that cover the package.
 
 Of all tests that ran, those are kept that take less than ``--quick`` CPU seconds, and of the others
 the cheapest set that takes every line and branch of the package that all of them take. The rest is
