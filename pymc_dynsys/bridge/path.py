@@ -107,6 +107,7 @@ def Path(
     --------
     Trajectory : where the data are Gaussian given the state the path is integrated out exactly.
     observed_cells : the data that are there, and the states under them.
+    forecast : the states after the last visit.
 
     References
     ----------
@@ -197,7 +198,7 @@ def _register(
     """
     name, program, frame = study.name, study.program, study.frame
     guided = isinstance(parametrization, Guided)
-    op = PathOp(program, guided)
+    op = PathOp(study.specification(model.coords), guided)
     layout = op.make_grid(study.design.unpack(study.operands))
     n_start, n_steps, n_sources = sizes(program, layout)
     of_state, of_step, of_source = f"{name}_state", f"{name}_step", f"{name}_source"

@@ -8,11 +8,11 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Apply, Variable
 
 from pymc_dynsys.bridge.ops import TrajectoryOp
+from pymc_dynsys.bridge.random_variable import Specification
 from pymc_dynsys.discretization.operands import Slot
 from pymc_dynsys.latent.guide import Guide
 from pymc_dynsys.latent.law import Layout, Pull, lay_out_paths, paths
 from pymc_dynsys.latent.paths import Normals
-from pymc_dynsys.likelihoods.program import Program
 
 N_NORMALS = 2
 """Normals of the start and of the steps, before the arrays of the design."""
@@ -28,10 +28,11 @@ class PathOp(TrajectoryOp):
     and, with a guide, values, precisions and normals of the reference.
     """
 
-    __props__ = ("program", "guided")
+    __props__ = ("spec", "guided")
 
-    def __init__(self, program: Program, guided: bool) -> None:
-        self.program = program
+    def __init__(self, spec: Specification, guided: bool) -> None:
+        self.spec = spec
+        self.program = spec.program
         self.guided = guided
 
     def slots(self) -> tuple[Slot | None, ...]:

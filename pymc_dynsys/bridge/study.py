@@ -1,5 +1,6 @@
 """A trajectory variable of a model: what is computed, where its values fit, what they are now."""
 
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from pymc_dynsys.discretization.operands import Role, Slot
 from pymc_dynsys.likelihoods.program import Program
 from pymc_dynsys.reading.consistency import check_arrays
 from pymc_dynsys.reading.frame import Frame
+from pymc_dynsys.reading.labels import keys
 from pymc_dynsys.simulation.paths import Simulator
 from pymc_dynsys.systems.bound import BoundSystem
 
@@ -79,6 +81,13 @@ class Study:
         there = ~np.isnan(self.y)
         return there if self.system.observation.scalar else there.any(-1)
 
+    def specification(self, known: Container[str]) -> Specification:
+        """What the variable is, apart from its values; `known` are the dims of the model."""
+        frame = self.frame
+        unit = None if frame.origin is None else frame.unit
+        labels = [(d, tuple(keys(along))) for d, along in frame.labels.items() if d not in known]
+        return Specification(self.program, self.simulator, unit, frame.origin, tuple(labels))
+
 
 def find_trajectory(model: pm.Model, var_name: str | None = None) -> Study:
     """The trajectory of a model, the one called `var_name` if there are several."""
@@ -90,15 +99,10 @@ def find_trajectory(model: pm.Model, var_name: str | None = None) -> Study:
         if rv.owner is not None and isinstance(rv.owner.op, TrajectoryRV)
     }
     if not found:
-        paths = [
-            str(v.name)
-            for v in model.deterministics
-            if v.owner is not None
-            and isinstance(getattr(v.owner.inputs[0].owner, "op", None), PathOp)
-        ]
+        paths = list(find_paths(model))
         instead = (
             f"; the states of the path {paths[0]!r} are variables, idata.posterior[{paths[0]!r}], "
-            "and its data are drawn by pm.sample_posterior_predictive"
+            "forecast() goes on from them, and its data are drawn by pm.sample_posterior_predictive"
             if paths
             else ""
         )
@@ -111,7 +115,7 @@ def find_trajectory(model: pm.Model, var_name: str | None = None) -> Study:
         raise ValueError(f"var_name: no trajectory {var_name!r}; there is {', '.join(found)}")
     rv = found[var_name]
     op: TrajectoryRV = rv.owner.op
-    spec, design = op.spec, op.spec.program.design
+    spec = op.spec
     variables = tuple(op.dist_params(rv.owner))
     y = current_value(model.rvs_to_values[rv])
     if y is None:
@@ -123,27 +127,80 @@ def find_trajectory(model: pm.Model, var_name: str | None = None) -> Study:
     dims, labels = _dims(model, var_name, y, 1 if scalar else 2)
     if isinstance(model.rvs_to_values[rv], Constant):
         require_labels_of_data(model, var_name, y)
-    rank = len(dims) - (1 if scalar else 2)
-    named = var_name in model.named_vars_to_dims
+    component_dim = None if scalar else dims[-1]
+    return _study(
+        var_name, model, spec, variables, np.asarray(y, float), dims, labels, component_dim
+    )
+
+
+def find_paths(model: pm.Model) -> dict[str, Variable]:
+    """The paths of a model, by name."""
+    return {
+        str(v.name): v
+        for v in model.deterministics
+        if v.owner is not None and isinstance(getattr(v.owner.inputs[0].owner, "op", None), PathOp)
+    }
+
+
+def find_path(model: pm.Model, var_name: str | None = None) -> Study | None:
+    """The path called `var_name`, or the only one of a model without a trajectory; else None.
+
+    Its data are zero at each visit: what is seen of a path is not known to it.
+    """
+    paths = find_paths(model) if isinstance(model, pm.Model) else {}
+    if var_name is None:
+        if any(isinstance(getattr(rv.owner, "op", None), TrajectoryRV) for rv in model.basic_RVs):
+            return None
+        if len(paths) > 1:
+            raise ValueError(f"var_name: the model has several paths, {', '.join(paths)}")
+        var_name = next(iter(paths), None)
+    if var_name not in paths:
+        return None
+    assert var_name is not None
+    node: Any = paths[var_name].owner.inputs[0].owner
+    op: PathOp = node.op
+    variables = tuple(op.of_design(node.inputs)[1:])
+    dims = tuple(map(str, model.named_vars_to_dims[var_name]))[:-1]
+    times = current_value(variables[0])
+    lengths = [dim_length(model, dim) for dim in dims]
+    y = np.where(np.isnan(np.asarray(times, float)), np.nan, np.zeros(lengths))
+    labels = dict(zip(dims, map(_plain, labels_of(model, dims)), strict=True))
+    return _study(var_name, model, op.spec, variables, y, dims, labels, None)
+
+
+def _study(
+    name: str,
+    model: pm.Model,
+    spec: Specification,
+    variables: tuple[Variable, ...],
+    y: np.ndarray,
+    dims: tuple[str, ...],
+    labels: dict[str, np.ndarray],
+    component_dim: str | None,
+) -> Study:
+    """The study of a variable whose data, ``(*batch, time[, component])``, have these dims."""
+    design = spec.program.design
+    rank = len(dims) - (1 if component_dim is None else 2)
+    named = name in model.named_vars_to_dims
     lengths = [dim_length(model, dim) if named else n for dim, n in zip(dims, y.shape, strict=True)]
     frame = Frame(
         batch_dims=dims[:rank],
         time_dim=dims[rank],
-        component_dim=None if scalar else dims[-1],
+        component_dim=component_dim,
         lengths=dict(zip(dims[:rank], lengths, strict=False)),
         labels={**_known_labels(model, spec), **labels},
         unit=spec.unit,
         origin=spec.origin,
     )
-    values = [np.asarray(y, float)]
+    values: list[Any] = [y]
     for slot, variable in zip(design.slots[1:], variables, strict=True):
         value = _value(slot.name, slot.role is Role.TIME, variable, rank + len(slot.core))
         _require_batch(slot, variable, value, frame)
         values.append(value)
     operands = design.pack(values)
     check_arrays(design, operands, frame)
-    program = replace(spec.program, complete=not np.isnan(values[0]).any())
-    return Study(var_name, program, spec.simulator, frame, variables, operands)
+    program = replace(spec.program, complete=not np.isnan(y).any())
+    return Study(name, program, spec.simulator, frame, variables, operands)
 
 
 def _require_batch(slot: Slot, variable: Variable, value: np.ndarray | None, frame: Frame) -> None:

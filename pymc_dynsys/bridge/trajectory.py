@@ -26,12 +26,12 @@ from pymc_dynsys.bridge.dims import require_in_model
 from pymc_dynsys.bridge.gates import warn_of_gates
 from pymc_dynsys.bridge.labels import how_dims_are_read, require_dims, require_order
 from pymc_dynsys.bridge.probe import probe
-from pymc_dynsys.bridge.random_variable import Specification, TrajectoryRV
+from pymc_dynsys.bridge.random_variable import TrajectoryRV
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.bridge.support import refuse_booleans, require_censored
 from pymc_dynsys.bridge.times import register_times, takes_labels
 from pymc_dynsys.likelihoods.base import Likelihood
-from pymc_dynsys.reading.labels import in_order, keys
+from pymc_dynsys.reading.labels import in_order
 from pymc_dynsys.reading.values import as_float
 from pymc_dynsys.simulation.paths import Simulator
 from pymc_dynsys.systems.bound import System
@@ -280,10 +280,6 @@ def _observed(
 
 def _random_variable(study: Study, size: Any, known: Container[str] = ()) -> Variable:
     """The variable of a study; `known` are the dims of the model."""
-    frame = study.frame
-    unit = None if frame.origin is None else frame.unit
-    labels = [(dim, tuple(keys(along))) for dim, along in frame.labels.items() if dim not in known]
-    spec = Specification(study.program, study.simulator, unit, frame.origin, tuple(labels))
-    op, rng = TrajectoryRV(spec), shared_rng(seed=None)
+    op, rng = TrajectoryRV(study.specification(known)), shared_rng(seed=None)
     _, rv = op(*study.variables, size=size or None, rng=rng, return_next_rng=True)
     return rv

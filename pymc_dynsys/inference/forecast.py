@@ -12,11 +12,12 @@ import xarray as xr
 from jaxtyping import Array
 
 from pymc_dynsys.bridge.draws import OperandDraws, draws_for_new_labels
-from pymc_dynsys.bridge.study import find_trajectory
+from pymc_dynsys.bridge.study import find_path, find_trajectory
 from pymc_dynsys.inference import blocks
 from pymc_dynsys.inference.draws import in_blocks, per_draw
 from pymc_dynsys.inference.future import read_future
 from pymc_dynsys.inference.labels import data_groups, draws_of, labelled, select_rows
+from pymc_dynsys.inference.of_paths import labelled_path, last_states
 from pymc_dynsys.inference.states import warn_lost_states, warn_unidentified
 from pymc_dynsys.inference.times import OutputTimes, last_data, merged, requested_times
 from pymc_dynsys.likelihoods.answers import Present
@@ -53,7 +54,8 @@ def forecast(
     idata : DataTree or None
         What ``pm.sample`` returned; None where all parameters are known, for one draw.
     model : pm.Model
-        The model with the data; or the same model for other subjects, see Notes.
+        The model with the data; or the same model for other subjects, see Notes. In one with a
+        :class:`Path` its states go on from the last visit, whose draws are in `idata`.
     times : array or DataArray
         Ascending times, in the unit of the model; a DataArray with batch dims where they differ.
         Times before the last datum of a trajectory are NaN in its result: see
@@ -69,7 +71,7 @@ def forecast(
     group : {"posterior", "prior"}
         Where the parameters are.
     var_name : str, optional
-        Name of the trajectory, if the model has several.
+        Name of the trajectory or path, if the model has several.
     random_seed : int, Generator or None
         Seed. The same seed gives the same paths.
     progressbar : bool
@@ -80,7 +82,8 @@ def forecast(
     DataTree
         ``predictions`` with the data under the name of the trajectory, dims ``(chain, draw,
         *batch, time[, component])``, and ``states``; ``predictions_constant_data`` with
-        ``last_time``, where each path begins; ``observed_data``.
+        ``last_time``, where each path begins; ``observed_data``. Of a :class:`Path` the states
+        alone, under its name and with its dims: data at them are the model's to draw.
 
     Raises
     ------
@@ -117,8 +120,9 @@ def forecast(
     {'chain': 1, 'draw': 50, 'time': 2}
     """
     draws = draws_of(idata, group)
-    study = find_trajectory(model, var_name)
-    if study.name == "states":
+    path = find_path(model, var_name)
+    study = find_trajectory(model, var_name) if path is None else path
+    if path is None and study.name == "states":
         raise ValueError("model: a trajectory called 'states' hides its states; rename it")
     seed = np.random.default_rng(random_seed)
     draws, new = draws_for_new_labels(study, model, draws, seed)
@@ -129,10 +133,14 @@ def forecast(
     of_draws = OperandDraws(study, model, draws)
     extra, dim = requested_times(times, study)
     last = last_data(study)
-    at = merged(study, last[..., None], dim)
-    now: Present = per_draw(
-        of_draws, ask_present, at, "Sampling states ...", progressbar, seed, keyed=True
-    )
+    now: Present | None
+    if path is None:
+        at = merged(study, last[..., None], dim)
+        now = per_draw(
+            of_draws, ask_present, at, "Sampling states ...", progressbar, seed, keyed=True
+        )
+    else:
+        last, now = last_states(path, model, draws, new)
 
     ahead = np.where(extra >= last[..., None], extra, np.nan)
     if np.isnan(ahead).all():
@@ -151,12 +159,12 @@ def forecast(
 
     def work(which: np.ndarray) -> Any:
         of_block = of_draws.at(which, operands)
-        begin = Present(*(part[which][..., 0, :] for part in now))
+        begin = None if now is None else Present(*(part[which][..., 0, :] for part in now))
 
-        def paths(start: Array) -> Any:
+        def paths(start: Array | None) -> Any:
             return simulate_paths(design, study.simulator, keys[which], of_block, grid, start)
 
-        found = known_part(paths, begin)
+        found = paths(None) if begin is None else known_part(paths, begin)
         return tuple(select_rows(np.asarray(part), future, study) for part in found)
 
     n_rows = grid.times.shape[-1]
@@ -165,8 +173,11 @@ def forecast(
     component = () if frame.component_dim is None else (frame.component_dim,)
     warn_unidentified(study, future, states)
     shown = replace(future, requested=extra)
-    arrays = {study.name: (y, component), "states": (states, ("state",))}
-    data = labelled(study, shown, draws, arrays)
+    if path is None:
+        arrays = {study.name: (y, component), "states": (states, ("state",))}
+        data, groups = labelled(study, shown, draws, arrays), data_groups(study)
+    else:
+        data, groups = labelled_path(path, shown, draws, states), {}
     constant = xr.Dataset(
         {"last_time": (frame.batch_dims, as_dates(last, frame.unit, frame.origin))},
         coords={d: frame.labels[d] for d in frame.batch_dims},
@@ -175,7 +186,7 @@ def forecast(
         {
             "predictions": data,
             "predictions_constant_data": constant,
-            **data_groups(study),
+            **groups,
         }
     )
 
