@@ -53,13 +53,14 @@ def depended_on(function: Callable[..., Any], args: Sequence[Any]) -> tuple[int,
     return tuple(np.flatnonzero(dependence(function, args).reshape(-1, n).any(0)).tolist())
 
 
-def _shape(variable: Atom) -> tuple[int, ...]:
+def shape_of(variable: Atom) -> tuple[int, ...]:
+    """Shape of a variable of a jaxpr."""
     value: Any = variable.aval
     return tuple(value.shape)
 
 
 def _nothing(variable: Atom, n: int) -> Flags:
-    return np.zeros((*_shape(variable), n), bool)
+    return np.zeros((*shape_of(variable), n), bool)
 
 
 def _run(jaxpr: core.Jaxpr, flags: Sequence[Flags], n: int) -> list[Flags]:
@@ -103,4 +104,4 @@ def _of_equation(equation: core.JaxprEqn, flags: list[Flags], n: int) -> list[Fl
         ]
         return [np.stack([np.asarray(part) for part in moved], axis=-1)]
     anywhere = np.any([flag.reshape(-1, n).any(0) for flag in flags], axis=0)
-    return [np.broadcast_to(anywhere, (*_shape(v), n)) for v in outs]
+    return [np.broadcast_to(anywhere, (*shape_of(v), n)) for v in outs]

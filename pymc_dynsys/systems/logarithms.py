@@ -78,12 +78,20 @@ def _evaluate(
         elif name == "log" and (later := found[0]) is not None:
             outputs = [later()]
         else:
-            bound = eqn.primitive.bind(*inputs, **eqn.params)
-            outputs = list(bound) if eqn.primitive.multiple_results else [bound]
+            outputs = bound(eqn, inputs)
             own[0] = _log_of_result(eqn, inputs, found)
         values.update(zip(eqn.outvars, outputs, strict=True))
         known.update(zip(eqn.outvars, own, strict=True))
     return [value(v) for v in jaxpr.outvars], [log(v) for v in jaxpr.outvars]
+
+
+def bound(eqn: JaxprEqn, inputs: Sequence[Array]) -> list[Array]:
+    """Results of one equation; functions with derivatives of their own keep these."""
+    params = eqn.primitive.get_bind_params(eqn.params)
+    # Older releases of JAX return the functions beside the other parameters.
+    functions, params = params if isinstance(params, tuple) else ((), params)
+    found = eqn.primitive.bind(*functions, *inputs, **params)
+    return list(found) if eqn.primitive.multiple_results else [found]
 
 
 def _log_of_result(eqn: JaxprEqn, inputs: list[Array], logs: list[Later | None]) -> Later | None:

@@ -71,6 +71,7 @@ class Observation:
         x: Float[Array, " state"],
         t: ArrayLike,
         held: Held,
+        noise_at: Float[Array, " state"] | None = None,
     ) -> Float[Array, ""]:
         """Log-density of the components of one observation that are there.
 
@@ -82,6 +83,8 @@ class Observation:
             Which components are there; None if all are.
         x, t, held
             State, time, and parameters and inputs at the visit.
+        noise_at
+            State that the covariance of a Gaussian observation is taken at; None: the same one.
 
         Returns
         -------
@@ -98,6 +101,8 @@ class Observation:
         moments = gaussian_moments(law)
         if moments is not None:
             mean, cov = _of_components(*moments)
+            if noise_at is not None:
+                cov = self.moments(noise_at, t, held)[1]
             return gaussian_log_density(y - mean, seen, cov)
         if isinstance(law, Components):
             inside = [possible(own, y[i]) for i, own in enumerate(law.laws)]

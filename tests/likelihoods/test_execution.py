@@ -56,6 +56,8 @@ CASES = {
     "ekf": (PENDULUM, pds.EKF(EULER)),
     "ukf": (PENDULUM, pds.UKF(EULER)),
     "enkf": (PENDULUM, pds.EnKF(8, EULER)),
+    "laplace": (SPRING, pds.Laplace(pds.Exact())),
+    "laplace, draws": (SPRING, pds.Laplace(pds.Exact(), draws=4)),
 }
 
 
@@ -184,7 +186,13 @@ def test_blocks_are_cut_along_the_longest_of_several_batch_axes(plain, monkeypat
 
 @pytest.mark.parametrize(
     ("case", "devices"),
-    [("kalman", 2), pytest.param("ekf", 7, marks=pytest.mark.slow), ("enkf", 3)],
+    [
+        ("kalman", 2),
+        ("enkf", 3),
+        pytest.param("ekf", 7, marks=pytest.mark.slow),
+        pytest.param("laplace", 3, marks=pytest.mark.slow),
+        pytest.param("laplace, draws", 2, marks=pytest.mark.slow),
+    ],
 )
 def test_devices_share_trajectories_and_change_nothing(plain, case, devices):
     assert len(jax.devices()) >= 7

@@ -26,6 +26,7 @@ FUNCTIONS = {
     "in a function": lambda x, u: jnp.log(jax.jit(lambda a: jnp.exp(a) * u)(x)),
     "beside others": lambda x, u: jnp.sin(jnp.exp(x)) * jnp.log(1.0 + jnp.exp(x)) - jnp.log(u),
     "a number of one precision": lambda x, u: jnp.log(jnp.exp(x).astype(float)),
+    "derivatives of its own": lambda x, u: jnp.log(jnp.exp(x)) * jnp.logaddexp(x, u),
     "no exponential": lambda x, u: jnp.log(u + x**2),
 }
 

@@ -38,7 +38,7 @@ from pymc_dynsys.likelihoods.laplace.riccati import (
     solve,
 )
 from pymc_dynsys.likelihoods.laplace.second_order import second_order
-from pymc_dynsys.likelihoods.laplace.sight import Sight
+from pymc_dynsys.likelihoods.laplace.sight import Sight, squared
 from pymc_dynsys.linalg import outer
 from pymc_dynsys.linalg.pivots import pivot_solve
 from pymc_dynsys.linalg.written import inner, matmul, matvec, total
@@ -56,7 +56,8 @@ class Phi(NamedTuple):
     """What is added to f, and how it moves with what it is made of.
 
     ``weights`` are those of the data's derivatives: of the curvatures ``(row, state, state)``, or,
-    where the data see one state, of the second derivative and higher ones, ``(row,)`` each.
+    where each datum sees one number, of the second derivative and higher ones, ``(row,)`` each,
+    with weights ``of_h`` of what that number is made of.
     ``slopes`` are what follows in the states.
     """
 
@@ -65,6 +66,7 @@ class Phi(NamedTuple):
     slopes: Float[Array, "row state"]
     of_F: Float[Array, "row state state"]
     of_C: Float[Array, "row state noise"]
+    of_h: Float[Array, "row state"] | None = None
 
 
 def log_likelihood(path: AffinePath, sight: Sight, mode: Mode, order: int) -> Float[Array, ""]:
@@ -85,6 +87,8 @@ def log_likelihood(path: AffinePath, sight: Sight, mode: Mode, order: int) -> Fl
 
     def moving(path: AffinePath, sight: Sight) -> Array:
         of_data = sight.weighted(x, delta, phi.weights)
+        if sight.predicted and phi.of_h is not None:
+            of_data = of_data + inner(phi.of_h, sight.h)
         return of_data + inner(of_F, path.F) + inner(alpha, path.c) + inner(of_C, path.C)
 
     value = total(slopes.density) - 0.5 * inner(z, z) + phi.value
@@ -105,8 +109,10 @@ def _first_order(sight: Sight, x: Array, rungs: tuple[Array, ...], normal: Norma
     value = -factor.half_log_determinant
     if not sight.through_one:
         return Phi(value, (-0.5 * V,), sight.change_of_curvature(x, V), of_F, of_C)
-    v = 0.5 * sight.variance(V)
-    return Phi(value, (v,), sight.wide(v * rungs[3]), of_F, of_C)
+    Vh = sight.covariances(V)
+    v = 0.5 * sight.of_states(Vh)
+    of_h = rungs[2][:, None] * Vh
+    return Phi(value, (v,), sight.wide(v * rungs[3]), of_F, of_C, of_h)
 
 
 def _both_orders(sight: Sight, rungs: tuple[Array, ...], normal: Normal) -> Phi:
@@ -114,13 +120,13 @@ def _both_orders(sight: Sight, rungs: tuple[Array, ...], normal: Normal) -> Phi:
     _, _, second, third, fourth, fifth = rungs
     first = _first_order(sight, jnp.zeros(()), rungs, normal)
 
-    def correction(stages: Stages, second: Array, third: Array, fourth: Array) -> Array:
-        factor = factorize(stages, sight.square(-second))
-        return second_order(factor, covariances(stages, factor), sight.state, third, fourth)
+    def correction(stages: Stages, h: Array, second: Array, third: Array, fourth: Array) -> Array:
+        factor = factorize(stages, squared(-second, h))
+        return second_order(factor, covariances(stages, factor), h, third, fourth)
 
-    parts = (normal.stages, second, third, fourth)
+    parts = (normal.stages, sight.h, second, third, fourth)
     more, pull = jax.vjp(correction, *parts)
-    of_stages, *weights = pull(jnp.ones(()))
+    of_stages, of_h, *weights = pull(jnp.ones(()))
     weights[0] = weights[0] + first.weights[0]
     along = sum(w * rung for w, rung in zip(weights, (third, fourth, fifth), strict=True))
     return Phi(
@@ -129,6 +135,7 @@ def _both_orders(sight: Sight, rungs: tuple[Array, ...], normal: Normal) -> Phi:
         sight.wide(along),
         first.of_F + of_stages.F,
         first.of_C + of_stages.C,
+        first.of_h + of_h,
     )
 
 

@@ -16,7 +16,8 @@ from pymc_dynsys.discretization import (
 from pymc_dynsys.discretization.choose import default_scheme
 from pymc_dynsys.likelihoods.base import Likelihood, Problem, Variation
 from pymc_dynsys.likelihoods.laplace.path import path_shape
-from pymc_dynsys.likelihoods.laplace.run import LaplaceRun, Options, has_second_order
+from pymc_dynsys.likelihoods.laplace.proofs import has_second_order
+from pymc_dynsys.likelihoods.laplace.run import LaplaceRun, Options
 from pymc_dynsys.likelihoods.laplace.slopes import require_slopes
 from pymc_dynsys.likelihoods.laws import require_gaussian_path
 from pymc_dynsys.systems.bound import BoundSystem
@@ -48,8 +49,9 @@ class Laplace(Likelihood):
         fifth of the median gap for others. Systems in discrete time move in their own steps.
     order : int
         2 adds the second-order correction, which takes about a third as long again and mostly
-        leaves a tenth of the error. It is there for linear dynamics of which the data see one
-        state.
+        leaves a tenth of the error. It is there for linear dynamics of which each datum sees one
+        number: a state, or a linear predictor such as ``level + season`` or ``h @ x`` whose weights
+        do not depend on the state.
     draws : int
         Importance draws that correct the approximation, an even number; 0 makes none. Their error
         falls with the root of their number: few are often worse than none. Not with ``order=2``.
@@ -147,8 +149,8 @@ class Laplace(Likelihood):
         require_slopes(system)
         if self.order == 2 and not has_second_order(system):
             raise ValueError(
-                "Laplace: there is no second-order correction here, which needs linear dynamics "
-                "and data that see one state; use order=1, or draws=1000"
+                f"Laplace: there is no second-order correction here: {_why_not(system)}; use "
+                "order=1, or draws=1000"
             )
 
     def resolve_defaults(self, system: BoundSystem, gaps: np.ndarray) -> tuple[Likelihood, str]:
@@ -204,6 +206,20 @@ class Laplace(Likelihood):
         """Those of a few passes, and of the draws."""
         d = system.n_states
         return 3 * super().floats_per_row(system) + 4.0 * self.draws * d
+
+
+def _why_not(system: BoundSystem) -> str:
+    """Why there is no second-order correction."""
+    if not system.proof.affine_path:
+        return "it needs linear dynamics"
+    sees = system.proof.observation.sees
+    if not sees:
+        return "the data see no state"
+    names = " and ".join(system.states[i] for i in sees)
+    return (
+        "it needs data that see one number, a state or one linear predictor, and observation() "
+        f"sees {names} through more than one, or not affinely"
+    )
 
 
 @lru_cache(maxsize=2)  # large arrays

@@ -3,6 +3,10 @@
 Where minus the Hessian is not positive definite a turn is taken again with what the data curve
 towards their maximum only. A step that was cut, or was taken with such a curvature, is never the
 last one.
+
+A Gaussian datum whose noise grows with the state has two explanations where it is far off: the
+state is near it, or it is so large that the noise is. Newton's method finds the one that it begins
+next to. So in the first turn that noise is held where the path begins, which leaves the first one.
 """
 
 from typing import NamedTuple
@@ -81,7 +85,8 @@ def find_mode(path: Path, sight: Sight, most: int) -> Mode:
 
     def take(turn: _Turn) -> _Turn:
         z, x = turn.z, turn.x
-        slopes = sight.slopes(path.rows(x))
+        first = turn.turns == 0 if sight.noise_moves else jnp.zeros((), bool)
+        slopes = sight.slopes(path.rows(x), first if sight.noise_moves else None)
         W = jnp.where(turn.cautious, _positive_part(slopes.W, sight.through_one), slopes.W)
         stages, g = path.stages(x, z), path.at_stages(slopes.g)
         curving = path.curving(x, z, adjoint(stages.F, g)) if not path.affine else None
@@ -91,8 +96,9 @@ def find_mode(path: Path, sight: Sight, most: int) -> Mode:
         definite = (factor.D > SMALLEST_PIVOT).all()
         step = jax.tree.map(lambda leaf: jnp.where(definite, leaf, 0.0), step)
         z, x, share = _line_search(path, sight, (z, x), step, slopes.density)
-        found = definite & (share == 1) & ~turn.cautious & (step.decrement <= CLOSE)
-        failed = (turn.cautious & ~definite) | (share == 0)
+        full = definite & (share == 1) & ~turn.cautious & ~first
+        found = full & (step.decrement <= CLOSE)
+        failed = (turn.cautious & ~definite) | ((share == 0) & ~first)
         return _Turn(z, x, turn.turns + 1, ~definite, found, failed)
 
     n, w = path.shape
@@ -143,13 +149,13 @@ def _line_search(
 def _positive_part(
     W: Float[Array, "row state state"], through_one: bool
 ) -> Float[Array, "row state state"]:
-    """Curvatures that are positive semi-definite: of one state that is seen the positive part.
+    """Curvatures that are positive semi-definite: of one number that is seen the positive part.
 
     Of several, each diagonal entry is raised to the sum of the others in its row, by Gershgorin's
     theorem.
     """
     if through_one:
-        return jnp.maximum(W, 0.0)
+        return jnp.where(jnp.trace(W, axis1=1, axis2=2)[:, None, None] > 0, W, 0.0)
     diagonal = jnp.diagonal(W, axis1=1, axis2=2)
     others = jnp.abs(W).sum(-1) - jnp.abs(diagonal)
     raised = jnp.maximum(diagonal, others)

@@ -13,6 +13,7 @@ from pymc_dynsys.likelihoods.base import Given, Likelihood, Problem, Run
 from pymc_dynsys.likelihoods.laplace import affine, importance
 from pymc_dynsys.likelihoods.laplace.mode import Mode, find_mode
 from pymc_dynsys.likelihoods.laplace.path import AffinePath, Path, path_of
+from pymc_dynsys.likelihoods.laplace.proofs import has_second_order
 from pymc_dynsys.likelihoods.laplace.riccati import deviations
 from pymc_dynsys.likelihoods.laplace.second_order import second_order
 from pymc_dynsys.likelihoods.laplace.sight import Sight
@@ -26,11 +27,6 @@ from pymc_dynsys.systems.bound import BoundSystem
 
 WEIGHED = 100
 """Pairs of draws whose weights say how good an approximation is, where none were asked for."""
-
-
-def has_second_order(system: BoundSystem) -> bool:
-    """Whether there is a second-order correction: for linear dynamics and data of one state."""
-    return system.proof.affine_path and len(system.proof.observation.sees) == 1
 
 
 class Options(NamedTuple):
@@ -144,4 +140,4 @@ class LaplaceRun(Run):
         """The second-order correction."""
         about = self.about
         *_, third, fourth = self.sight.ladder(about.x, 4)
-        return second_order(about.factor, about.covariances, self.sight.state, third, fourth)
+        return second_order(about.factor, about.covariances, self.sight.h, third, fourth)

@@ -22,25 +22,28 @@ from pymc_dynsys.linalg.written import matvec
 def second_order(
     factor: Factor,
     V: Float[Array, "row state state"],
-    i: int,
+    h: Float[Array, "row state"],
     third: Float[Array, " row"],
     fourth: Float[Array, " row"],
 ) -> Float[Array, ""]:
-    """The correction in nats, for an affine path of which the data see the state with index `i`."""
+    """The correction in nats, for an affine path of which the data see ``h'x`` at each row."""
 
     def step(carry: tuple[Array, Array], k: tuple[Array, ...]) -> tuple[tuple[Array, Array], Array]:
-        A, Vi, third = k
+        A, Vh, h, third = k
         r, q = carry
         r, q = matvec(A, r), _along_each_axis(A, q)
-        pairs = third * (Vi[i] * r[i] / 8 + q[i, i, i] / 12)
-        r = r + third * Vi[i] * Vi
-        q = q + third * Vi[:, None, None] * Vi[None, :, None] * Vi[None, None, :]
+        v = (h * Vh).sum()
+        weighed = (q * (h[:, None, None] * h[None, :, None] * h[None, None, :])).sum()
+        pairs = third * (v * (h * r).sum() / 8 + weighed / 12)
+        r = r + third * v * Vh
+        q = q + third * Vh[:, None, None] * Vh[None, :, None] * Vh[None, None, :]
         return (r, q), pairs
 
     d = V.shape[-1]
     start = (jnp.zeros(d), jnp.zeros((d, d, d)))
-    pairs = jax.lax.scan(step, start, (factor.A, V[:, :, i], third))[1]
-    v = V[:, i, i]
+    Vh = jax.vmap(matvec)(V, h)
+    pairs = jax.lax.scan(step, start, (factor.A, Vh, h, third))[1]
+    v = (h * Vh).sum(-1)
     alone = fourth * v * v / 8 + third * third * v**3 * (1 / 8 + 1 / 12)
     return (alone + 2 * pairs).sum()
 
