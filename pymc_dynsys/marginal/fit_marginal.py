@@ -112,9 +112,9 @@ def fit_marginal(
         Its attributes are ``log_likelihood``, ``minus_2ll``, ``aic``, ``bic`` (with the log of
         the number of members, the outermost), ``n_parameters``, ``nats_left``, ``boundary``, with
         priors ``log_posterior`` and ``log_evidence`` (by Laplace's approximation over the
-        parameters too), with the check ``approximation_error`` in nats and ``largest_shift`` in standard
-        errors, with several starts ``starts_at_best``, how many came within 0.01 nats of the best,
-        ``gradients`` and ``seconds``.
+        parameters too), with the check ``approximation_error`` in nats and ``largest_shift`` in
+        standard errors, with several starts ``starts_at_best``, how many came within 0.01 nats of
+        the best, ``gradients`` and ``seconds``.
 
     Raises
     ------
@@ -239,6 +239,7 @@ def _attrs(problem: Problem, optimum: Optimum, checked: Check | None) -> dict[st
         "n_members": layout.sizes[0],
         "priors": int(problem.priors),
         "integral": problem.integral_name,
+        "quadrature": problem.quadrature,
         "n_parameters": p,
         "log_likelihood": value,
         "minus_2ll": -2 * value,

@@ -1,8 +1,8 @@
 r"""Members of nested levels: who belongs to whom, and sums up the tree.
 
 Levels are numbered from the outermost, 0. Every member of a deeper level has one parent in the
-level before it. Members of all levels are numbered one level after the other, and so are the entries
-of the flat array u of all effects: level by level, member by member, effect by effect.
+level before it. Members of all levels are numbered one level after the other, and so are the
+entries of the flat array u of all effects: level by level, member by member, effect by effect.
 """
 
 from collections.abc import Sequence

@@ -37,8 +37,8 @@ class Problem:
         Its log-density, with owners.
     priors : bool
         Whether priors of parameters count.
-    integral, integral_name : callable, str
-        How effects are integrated out.
+    integral, integral_name, quadrature : callable, str, int
+        How effects are integrated out, and with how many nodes.
     left : float
         Nats left at which a search ends.
     u, theta : arrays
@@ -52,6 +52,7 @@ class Problem:
     priors: bool
     integral: Integral
     integral_name: str
+    quadrature: int
     left: float
     u: np.ndarray
     theta: np.ndarray
@@ -123,7 +124,7 @@ def prepare(
     density = Density(layout, priors)
     u, theta = layout.start(initvals, seed, jitter=False)
     density.owner, density.tree = find_owners(density, u, theta, seed)
-    return Problem(layout, density, priors, integral, name, left, u, theta, initvals)
+    return Problem(layout, density, priors, integral, name, quadrature, left, u, theta, initvals)
 
 
 def _integral(quadrature: int, layout: Layout) -> tuple[Integral, str, float]:
