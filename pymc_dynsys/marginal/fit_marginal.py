@@ -229,7 +229,11 @@ def fit_marginal(
 
 
 def _attrs(problem: Problem, optimum: Optimum, checked: Check | None) -> dict[str, object]:
-    """Numbers of the whole fit, of types that files can hold."""
+    """Numbers of the whole fit, of types that files can hold.
+
+    The likelihood is that of the data: what priors of parameters add is taken out of the answer,
+    and stands in the log-density of the posterior and the evidence.
+    """
     layout, answer = problem.layout, optimum.answer
     p, keep = layout.n_parameters, optimum.edges.inside
     prior = problem.density.of_priors(answer.modes.u, optimum.theta)

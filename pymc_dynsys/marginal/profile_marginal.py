@@ -154,7 +154,11 @@ def _dataset(
     ends: tuple[float, float],
     attrs: dict[str, float],
 ) -> xr.Dataset:
-    """The points in order, and the ends, on the scale of the model."""
+    """The points in order, and the ends, on the scale of the model.
+
+    The points of the profile are unconstrained; each goes back through the model's transform, at
+    the other parameters' best, which the value of an element does not depend on.
+    """
     variable, element, place = _place(problem, name)
     scales, u = Scales(problem.layout), problem.u
 
