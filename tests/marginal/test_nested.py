@@ -173,3 +173,48 @@ def test_crossed_levels_are_refused_by_name():
     message = r"y: element \d+ depends on the member patient\[\d+\] .* crossed, not nested"
     with pytest.raises(ValueError, match=message):
         pds.fit_marginal(counts(crossed=True), ("clinic", "patient"), progressbar=False)
+
+
+def test_laplace_over_two_levels_is_that_of_a_dense_hessian(problems):
+    """All effects in one vector, by Newton's method with the whole matrix."""
+    model, rough, _ = problems
+    y = model.rvs_to_values[model["y"]].data
+    mean, sds = THETA[0], np.exp(THETA[1:])
+    design = np.concatenate(
+        [np.eye(N_CLINICS)[CLINIC_OF[PATIENT]], np.eye(N_PATIENTS)[PATIENT]], axis=1
+    )
+    precision = np.repeat(sds**-2.0, [N_CLINICS, N_PATIENTS])
+    u = np.zeros(len(precision))
+    for _ in range(30):
+        rate = np.exp(mean + design @ u)
+        hessian = design.T @ (rate[:, None] * design) + np.diag(precision)
+        u += np.linalg.solve(hessian, design.T @ (y - rate) - precision * u)
+    log_rate = mean + design @ u
+    joint = (y * log_rate - np.exp(log_rate) - gammaln(y + 1)).sum()
+    joint += (np.log(precision).sum() - (precision * u**2).sum()) / 2
+    expected = joint - np.linalg.slogdet(hessian)[1] / 2
+    # Determinants are from differences of gradients in the one and exact in the other.
+    assert rough.marginal()(THETA).value == pytest.approx(expected, abs=1e-8)
+
+
+@pytest.mark.slow  # dense Hessians ask for the same without a search
+def test_an_effect_of_each_datum_within_subjects_beside_glmer():
+    """Epilepsy, y ~ log_base + (1 | subject) + (1 | visit), by lme4 1.1-31 of R 4.2.2."""
+    table = pds.load_data("epil")
+    people, person = np.unique(table["subject"], return_inverse=True)
+    log_base = np.log(table["base"] / 4).to_numpy()
+    log_base = log_base - log_base.mean()
+    with pm.Model(coords={"subject": people, "visit": range(len(table))}) as model:
+        a, b = pm.Normal("a", 0.0, 5.0), pm.Normal("b", 0.0, 5.0)
+        sd, sd_visit = pm.HalfNormal("sd"), pm.HalfNormal("sd_visit")
+        effect = pm.Normal("effect", 0.0, sd, dims="subject")
+        visit = pm.Normal("visit_effect", 0.0, sd_visit, dims="visit")
+        log_rate = a + b * log_base + effect[person] + visit
+        pm.Poisson("y", pm.math.exp(log_rate), observed=table["seizures"])
+    fit = pds.fit_marginal(model, ("subject", "visit"), progressbar=False)
+    found = fit["summary"].to_dataframe()
+    glmer = np.array([1.58147413, 0.99734303, 0.50409210, 0.36271743])
+    off = (found["estimate"].to_numpy() - glmer) / found["standard_error"].to_numpy()
+    # It stops short of the top.
+    assert np.abs(off).max() < 0.01
+    assert 0.0 < fit.attrs["log_likelihood"] + 629.7879102 < 3e-3
