@@ -37,7 +37,7 @@ from pymc_dynsys.likelihoods import (
     Perturbed,
     SquareRoot,
 )
-from pymc_dynsys.marginal import compare_marginal, fit_marginal, warm_start
+from pymc_dynsys.marginal import compare_marginal, fit_marginal, profile_marginal, warm_start
 from pymc_dynsys.panels import coords, panel
 from pymc_dynsys.sampling import sample_blackjax, sample_pmmh
 from pymc_dynsys.systems import (
@@ -122,6 +122,7 @@ __all__ = [
     "plot_forecast",
     "plot_innovations",
     "plot_trajectories",
+    "profile_marginal",
     "reparametrize",
     "sample_blackjax",
     "sample_pmmh",

@@ -6,14 +6,23 @@ import numpy as np
 
 from pymc_dynsys.marginal.integrate import ByNodes, gauss_hermite, importance
 from pymc_dynsys.marginal.laplace import Marginal
+from pymc_dynsys.marginal.nesting import Tree
 from pymc_dynsys.marginal.optimum import Optimum
 from pymc_dynsys.marginal.pareto import smoothed
 
 NODES = {1: 25, 2: 11}
 """Nodes along each of one or two effects."""
 
+NODES_NESTED = {2: 11, 3: 9, 4: 5, 5: 4}
+"""Nodes along each effect where levels are nested, by effects of one member of each, in all."""
+
 DRAWS = 1000
 """Draws of each member for more effects."""
+
+DRAWS_NESTED = 32, 8
+"""Where levels are nested, draws of an outermost member, and for each of them of one below.
+
+They are normal: where effects are so too, weights are equal, and few draws are enough."""
 
 BACK = np.arange(1.0, 9.0)
 """Steps back from an edge at which a finer integral is looked at."""
@@ -33,7 +42,7 @@ class Check:
     ----------
     name : str
         What it was.
-    members : array, (member,)
+    members : array, (top,)
         Finer less used log-likelihood of each member.
     total : float
         Their sum, nats.
@@ -41,7 +50,7 @@ class Check:
         Where the optimum of the finer one is expected, less where it is: one Newton step.
     escapes : dict of int to (float, float)
         For entries at an edge: how many nats the finer one is higher elsewhere, and where.
-    pareto_k : array, (member,), or None
+    pareto_k : array, (top,), or None
         Of the importance weights.
     """
 
@@ -53,18 +62,25 @@ class Check:
     pareto_k: np.ndarray | None
 
 
-def finer(q: int, n_members: int, seed: int) -> tuple[str, ByNodes]:
-    """A finer integral for q effects, and what to call it."""
-    if q in NODES:
-        grid = f"{NODES[q]} nodes" if q == 1 else f"{NODES[q]} x {NODES[q]} nodes"
-        return f"quadrature with {grid}", gauss_hermite(NODES[q], q)
-    return f"importance sampling with {DRAWS} draws", importance(DRAWS, n_members, q, seed)
+def finer(tree: Tree, seed: int) -> tuple[str, ByNodes, bool]:
+    """A finer integral, what to call it, and whether it is one of random draws."""
+    q, nested = sum(tree.widths), tree.n_levels > 1
+    nodes = (NODES_NESTED if nested else NODES).get(q)
+    if nodes is not None:
+        grid = f"{nodes} nodes" if q == 1 else f"{' x '.join([str(nodes)] * q)} nodes"
+        return f"quadrature with {grid}", gauss_hermite(nodes, tree.widths), False
+    if nested:
+        first, below = DRAWS_NESTED
+        n = (first, *[below] * (tree.n_levels - 1))
+        name = f"importance sampling with {' x '.join(map(str, n))} draws"
+        return name, importance(n, tree, seed, degrees=np.inf), True
+    return f"importance sampling with {DRAWS} draws", importance([DRAWS], tree, seed), True
 
 
 def check_integral(marginal: Marginal, optimum: Optimum, seed: int) -> Check:
     """Compare the integral of a fit with a finer one."""
     modes, theta = optimum.answer.modes, optimum.theta
-    name, nodes = finer(modes.u.shape[1], len(modes.u), seed)
+    name, nodes, random = finer(modes.tree, seed)
     density = marginal.density
     answer, logs = nodes.with_logs(density, theta, modes)
     keep = optimum.edges.inside
@@ -81,7 +97,7 @@ def check_integral(marginal: Marginal, optimum: Optimum, seed: int) -> Check:
             gain = -np.inf if found is None else found.value - answer.value
             if gain > max(HIGHER, escapes.get(j, (0.0, 0.0))[0]):
                 escapes[j] = (gain, at[j])
-    pareto_k = None if modes.u.shape[1] in NODES else smoothed(logs.T)[1]
+    pareto_k = smoothed(logs.T)[1] if random else None
     return Check(
         name,
         answer.members - optimum.answer.members,

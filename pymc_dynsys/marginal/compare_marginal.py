@@ -118,14 +118,14 @@ def _require_comparable(fits: Mapping[str, xr.DataTree]) -> None:
                 f"fits: {name!r} was fitted with priors, so it is no maximum of the likelihood; "
                 "fit it with priors=False, or compare log_evidence"
             )
-        over, other = first.attrs["over"], fit.attrs["over"]
+        over, other = ([str(d) for d in np.atleast_1d(f.attrs["over"])] for f in (first, fit))
         if over != other or not np.array_equal(
-            first["log_likelihood"].dataset[over].values,
-            fit["log_likelihood"].dataset[other].values,
+            first["log_likelihood"].dataset[over[0]].values,
+            fit["log_likelihood"].dataset[other[0]].values,
         ):
             raise ValueError(
-                f"fits: {name!r} has other members of {other!r} than {first_name!r} of {over!r}, "
-                "so their data are not the same"
+                f"fits: {name!r} has other members of {', '.join(map(repr, other))} than "
+                f"{first_name!r} of {', '.join(map(repr, over))}, so their data are not the same"
             )
         if fit.attrs["integral"] != first.attrs["integral"]:
             raise ValueError(

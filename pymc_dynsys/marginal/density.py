@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from pymc.sampling.jax import get_jaxified_graph
 
 from pymc_dynsys.marginal.layout import Layout
+from pymc_dynsys.marginal.nesting import flat_tree
 
 
 class Values(NamedTuple):
@@ -21,10 +22,10 @@ class Values(NamedTuple):
     Attributes
     ----------
     members : array, (point, member)
-        The part of the log-density that belongs to each member.
+        The part of the log-density that belongs to each member of any level.
     rest : array, (point,)
         The part that belongs to none.
-    by_u : array, (point, member, effect)
+    by_u : array, (point, entry)
         Gradient of the weighted sum of both by u.
     by_theta : array, (point, parameter)
         The same by theta.
@@ -49,7 +50,9 @@ class Density:
     Attributes
     ----------
     owner : array, (row,)
-        To whom a row belongs: a member, or the number of members for none.
+        To whom a row belongs: the innermost member, or the number of all members for none.
+    tree : Tree
+        Which members belong to which of an outer level.
     gradients : int
         How many gradients were evaluated.
     """
@@ -69,13 +72,14 @@ class Density:
             self._shapes = [term.shape for term in found]
         self._sizes = [int(np.prod(shape, dtype=int)) for shape in self._shapes]
         self._names = [str(v.name) for v in variables]
-        self.owner = np.full(sum(self._sizes), layout.n_members)
+        self.tree = flat_tree(layout.sizes, layout.widths)
+        self.owner = np.full(sum(self._sizes), self.tree.n_members)
         self.gradients = 0
         self.at_once = 4 * layout.n_effects + 1
         self._run = jax.jit(self._loop)
 
     def _rows(
-        self, u: Float[Array, "member effect"], theta: Float[Array, " parameter"]
+        self, u: Float[Array, " entry"], theta: Float[Array, " parameter"]
     ) -> Float[Array, " row"]:
         """All terms, element by element."""
         terms = self._terms(*self.layout.values(u, theta))
@@ -83,7 +87,7 @@ class Density:
 
     def _loop(
         self,
-        u: Float[Array, "point member effect"],
+        u: Float[Array, "point entry"],
         theta: Float[Array, "point parameter"],
         weights: Float[Array, "point owner"],
         owner: Array,
@@ -123,14 +127,14 @@ class Density:
 
     def at(
         self,
-        u: Float[np.ndarray, "point member effect"],
+        u: Float[np.ndarray, "point entry"],
         theta: Float[np.ndarray, " parameter"],
         weights: Float[np.ndarray, "point owner"] | None = None,
     ) -> Values:
         """Values and gradients at points that share theta; without weights those of plain sums."""
         n = len(u)
         if weights is None:
-            weights = np.ones((n, self.layout.n_members + 1))
+            weights = np.ones((n, self.tree.n_members + 1))
         thetas = np.broadcast_to(theta, (n, len(theta)))
         parts = [
             self._call(
@@ -142,10 +146,12 @@ class Density:
         return Values(sums[:, :-1], sums[:, -1], by_u, by_theta)
 
     def rows(
-        self, u: Float[np.ndarray, "member effect"], theta: Float[np.ndarray, " parameter"]
+        self, u: Float[np.ndarray, " entry"], theta: Float[np.ndarray, " parameter"]
     ) -> Float[np.ndarray, " row"]:
         """All rows at one point."""
-        return np.asarray(self._call(u[None], theta[None], np.ones((1, len(u) + 1)))[3])
+        return np.asarray(
+            self._call(u[None], theta[None], np.ones((1, self.tree.n_members + 1)))[3]
+        )
 
     def of_priors(self, u: np.ndarray, theta: np.ndarray) -> float:
         """Log-density of the priors of parameters that count; zero where none do."""

@@ -18,8 +18,8 @@ from pymc_dynsys.marginal.modes import Modes, NoMode, find_modes
 from pymc_dynsys.marginal.optimum import Optimum
 from pymc_dynsys.marginal.pareto import smoothed
 
-CANDIDATES = 16
-"""Effects among which one is drawn."""
+CANDIDATES, CANDIDATES_OF_MANY = 16, 8
+"""Effects of a member among which those of a draw are chosen; with three levels or more."""
 
 RELIABLE = 0.7
 """Pareto k up to which importance sampling is reliable."""
@@ -32,7 +32,7 @@ class Draws:
     Attributes
     ----------
     theta : array, (draw, parameter)
-    u : array, (draw, member, effect)
+    u : array, (draw, entry)
     pareto_k : float
         Of the weights of the parameters; above 0.7 the normal distribution is no stand-in.
     ess : float
@@ -40,7 +40,7 @@ class Draws:
     """
 
     theta: Float[np.ndarray, "draw parameter"]
-    u: Float[np.ndarray, "draw member effect"]
+    u: Float[np.ndarray, "draw entry"]
     pareto_k: float
     ess: float
 
@@ -78,12 +78,22 @@ def draw(marginal: Marginal, optimum: Optimum, n: int, seed: int) -> Draws:
 
 def _effects(
     marginal: Marginal, theta: np.ndarray, modes: Modes | None, rng: np.random.Generator
-) -> Float[np.ndarray, "member effect"]:
-    """Effects of all members given the parameters."""
+) -> Float[np.ndarray, " entry"]:
+    """Effects of all members given the parameters, the outermost first."""
     assert modes is not None  # what has no modes has no weight
-    n, q = modes.u.shape
-    nodes = importance(CANDIDATES, n, q, int(rng.integers(2**31)))
-    logs, at = nodes.logs(marginal.density, theta, modes)
-    shares = np.cumsum(np.exp(logs - logsumexp(logs, axis=0)), axis=0)
-    which = np.minimum((shares < rng.random(n)).sum(0), CANDIDATES - 1)
-    return at[which, np.arange(n)]
+    tree = modes.tree
+    most = CANDIDATES if tree.n_levels < 3 else CANDIDATES_OF_MANY
+    nodes = importance([most] * tree.n_levels, tree, int(rng.integers(2**31)))
+    logs, totals, _ = nodes.sums(marginal.density, theta, modes)
+    chosen: list[np.ndarray] = []
+    x = []
+    for level, n in enumerate(tree.sizes):
+        who = np.arange(n)
+        path = tuple(chosen[above][tree.ancestors[level, above]] for above in range(level))
+        own = logs[level][(*path, slice(None), who)] if level else logs[level].T
+        total = totals[level][(*path, who)]
+        shares = np.cumsum(np.exp(own - total[:, None]), axis=1)
+        which = np.minimum((shares < rng.random(n)[:, None]).sum(1), most - 1)
+        chosen.append(which)
+        x.append(nodes.nodes[level][which, who])
+    return modes.u + modes.root.times(tree.join(x))

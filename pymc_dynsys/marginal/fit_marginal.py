@@ -2,20 +2,20 @@
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pymc as pm
 import xarray as xr
 from pymc.progress_bar import create_simple_progress
 
-from pymc_dynsys.marginal.check import NODES, NOTICED, Check, check_integral
+from pymc_dynsys.marginal.check import NOTICED, Check, check_integral
 from pymc_dynsys.marginal.draws import RELIABLE, draw
 from pymc_dynsys.marginal.groups import groups, posterior
 from pymc_dynsys.marginal.laplace import LOG_2PI, Answer
 from pymc_dynsys.marginal.optimum import Optimum
 from pymc_dynsys.marginal.owners import find_owners
-from pymc_dynsys.marginal.problem import REACHED, Problem, prepare, search
+from pymc_dynsys.marginal.problem import MOST_NODES, REACHED, Problem, prepare, search
 from pymc_dynsys.marginal.refuse import require_count
 from pymc_dynsys.marginal.report import Scales
 from pymc_dynsys.marginal.tree import MarginalFit
@@ -26,7 +26,7 @@ NOT_THERE = 1e-3
 
 def fit_marginal(
     model: pm.Model | None,
-    over: str,
+    over: str | Sequence[str],
     *,
     priors: bool = False,
     quadrature: int = 1,
@@ -51,16 +51,19 @@ def fit_marginal(
     model : pm.Model or None
         Any model with a gradient, with a :class:`Trajectory` or without; None takes that of the
         ``with`` block.
-    over : str
+    over : str or sequence of str
         The dim whose members are integrated out, such as ``"subject"``. The effects are the free
-        variables that carry it, centred or not, of any prior.
+        variables that carry it, centred or not, of any prior. Several dims are nested levels from
+        the outer to the inner, such as ``("clinic", "patient")``; a variable with more than one of
+        them belongs to the innermost. Who belongs to whom is found by values.
     priors : bool
         Whether the priors of the parameters count. Without them this is maximum likelihood: flat
         priors, whatever is written in the model. With them it is the mode of the marginal
         posterior in the coordinates in which PyMC samples, logarithms of sds for instance.
     quadrature : int
         1 is Laplace's approximation, exact where effects are normal and enter linearly. More is
-        adaptive Gauss-Hermite quadrature with so many nodes along each effect, for one or two.
+        adaptive Gauss-Hermite quadrature with so many nodes along each effect, for one or two;
+        with nested levels so many of the inner for each of the outer.
     check : bool
         Whether to compare the integral with a finer one at the optimum, without a new search: by
         quadrature for one or two effects of a member, by importance sampling for more.
@@ -99,29 +102,29 @@ def fit_marginal(
             All values as a sampler sees them with a normal distribution around them, which
             :func:`warm_start` uses.
         ``log_likelihood``
-            Marginal, of each member; ``error`` is the finer less the used one, and ``pareto_k``
-            that of the importance weights, where there are some.
+            Marginal, of each member of the outermost level; ``error`` is the finer less the used
+            one, and ``pareto_k`` that of the importance weights, where there are some.
         ``posterior``
             With `draws`: dims (chain, draw, ...), of equal weight. Its attributes are ``pareto_k``
             of the weights of the parameters and ``ess``, how many independent draws they are
             worth.
 
         Its attributes are ``log_likelihood``, ``minus_2ll``, ``aic``, ``bic`` (with the log of
-        the number of members), ``n_parameters``, ``nats_left``, ``boundary``, with priors
-        ``log_posterior`` and ``log_evidence`` (by Laplace's approximation over the parameters
-        too), with the check ``approximation_error`` in nats and ``largest_shift`` in standard
-        errors, with several starts ``starts_at_best``, how many came within 0.01 nats of the best,
-        ``gradients`` and ``seconds``.
+        the number of members, the outermost), ``n_parameters``, ``nats_left``, ``boundary``, with
+        priors ``log_posterior`` and ``log_evidence`` (by Laplace's approximation over the
+        parameters too), with the check ``approximation_error`` in nats and ``largest_shift`` in
+        standard errors, with several starts ``starts_at_best``, how many came within 0.01 nats of
+        the best, ``gradients`` and ``seconds``.
 
     Raises
     ------
     ValueError
         If effects cannot be integrated out member by member: nothing has the dim, a term depends
-        on several members, there are effects of another level with a prior of their own, discrete
-        variables, imputed data, more than 40 effects a member. If the data say nothing of some
-        parameter, or no mode is found where the search starts.
+        on several members, levels are crossed, there are effects of another level with a prior of
+        their own, discrete variables, imputed data, more than 40 effects a member. If the data say
+        nothing of some parameter, or no mode is found where the search starts.
     TypeError
-        If `over` is not the name of a dim.
+        If `over` is neither the name of a dim nor a sequence of such names.
 
     Warns
     -----
@@ -226,21 +229,26 @@ def fit_marginal(
 
 
 def _attrs(problem: Problem, optimum: Optimum, checked: Check | None) -> dict[str, object]:
-    """Numbers of the whole fit, of types that files can hold."""
+    """Numbers of the whole fit, of types that files can hold.
+
+    The likelihood is that of the data: what priors of parameters add is taken out of the answer,
+    and stands in the log-density of the posterior and the evidence.
+    """
     layout, answer = problem.layout, optimum.answer
     p, keep = layout.n_parameters, optimum.edges.inside
     prior = problem.density.of_priors(answer.modes.u, optimum.theta)
     value = answer.value - prior
     found: dict[str, object] = {
-        "over": layout.over,
-        "n_members": layout.n_members,
+        "over": layout.over[0] if len(layout.over) == 1 else list(layout.over),
+        "n_members": layout.sizes[0],
         "priors": int(problem.priors),
         "integral": problem.integral_name,
+        "quadrature": problem.quadrature,
         "n_parameters": p,
         "log_likelihood": value,
         "minus_2ll": -2 * value,
         "aic": 2 * p - 2 * value,
-        "bic": p * float(np.log(layout.n_members)) - 2 * value,
+        "bic": p * float(np.log(layout.sizes[0])) - 2 * value,
         "nats_left": optimum.nats_left,
         "boundary": list(dict.fromkeys(layout.owner(int(j)).name for j in np.flatnonzero(~keep))),
     }
@@ -266,7 +274,7 @@ def _warn(problem: Problem, checked: Check, largest: float, name: str) -> None:
     q, rough = problem.layout.n_effects, problem.integral_name
     remedy = (
         "take quadrature=9, or more nodes than now"
-        if q in NODES
+        if 9**q <= MOST_NODES
         else "sample with pm.sample, or fit with fewer effects a member and quadrature=9"
     )
     names = problem.layout.coordinates()

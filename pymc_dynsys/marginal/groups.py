@@ -6,7 +6,7 @@ import xarray as xr
 from pymc_dynsys.marginal.check import Check
 from pymc_dynsys.marginal.density import Density
 from pymc_dynsys.marginal.draws import Draws
-from pymc_dynsys.marginal.layout import Block, Layout
+from pymc_dynsys.marginal.layout import Layout
 from pymc_dynsys.marginal.optimum import Optimum
 from pymc_dynsys.marginal.report import (
     Scales,
@@ -24,15 +24,16 @@ def groups(
 ) -> tuple[dict[str, xr.Dataset], dict[str, np.ndarray] | None]:
     """Groups by name, and how far the check would move estimates."""
     layout = scales.layout
+    over = layout.over[0]
     known = estimates(scales, optimum)
     shift = None if checked is None else shifts(scales, optimum, checked.move, known)
     modes = optimum.answer.modes
     mode, sd = conditional(scales, modes, optimum.theta)
-    likelihood = {"log_likelihood": (layout.over, optimum.answer.members)}
+    likelihood = {"log_likelihood": (over, optimum.answer.members)}
     if checked is not None:
-        likelihood["error"] = (layout.over, checked.members)
+        likelihood["error"] = (over, checked.members)
         if checked.pareto_k is not None:
-            likelihood["pareto_k"] = (layout.over, checked.pareto_k)
+            likelihood["pareto_k"] = (over, checked.pareto_k)
     return (
         {
             "summary": summary(layout, known, shift),
@@ -42,7 +43,7 @@ def groups(
             "conditional_sd": dataset(layout, sd),
             "covariance": _covariance(layout, optimum),
             "unconstrained": _unconstrained(density, optimum),
-            "log_likelihood": xr.Dataset(likelihood, coords={layout.over: layout.members}),
+            "log_likelihood": xr.Dataset(likelihood, coords={over: layout.members}),
         },
         shift,
     )
@@ -68,27 +69,21 @@ def _unconstrained(density: Density, optimum: Optimum) -> xr.Dataset:
     """
     layout, modes = density.layout, optimum.answer.modes
     moves, columns = moves_of_modes(density, optimum)
-    own = np.sqrt((modes.root**2).sum(2))
+    own = modes.root.sds()
     out: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
     for block in (*layout.parameters, *layout.effects):
         dims = tuple(f"{block.value}_dim_{i}" for i in range(len(block.shape)))
-        if block.axis < 0:
+        if block.level < 0:
             value = optimum.theta[block.places].reshape(block.shape)
             root = columns[block.places].reshape(*block.shape, -1)
         else:
-            value = shaped(block, modes.u)
-            root = np.stack([shaped(block, move) for move in (*moves, np.zeros_like(own))], -1)
-            root = root[..., :-1]
-            out[f"{block.value}_own"] = (dims, shaped(block, own))
+            value = layout.shaped(block, modes.u)
+            shifts_of_mode = [layout.shaped(block, move) for move in moves]
+            root = np.stack(shifts_of_mode, -1) if shifts_of_mode else np.zeros((*block.shape, 0))
+            out[f"{block.value}_own"] = (dims, layout.shaped(block, own))
         out[block.value] = (dims, value)
         out[f"{block.value}_root"] = ((*dims, "column"), root)
     return xr.Dataset(out, attrs={"values": list(layout.order)})
-
-
-def shaped(block: Block, u: np.ndarray) -> np.ndarray:
-    """The values of one variable among effects ``(member, effect)``, in its own shape."""
-    rest = tuple(np.delete(block.shape, block.axis))
-    return np.moveaxis(u[:, block.places].reshape(len(u), *rest), 0, block.axis)
 
 
 def posterior(scales: Scales, draws: Draws) -> xr.Dataset:

@@ -2,7 +2,7 @@ r"""Laplace's approximation of the marginal log-likelihood, and its exact gradie
 
 .. code-block:: text
 
-    l(theta) = rest + sum_i [ f_i - log det B_i / 2 + q log(2 pi) / 2 ]    at the modes
+    l(theta) = rest + sum_i [ f_i - log det B_i / 2 + q_i log(2 pi) / 2 ]    at the modes
     dl/dtheta = F_theta + D_theta / 2 + F_theta,u s,   s = V V' D_u / 2
 
 with D the sum over the columns of V of second derivatives along them: those of the gradient by
@@ -15,9 +15,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from jaxtyping import Float
 
-from pymc_dynsys.marginal import blocks
 from pymc_dynsys.marginal.density import Density
 from pymc_dynsys.marginal.modes import FIRST, STEPS, H, Modes, NoMode, find_modes
+from pymc_dynsys.marginal.roots import small_root
 
 LOG_2PI = float(np.log(2 * np.pi))
 FIRST_ROOT = 1e-4
@@ -33,8 +33,8 @@ class Answer(NamedTuple):
         All of it.
     gradient : array, (parameter,)
         By theta.
-    members : array, (member,)
-        What belongs to each member.
+    members : array, (top,)
+        What belongs to each outermost member, with all below it.
     modes : Modes
         Where it was computed.
     """
@@ -54,14 +54,16 @@ class Integral(Protocol):
 
 def laplace(density: Density, theta: Float[np.ndarray, " parameter"], modes: Modes) -> Answer:
     """Laplace's approximation."""
-    members = modes.members + modes.log_volume + modes.u.shape[1] * LOG_2PI / 2
+    tree = modes.tree
+    of_entries = np.repeat(tree.widths, tree.sizes) * LOG_2PI / 2
+    members = tree.whole(modes.members + modes.log_volume + of_entries)
     gradient = modes.by_theta + modes.twice_theta / 2
-    along = blocks.transposed(modes.root, modes.twice_u) / 2  # s in units of V
+    along = modes.root.transposed(modes.twice_u) / 2  # s in units of V
     longest = np.abs(along).max()
     if longest > 0 and len(theta):
         scale = 1.0 / longest
-        s = scale * blocks.times(modes.root, along)
-        found = density.at(modes.u + H * STEPS[:, None, None] * s, theta)
+        s = scale * modes.root.times(along)
+        found = density.at(modes.u + H * STEPS[:, None] * s, theta)
         gradient = gradient + FIRST @ found.by_theta / scale
     return Answer(float(members.sum() + modes.rest), gradient, members, modes)
 
@@ -73,7 +75,7 @@ class Marginal:
     ----------
     density : Density
         The log-density with owners.
-    u : array, (member, effect)
+    u : array, (entry,)
         Where the first modes are looked for.
     integral : callable
         How effects are integrated out.
@@ -88,14 +90,13 @@ class Marginal:
 
     def modes(self, theta: Float[np.ndarray, " parameter"]) -> Modes:
         """Modes at theta, from the last ones, else from the first start; else :class:`NoMode`."""
-        n, q = self._cold.shape
         if self._warm is not None:
             try:
                 self._warm = find_modes(self.density, theta, self._warm.u, self._warm.root)
                 return self._warm
             except NoMode:
                 pass
-        root = np.broadcast_to(FIRST_ROOT * np.eye(q), (n, q, q))
+        root = small_root(self.density.tree, FIRST_ROOT)
         self._warm = find_modes(self.density, theta, self._cold, root)
         return self._warm
 

@@ -6,11 +6,16 @@ from jaxtyping import Float
 IMPOSSIBLE = 50.0
 """Nats below the smallest weight at which a draw without a density is put."""
 
+FEWEST = 25
+"""Draws without which there is no tail to smooth."""
+
 
 def smoothed(
     logs: Float[np.ndarray, "*case draw"],
 ) -> tuple[Float[np.ndarray, "*case draw"], Float[np.ndarray, "*case"]]:
-    """Logarithms of smoothed weights, and Pareto's k of each case."""
+    """Logarithms of smoothed weights, and Pareto's k of each case; NaN where draws are few."""
+    if logs.shape[-1] < FEWEST:
+        return logs, np.full(logs.shape[:-1], np.nan)
     from arviz_stats.base import array_stats  # slow to import
 
     there = np.isfinite(logs)

@@ -37,8 +37,8 @@ class Problem:
         Its log-density, with owners.
     priors : bool
         Whether priors of parameters count.
-    integral, integral_name : callable, str
-        How effects are integrated out.
+    integral, integral_name, quadrature : callable, str, int
+        How effects are integrated out, and with how many nodes.
     left : float
         Nats left at which a search ends.
     u, theta : arrays
@@ -52,6 +52,7 @@ class Problem:
     priors: bool
     integral: Integral
     integral_name: str
+    quadrature: int
     left: float
     u: np.ndarray
     theta: np.ndarray
@@ -82,7 +83,7 @@ class Problem:
 
     def nowhere(self, marginal: Marginal) -> ValueError:
         """The error for a search that cannot begin or go on."""
-        model, over = self.layout.model, self.layout.over
+        model, over = self.layout.model, self.layout.told
         logps = model.point_logps(self.layout.point)
         bad = ", ".join(name for name, logp in logps.items() if not np.isfinite(logp))
         if bad:
@@ -92,8 +93,8 @@ class Problem:
             )
         who = [repr(self.layout.members[i].item()) for i in marginal.failed[:5]]
         return ValueError(
-            f"over={over!r}: the log-density of {', '.join(who) or 'some members'} has no maximum "
-            f"in their effects that could be found, among {self.layout.n_members} members; give "
+            f"{over}: the log-density of {', '.join(who) or 'some members'} has no maximum "
+            f"in their effects that could be found, among {self.layout.sizes[0]} members; give "
             "initvals nearer to the data, or a prior to each effect"
         )
 
@@ -112,18 +113,18 @@ def prepare(
     Raises ValueError or TypeError as :func:`fit_marginal` does.
     """
     model = pm.modelcontext(model)
-    dim = refuse.check_over(model, over)
-    refuse.check_model(model, dim)
+    dims = refuse.check_over(model, over)
+    refuse.check_model(model, dims)
     refuse.check_initvals(model, initvals)
-    layout = lay_out(model, dim)
+    layout = lay_out(model, dims)
     refuse.check_size(layout.n_effects)
     if not priors:
         refuse.warn_of_other_levels(layout)
     integral, name, left = _integral(quadrature, layout)
     density = Density(layout, priors)
     u, theta = layout.start(initvals, seed, jitter=False)
-    density.owner = find_owners(density, u, theta, seed)
-    return Problem(layout, density, priors, integral, name, left, u, theta, initvals)
+    density.owner, density.tree = find_owners(density, u, theta, seed)
+    return Problem(layout, density, priors, integral, name, quadrature, left, u, theta, initvals)
 
 
 def _integral(quadrature: int, layout: Layout) -> tuple[Integral, str, float]:
@@ -140,7 +141,11 @@ def _integral(quadrature: int, layout: Layout) -> tuple[Integral, str, float]:
             f"quadrature: {quadrature} nodes along each of {q} effects are "
             f"{quadrature**q} for each member, and {MOST_NODES} are the most; take {remedy}"
         )
-    return gauss_hermite(quadrature, q), f"quadrature with {quadrature} nodes", LEFT_BY_NODES
+    return (
+        gauss_hermite(quadrature, layout.widths),
+        f"quadrature with {quadrature} nodes",
+        LEFT_BY_NODES,
+    )
 
 
 def search(

@@ -13,30 +13,36 @@ MOST_EFFECTS = 40
 """Effects of one member: the curvature takes four gradients for each of them."""
 
 
-def check_over(model: pm.Model, over: object) -> str:
-    """The dim of the members."""
-    if isinstance(over, Sequence) and not isinstance(over, str) and len(over) == 1:
-        over = over[0]
-    if not isinstance(over, str):
+def check_over(model: pm.Model, over: object) -> tuple[str, ...]:
+    """The dims of the members, from the outermost level to the innermost."""
+    found: Sequence[object] = ()
+    if isinstance(over, str):
+        found = (over,)
+    elif isinstance(over, Sequence):
+        found = over
+    dims = tuple(dim for dim in found if isinstance(dim, str))
+    if not dims or len(dims) < len(found) or len(set(dims)) < len(dims):
         raise TypeError(
-            f"over: got {over!r}, expected the name of one dim. Effects of several levels are not "
-            "integrated out together; sample such a model with pm.sample"
+            f"over: got {over!r}, expected the name of a dim, or names of the dims of nested "
+            "levels from the outer to the inner, as in ('clinic', 'patient')"
         )
     with_dims = {
         str(rv.name): tuple(map(str, model.named_vars_to_dims.get(rv.name) or ()))
         for rv in model.free_RVs
     }
-    if not any(over in dims for dims in with_dims.values()):
-        there = [f"{name} {dims}" for name, dims in with_dims.items() if dims]
-        raise ValueError(
-            f"over={over!r}: no free variable has this dim; those with dims are "
-            f"{', '.join(there) or 'none'}. Give effects their dim, as in "
-            f"pm.Normal('z', dims={over!r})"
-        )
-    return over
+    for i, dim in enumerate(dims):
+        if not any(dim in own and not set(dims[i + 1 :]) & {*own} for own in with_dims.values()):
+            there = [f"{name} {own}" for name, own in with_dims.items() if own]
+            inner = f" and none of {', '.join(map(repr, dims[i + 1 :]))}" if dims[i + 1 :] else ""
+            raise ValueError(
+                f"over={dim!r}: no free variable has this dim{inner}; those with dims are "
+                f"{', '.join(there) or 'none'}. Give effects their dim, as in "
+                f"pm.Normal('z', dims={dim!r})"
+            )
+    return dims
 
 
-def check_model(model: pm.Model, over: str) -> None:
+def check_model(model: pm.Model, over: tuple[str, ...]) -> None:
     """Raise for variables that are not for an integral over members."""
     if not model.observed_RVs and not model.potentials:
         raise ValueError("model: nothing in it is observed, so there is no likelihood")
@@ -57,51 +63,54 @@ def check_model(model: pm.Model, over: str) -> None:
     _refuse_other_levels(model, over)
 
 
-def _refuse_other_levels(model: pm.Model, over: str) -> None:
+def _refuse_other_levels(model: pm.Model, over: tuple[str, ...]) -> None:
     """Raise for a parameter whose own prior has parameters: an effect of another level."""
     free = set(model.free_RVs)
     for rv in model.free_RVs:
-        if _has(model, rv, over):
+        if set(over) & set(model.named_vars_to_dims.get(rv.name) or ()):
             continue
         above = [v for v in ancestors([rv], blockers=[v for v in free if v is not rv]) if v in free]
         above = [v for v in above if v is not rv]
         if above:
             dims = model.named_vars_to_dims.get(rv.name) or ()
             where = f", over {' and '.join(map(repr, dims))}," if dims else ""
+            told = over[0] if len(over) == 1 else over
+            both = f"over={(dims[0], *over)!r}" if dims else ""
+            mend = f"if levels are nested take {both}, the outer first; else fix" if both else "fix"
             raise ValueError(
-                f"over={over!r}: the prior of {rv.name}{where} depends on "
+                f"over={told!r}: the prior of {rv.name}{where} depends on "
                 f"{', '.join(str(v.name) for v in above)}, so it is an effect of another level or "
                 "has an unknown prior, and to maximize over it together with its prior is biased: "
-                f"only effects of {over!r} are integrated out. Fix its prior, or use pm.sample"
+                f"only effects of {' and '.join(map(repr, over))} are integrated out; {mend} its "
+                "prior, or use pm.sample"
             )
 
 
 def warn_of_other_levels(layout: Layout) -> None:
     """Warn of vectors that may be effects, and count as parameters."""
-    n, over = layout.n_members, layout.over
+    sizes = dict(zip(layout.sizes, layout.over, strict=True))
     for block in layout.parameters:
         if block.size < 2:
             continue
         dims = layout.model.named_vars_to_dims.get(block.name)
         text = ""
-        if not dims and n in block.shape:
+        same = [n for n in block.shape if n in sizes]
+        if not dims and same:
+            dim = sizes[same[0]]
             text = (
-                f"{block.name} has {n} values, as many as there are labels of {over!r}, and no "
-                "dims, so it counts as a parameter and is maximized over; if it is an effect, say "
-                f"dims={over!r}"
+                f"{block.name} has {same[0]} values, as many as there are labels of {dim!r}, and "
+                "no dims, so it counts as a parameter and is maximized over; if it is an effect, "
+                f"say dims={dim!r}"
             )
         elif block.name.endswith("_offset"):
             text = (
                 f"{block.name}, over {dims}, looks like an effect of another level. It is "
                 "maximized over, as fixed effects are, not integrated out, so what scales it is "
-                "not to be estimated so; use pm.sample, or make it a fixed effect"
+                "not to be estimated so; name its dim in over where levels are nested, use "
+                "pm.sample, or make it a fixed effect"
             )
         if text:
-            warnings.warn(f"over={over!r}: {text}", UserWarning, stacklevel=4)
-
-
-def _has(model: pm.Model, rv: object, dim: str) -> bool:
-    return dim in (model.named_vars_to_dims.get(rv.name) or ())  # type: ignore[attr-defined]
+            warnings.warn(f"{layout.told}: {text}", UserWarning, stacklevel=4)
 
 
 def check_size(n_effects: int) -> None:

@@ -163,8 +163,8 @@ def conditional(of: Scales, modes: Modes, theta: np.ndarray) -> tuple[dict, dict
     """Values at the modes, and sds given the parameters, of all that depends on effects."""
     value = of.effects(modes.u, theta)
     variance = {n: np.zeros(v.shape) for n, v in value.items()}
-    for k in range(modes.u.shape[1]):
-        move = H * modes.root[:, :, k]
+    for column in modes.root.moves():
+        move = H * column
         above, below = of.effects(modes.u + move, theta), of.effects(modes.u - move, theta)
         for n in variance:
             # Members do not depend on each other, so one move serves all of them.

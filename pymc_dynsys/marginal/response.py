@@ -13,7 +13,7 @@ H = 1e-3
 
 def moves_of_modes(
     density: Density, optimum: Optimum
-) -> tuple[Float[np.ndarray, "parameter member effect"], Float[np.ndarray, "parameter column"]]:
+) -> tuple[Float[np.ndarray, "column entry"], Float[np.ndarray, "parameter column"]]:
     """Moves of the modes along each column of a root of the covariance, and these columns.
 
     By the implicit function theorem the mode moves by V V' times the change of the gradient by u.
@@ -29,5 +29,5 @@ def moves_of_modes(
         above = density.at(modes.u[None], theta + H * column).by_u[0]
         below = density.at(modes.u[None], theta - H * column).by_u[0]
         change = (above - below) / (2 * H)
-        moves[k] = np.einsum("nij,nkj,nk->ni", modes.root, modes.root, change)
+        moves[k] = modes.root.times(modes.root.transposed(change))
     return moves, columns

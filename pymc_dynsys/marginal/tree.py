@@ -1,5 +1,7 @@
 """The result: a DataTree whose table one sees first."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 import xarray as xr
 
@@ -25,8 +27,10 @@ def headline(attrs: dict) -> str:
     """What was fitted and how well, in one sentence or two."""
     kind = "Mode of the marginal posterior" if attrs["priors"] else "Maximum marginal likelihood"
     evidence = f", log-evidence {attrs['log_evidence']:.3f}" if "log_evidence" in attrs else ""
+    over = attrs["over"]
+    first, below = (over, "") if isinstance(over, str) else (over[0], _and_below(over[1:]))
     text = (
-        f"{kind}: effects of {attrs['n_members']} labels of {attrs['over']!r} integrated out by "
+        f"{kind}: effects of {attrs['n_members']} labels of {first!r}{below} integrated out by "
         f"{attrs['integral']}. Log-likelihood {attrs['log_likelihood']:.3f}, "
         f"AIC {attrs['aic']:.1f}, BIC {attrs['bic']:.1f}{evidence}; "
         f"{attrs['n_parameters']} parameters; {attrs['nats_left']:.1g} nats left."
@@ -39,3 +43,8 @@ def headline(attrs: dict) -> str:
     if attrs["boundary"]:
         text += f" At the edge of what it can be: {', '.join(attrs['boundary'])}."
     return text
+
+
+def _and_below(dims: Sequence[str]) -> str:
+    """The levels below the first, in words."""
+    return f" and of {' and '.join(map(repr, dims))} within them" if len(dims) else ""

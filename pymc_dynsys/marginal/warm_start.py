@@ -5,6 +5,8 @@ import xarray as xr
 
 from pymc_dynsys.marginal.refuse import require_count
 
+SAMPLERS = ("numpyro", "blackjax", "pymc", "nutpie", "sample_blackjax")
+
 TUNE = 200
 """Steps of warm-up where scales are known; only the step size is to be found."""
 
@@ -16,7 +18,7 @@ def warm_start(
     nuts_sampler: str = "numpyro",
     random_seed: int | None = None,
 ) -> dict[str, object]:
-    r"""Arguments for ``pm.sample`` that start it where a marginal fit ended.
+    r"""Arguments for ``pm.sample`` or `sample_blackjax` that start it where a marginal fit ended.
 
     Each chain starts at a draw of the normal approximation of parameters and effects,
     :math:`\theta \sim N(\hat\theta, \Sigma)` and :math:`u_i` around its mode at that
@@ -30,7 +32,9 @@ def warm_start(
     chains : int
         Number of chains.
     nuts_sampler : str
-        ``"numpyro"`` takes starts and scales; ``"blackjax"`` and ``"pymc"`` take starts.
+        ``"numpyro"`` takes starts and scales; ``"blackjax"`` and ``"pymc"`` take starts;
+        ``"nutpie"`` takes one start for all chains, the mode, and jitters it.
+        ``"sample_blackjax"`` stands for :func:`sample_blackjax`, which takes starts.
     random_seed : int, optional
         For the starts; None is 0.
 
@@ -38,13 +42,14 @@ def warm_start(
     -------
     dict
         ``chains``, ``initvals``, ``nuts_sampler`` and ``nuts``, with ``tune=200`` for
-        ``"numpyro"``; merge your own with ``|``.
+        ``"numpyro"``; for :func:`sample_blackjax` ``chains``, ``initvals`` and ``jitter``. Merge
+        your own with ``|``.
 
     Raises
     ------
     ValueError
         If the fit has a parameter at the boundary, where the sampler's space has no place; or if
-        the sampler takes no starts for each chain.
+        the sampler is not one of these.
     TypeError
         If `fit` is not one of :func:`fit_marginal`.
 
@@ -78,14 +83,18 @@ def warm_start(
             f"fit: {', '.join(fit.attrs['boundary'])} is at the boundary of what it can be, which "
             "has no place among the values that a sampler sees; fit with priors=True"
         )
-    if nuts_sampler not in ("numpyro", "blackjax", "pymc"):
+    if nuts_sampler not in SAMPLERS:
         raise ValueError(
-            f"nuts_sampler: got {nuts_sampler!r}, expected 'numpyro', 'blackjax' or 'pymc', which "
-            "take starts for each chain"
+            f"nuts_sampler: got {nuts_sampler!r}, expected one of {', '.join(map(repr, SAMPLERS))}"
         )
     rng = np.random.default_rng(0 if random_seed is None else random_seed)
     group = fit["unconstrained"].dataset
+    if nuts_sampler == "nutpie":
+        mode = {name: group[name].values for name in group.attrs["values"]}
+        return {"chains": chains, "initvals": mode, "nuts_sampler": nuts_sampler}
     starts = [_start(group, rng) for _ in range(chains)]
+    if nuts_sampler == "sample_blackjax":
+        return {"chains": chains, "initvals": starts, "jitter": False}
     found: dict[str, object] = {
         "chains": chains,
         "initvals": starts,

@@ -26,6 +26,7 @@ def sample_blackjax(
     target_accept: float | None = None,
     random_seed: Any = None,
     initvals: Initvals | None = None,
+    jitter: bool = True,
     chain_method: ChainMethod = "vectorized",
     model: pm.Model | None = None,
     progressbar: bool = True,
@@ -69,6 +70,8 @@ def sample_blackjax(
         The same seed gives the same draws on the same machine.
     initvals : mapping or sequence of mappings, optional
         Where to start, for all chains or for each, as in ``pm.sample``; PyMC's jitter comes on top.
+    jitter : bool
+        Whether it does. Starts from :func:`warm_start` are spread already.
     chain_method : {"vectorized", "parallel"}
         All chains in one program on one device, or each on a device of its own, of which a CPU
         offers as many as wanted. In parallel, a chain does not wait for the trajectories of others.
@@ -169,7 +172,7 @@ def sample_blackjax(
     require_method(chain_method, chains)
 
     rng = np.random.default_rng(random_seed)
-    density = Unconstrained(model, initvals, chains, rng)
+    density = Unconstrained(model, initvals, chains, rng, jitter)
     dimension = density.starts.shape[1]
     if dimension < chosen.least_dimension:
         raise ValueError(

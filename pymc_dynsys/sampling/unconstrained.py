@@ -42,6 +42,8 @@ class Unconstrained:
         Number of chains.
     rng : np.random.Generator
         For the jitter of the starts, which is PyMC's.
+    jitter : bool
+        Whether starts are jittered.
 
     Attributes
     ----------
@@ -57,7 +59,12 @@ class Unconstrained:
     """
 
     def __init__(
-        self, model: pm.Model, initvals: Any, chains: int, rng: np.random.Generator
+        self,
+        model: pm.Model,
+        initvals: Any,
+        chains: int,
+        rng: np.random.Generator,
+        jitter: bool = True,
     ) -> None:
         if not model.free_RVs:
             raise ValueError("model: has no free variables, so there is nothing to sample")
@@ -72,7 +79,10 @@ class Unconstrained:
         self._names = [str(value.name) for value in model.value_vars]
         try:
             jittered = make_initial_point_fns_per_chain(
-                model=model, overrides=initvals, jitter_rvs=set(model.free_RVs), chains=chains
+                model=model,
+                overrides=initvals,
+                jitter_rvs=set(model.free_RVs) if jitter else set(),
+                chains=chains,
             )
         except KeyError as error:
             names = ", ".join(str(v.name) for v in model.free_RVs)

@@ -6,6 +6,7 @@ import pytest
 from scipy.stats import chi2
 
 import pymc_dynsys as pds
+from pymc_dynsys.sampling.unconstrained import Unconstrained
 from tests.oracles import test_m03_hierarchical_ou as m03
 
 Y = np.random.default_rng(2).normal(size=(12, 4)) + np.linspace(-1, 1, 12)[:, None]
@@ -92,7 +93,7 @@ def test_a_warm_start_has_the_spread_of_the_posterior(fit):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("nuts_sampler", ["numpyro", "blackjax", "pymc"])
+@pytest.mark.parametrize("nuts_sampler", ["numpyro", "blackjax", "pymc", "nutpie"])
 def test_a_sampler_takes_a_warm_start(fit, nuts_sampler):
     start = pds.warm_start(fit, chains=2, nuts_sampler=nuts_sampler)
     more = {"cores": 1, "tune": 300} if nuts_sampler != "numpyro" else {}
@@ -112,8 +113,28 @@ def test_a_sampler_takes_a_warm_start(fit, nuts_sampler):
 def test_what_cannot_start_a_sampler(fit):
     with pytest.raises(TypeError, match=r"expected the DataTree of pds\.fit_marginal"):
         pds.warm_start({})
-    with pytest.raises(ValueError, match="nuts_sampler: got 'nutpie'"):
-        pds.warm_start(fit, nuts_sampler="nutpie")
+    with pytest.raises(ValueError, match=r"nuts_sampler: got 'stan', expected one of 'numpyro',"):
+        pds.warm_start(fit, nuts_sampler="stan")
+
+
+def test_nutpie_starts_at_the_mode_and_blackjax_without_jitter(fit):
+    at_mode = pds.warm_start(fit, nuts_sampler="nutpie")["initvals"]
+    assert at_mode["mu"] == fit["unconstrained"]["mu"]
+    start = pds.warm_start(fit, chains=2, nuts_sampler="sample_blackjax", random_seed=3)
+    rng = np.random.default_rng(0)
+    density = Unconstrained(build(), start["initvals"], 2, rng, start["jitter"])
+    for at, given in zip(density.starts, start["initvals"], strict=True):
+        np.testing.assert_array_equal(at[:2], [given["sigma_log__"], given["mu"]])
+
+
+@pytest.mark.slow
+def test_blackjax_takes_a_warm_start(fit):
+    start = pds.warm_start(fit, chains=2, nuts_sampler="sample_blackjax")
+    idata = pds.sample_blackjax(
+        "nuts", draws=400, tune=300, model=build(), random_seed=1, progressbar=False, **start
+    )
+    means, sds = exact(build())
+    assert abs(float(idata["posterior"]["mu"].mean()) - means[1]) < 0.25 * sds[1]
 
 
 def test_fits_are_ranked_and_compared_by_likelihood_ratios(fit):

@@ -29,10 +29,29 @@ def test_no_variable_has_the_dim():
         fit(regression(), over="person")
 
 
-@pytest.mark.parametrize("over", [("subject", "item"), 3])
-def test_one_dim_by_name(over):
-    with pytest.raises(TypeError, match=r"over: got .* expected the name of one dim"):
+@pytest.mark.parametrize("over", [("subject", "subject"), ("subject", 3), (), 3])
+def test_dims_by_name(over):
+    with pytest.raises(TypeError, match=r"over: got .* expected the name of a dim, or names"):
         fit(regression(), over=over)
+
+
+def test_a_level_without_a_variable_of_its_own():
+    def by_item(sd):
+        return pm.Normal("z", 0.0, sd, dims=("subject", "item"))[:, 0]
+
+    message = "over='subject': no free variable has this dim and none of 'item'"
+    with pytest.raises(ValueError, match=message):
+        fit(regression(by_item), over=("subject", "item"))
+
+
+def test_effects_of_one_level_with_other_dims_are_crossed():
+    with regression() as model:
+        pm.Normal("w", pm.Normal("a", dims=("subject", "item"))[0, 0], observed=Y)
+        pm.Normal("v", pm.Normal("b", dims="item")[0], observed=Y)
+    with pytest.raises(
+        ValueError, match="a has an effect for each label of subject and item and b"
+    ):
+        fit(model, over=("subject", "item"))
 
 
 def test_discrete_variables():
@@ -83,7 +102,8 @@ def test_effects_of_another_level_are_refused_or_warned_of():
         scale = pm.HalfNormal("scale")
         items = pm.Normal("items", 0.0, scale, dims="item")
         pm.Normal("w", items[ITEM], 1.0, observed=Y, dims="row")
-    with pytest.raises(ValueError, match=r"prior of items, over 'item', depends on scale"):
+    message = r"prior of items, over 'item', depends on scale.*over=\('item', 'subject'\)"
+    with pytest.raises(ValueError, match=message):
         fit(model)
     with regression() as model:
         offset = pm.Normal("item_offset", dims="item")
