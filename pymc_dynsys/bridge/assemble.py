@@ -16,18 +16,19 @@ from pymc_dynsys.bridge.binding import (
     require_component_first,
 )
 from pymc_dynsys.bridge.coords import is_fixed
-from pymc_dynsys.bridge.data import constant_value, current_value, is_variable
-from pymc_dynsys.bridge.dims import Placed, place_input
+from pymc_dynsys.bridge.data import constant_value, current_value
+from pymc_dynsys.bridge.dims import Placed
 from pymc_dynsys.bridge.execution import (
     make_execution,
     require_double_everywhere,
     require_single_suits,
 )
+from pymc_dynsys.bridge.inputs import hold_lookups, place_inputs
 from pymc_dynsys.bridge.labels import Given, by_label, make_frame, require_state_order
 from pymc_dynsys.bridge.late import warn_of_late
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.bridge.times import check_time_dim, find_times, read_times
-from pymc_dynsys.discretization import Design, InputKind, Operands, Signal
+from pymc_dynsys.discretization import Design, Operands
 from pymc_dynsys.discretization.operands import kinds_of_doses
 from pymc_dynsys.likelihoods.base import Likelihood
 from pymc_dynsys.likelihoods.caveats import caveats, noise_of_state, unseen_states
@@ -38,7 +39,6 @@ from pymc_dynsys.reading.calendar import refuse_months
 from pymc_dynsys.reading.consistency import check_arrays
 from pymc_dynsys.reading.doses import read_doses, settled
 from pymc_dynsys.reading.frame import Frame
-from pymc_dynsys.reading.inputs import Input, read_input
 from pymc_dynsys.simulation.paths import Simulator, check_simulator, default_simulator
 from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.linear_gaussian import LinearGaussian, as_system
@@ -144,16 +144,17 @@ def read_arrays(
     doses = read_doses(options.events, frame, system)
     known = {name: constant_value(value.tensor) for name, value in placed.items()}
     doses = settled(doses, system, known, frame)
-    kinds, signals, tensors = _inputs(inputs, frame, times_now, model)
-    design = Design(system, kinds, **kinds_of_doses(doses, system))
+    told = place_inputs(inputs, frame, times_now, model)
+    hold_lookups(inputs, frame, model)
+    design = Design(system, told.kinds, **kinds_of_doses(doses, system))
     operands = Operands(
-        observed.numbers, times_now, t0_now, doses, signals, _data_params(params, placed)
+        observed.numbers, times_now, t0_now, doses, told.signals, _data_params(params, placed)
     )
-    gaps = check_arrays(design, operands, frame)
+    gaps = check_arrays(design, operands._replace(inputs=told.there), frame)
     symbolic = Operands(
-        None, times, t0, doses, signals, {k: value.tensor for k, value in placed.items()}
+        None, times, t0, doses, told.signals, {k: value.tensor for k, value in placed.items()}
     )
-    variables = tuple(_tensors(design, symbolic, tensors))
+    variables = tuple(_tensors(design, symbolic, told.tensors))
     return Arrays(design, frame, variables, operands, gaps)
 
 
@@ -200,33 +201,6 @@ def _data_params(params: Mapping[str, Any], placed: Mapping[str, Placed]) -> dic
         else None
         for name, value in placed.items()
     }
-
-
-def _inputs(
-    inputs: Mapping[str, Any], frame: Frame, times: np.ndarray, model: Any
-) -> tuple[tuple[InputKind, ...], dict[str, Signal], dict[str, Variable]]:
-    """Inputs read: kinds, known signals, and tensors of those that are PyMC variables.
-
-    Values of a variable are None where they are not known, since random variables enter.
-    """
-    kinds, signals, tensors = [], {}, {}
-    for name, given in inputs.items():
-        value = given.values if isinstance(given, Input) else given
-        if isinstance(value, Variable):
-            interpolation = given.interpolation if isinstance(given, Input) else "previous"
-            if isinstance(given, Input) and given.gaps is not None:
-                raise ValueError(
-                    f"inputs: {name!r} is a PyMC variable, which has no missing values; leave "
-                    f"gaps={given.gaps!r} out"
-                )
-            tensors[name] = tensor = place_input(name, value, frame, model)
-            random = is_variable(tensor)
-            kinds.append(InputKind(name, interpolation, variable=True, random=random))
-            signals[name] = Signal(current_value(tensor))
-        else:
-            kind, signals[name] = read_input(name, given, frame, times)
-            kinds.append(kind)
-    return tuple(kinds), signals, tensors
 
 
 def _tensors(

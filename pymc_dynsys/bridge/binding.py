@@ -10,11 +10,11 @@ import pymc as pm
 from pymc_dynsys.bridge.dims import (
     Placed,
     dim_length,
-    input_shape,
     named_dims,
     place,
 )
 from pymc_dynsys.bridge.hints import array_hint, input_hint
+from pymc_dynsys.bridge.inputs import input_shape
 from pymc_dynsys.reading.inputs import lines_of
 from pymc_dynsys.reading.labels import keys, shown
 from pymc_dynsys.systems.bind import bind_system

@@ -18,8 +18,6 @@ from pytensor.xtensor.type import XTensorVariable
 from pymc_dynsys.bridge.coords import hold_array
 from pymc_dynsys.bridge.data import current_value, refuse_minibatch
 from pymc_dynsys.bridge.expressions import Unproved, known_dims, proved_dims
-from pymc_dynsys.reading.frame import Frame
-from pymc_dynsys.reading.inputs import Input, constant_hint, input_core_shape
 from pymc_dynsys.reading.labels import aligned, named
 from pymc_dynsys.reading.values import as_float
 
@@ -132,37 +130,6 @@ def place(
         core_shape=tuple(shape[axis] for axis in own),
         dims=tuple(dims),
     )
-
-
-def input_shape(
-    name: str, value: Any, batch_dims: Sequence[str], time_dim: str, model: pm.Model | None
-) -> tuple[int, ...]:
-    """Shape of one value of an input, which may be a PyMC variable."""
-    given = value.values if isinstance(value, Input) else value
-    if not isinstance(given, Variable):
-        return input_core_shape(value, batch_dims, time_dim)
-    if model is not None:
-        require_in_model(f"inputs: {name!r}", given, model)
-    tensor, dims = named_dims(name, given, model, "inputs: ")
-    shape = static_shape(pt.as_tensor(tensor), dims, model)
-    known = (*batch_dims, time_dim)
-    return tuple(n for n, dim in zip(shape, dims, strict=True) if dim not in known)
-
-
-def place_input(name: str, value: Any, frame: Frame, model: pm.Model | None) -> Variable:
-    """A PyMC variable as an input: batch dims first, then time, then its own axes."""
-    tensor, dims = named_dims(name, value, model, "inputs: ")
-    if frame.time_dim not in dims:
-        raise ValueError(
-            f"inputs: {name!r} has dims {tuple(dims)}; it needs the time dim {frame.time_dim!r}; "
-            f"{constant_hint(name, frame)}"
-        )
-    tensor = pt.as_tensor(tensor).astype("float64")
-    known = (*frame.batch_dims, frame.time_dim)
-    own = [axis for axis, dim in enumerate(dims) if dim not in known]
-    tensor = pt.specify_shape(tensor, static_shape(tensor, dims, model)) if own else tensor
-    order: list[Any] = [dims.index(dim) if dim in dims else "x" for dim in known]
-    return tensor.dimshuffle(*order, *own)
 
 
 def _refuse_not_finite(name: str, array: Any, dims: Sequence[str | None]) -> None:

@@ -66,8 +66,10 @@ class Trajectory(Distribution):
         value at k-1 (the first gap that at 0), the datum at k the value at k. A DataArray with
         times of its own may be finer or coarser than the visits: they are its coordinate
         ``time``, else ``<dim>_time``. Labels along the time dim of `observed` are matched, and
-        never times; before the first of its own times an input is not known. See
-        :class:`~pymc_dynsys.Input` for other interpolations, and for missing values.
+        never times; before the first of its own times an input is not known. Variables of the
+        model with the time dim are inputs as well, and coarser ones by label:
+        ``pds.Input(ka, by=panel["occasion"])``. See :class:`~pymc_dynsys.Input` for other
+        interpolations, and for missing values.
     events : Dataset, optional
         Doses, as :func:`~pymc_dynsys.panel` makes them: ``event_time`` and ``event_amount``,
         perhaps ``event_duration`` or ``event_rate`` (infusions) and ``event_state``, with the

@@ -76,6 +76,10 @@ class Discretization:
         """Transition over one step of length `h` for drift ``A x + c`` and noise rate ``S``."""
         raise NotImplementedError
 
+    def noiseless_step(self, A: Float[Array, "state state"], h: ArrayLike) -> LinearTransition:
+        """Transition over one step of length `h` for drift ``A x + c`` without noise."""
+        return self.linear_step(A, jnp.zeros_like(A), h)
+
     def ramp(
         self, A: Float[Array, "state state"], gap: ArrayLike, steps: ArrayLike, most: int
     ) -> Float[Array, "state state"]:

@@ -82,6 +82,10 @@ class Exact(Discretization):
         """Exact transition, linearized where the drift already is linear."""
         return linearized_step(system, x, t + 0.5 * h, h, held)
 
+    def noiseless_step(self, A: Float[Array, "state state"], h: ArrayLike) -> LinearTransition:
+        """Exact transition over a gap `h`, of which no noise is computed."""
+        return noiseless_transition(A, h)
+
     def ramp(
         self, A: Float[Array, "state state"], gap: ArrayLike, steps: ArrayLike, most: int
     ) -> Float[Array, "state state"]:
@@ -113,6 +117,42 @@ def exact_transition(
         scalars = (jnp.exp(a * h), h * relative_expm1(a * h), s * h * relative_expm1(2 * a * h))
         return LinearTransition(*(jnp.reshape(M, (1, 1)) for M in scalars))
     return _doubled(A, S, jnp.asarray(h))
+
+
+def noiseless_transition(A: Float[Array, "state state"], h: ArrayLike) -> LinearTransition:
+    """``(F, G, 0)`` over a gap `h`: :func:`exact_transition` without the doublings of Q."""
+    h, nothing = jnp.asarray(h), jnp.zeros_like(A)
+    if A.shape == (1, 1):
+        return exact_transition(A, nothing, h)
+    wanted, doublings, short = _halvings(A, h)
+
+    def double(carry: tuple[Array, Array], i: Array) -> tuple[tuple[Array, Array], None]:
+        F, G = carry
+        doubled = (matmul(F, F), G + matmul(F, G))
+        return jax.tree.map(
+            lambda new, old: jnp.where(i < doublings, new, old), doubled, carry
+        ), None
+
+    (F, G), _ = jax.lax.scan(double, _taylor_flow(A, short), jnp.arange(DOUBLINGS))
+    undecayed = (wanted > DOUBLINGS) & (jnp.max(jnp.abs(F)) > 1e-17)
+    F, G = (jnp.where(undecayed, jnp.nan, M) for M in (F, G))
+    return LinearTransition(F, G, nothing)
+
+
+def _taylor_flow(A: Array, h: Array) -> tuple[Array, Array]:
+    """Series of F and G on a step with ``|A| h <= 1/2``, as in :func:`_taylor`."""
+    identity, Ah = jnp.eye(A.shape[0]), A * h
+
+    def term(
+        carry: tuple[Array, Array, Array], k: Array
+    ) -> tuple[tuple[Array, Array, Array], None]:
+        power, F, G = carry
+        power = matmul(Ah, power) / k
+        return (power, F + power, G + power / (k + 1)), None
+
+    orders = jnp.arange(1.0, TAYLOR_TERMS + 1)
+    (_, F, G), _ = jax.lax.scan(term, (identity, identity, identity), orders)
+    return F, G * h
 
 
 def relative_expm1(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

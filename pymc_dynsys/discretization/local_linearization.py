@@ -12,7 +12,12 @@ from pymc_dynsys.discretization.base import (
     Transition,
     check_step,
 )
-from pymc_dynsys.discretization.exact import exact_ramp, exact_transition, linearized_step
+from pymc_dynsys.discretization.exact import (
+    exact_ramp,
+    exact_transition,
+    linearized_step,
+    noiseless_transition,
+)
 from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.held import Held
 
@@ -65,6 +70,10 @@ class LocalLinearization(Discretization):
     ) -> LinearTransition:
         """Exact: a linear system is its own linearization."""
         return exact_transition(A, S, h)
+
+    def noiseless_step(self, A: Float[Array, "state state"], h: ArrayLike) -> LinearTransition:
+        """Exact, as with noise."""
+        return noiseless_transition(A, h)
 
     def ramp(
         self, A: Float[Array, "state state"], gap: ArrayLike, steps: ArrayLike, most: int

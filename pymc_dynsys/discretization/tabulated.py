@@ -81,7 +81,12 @@ def tabulated_crossing(
 
     def cross(gap: Any, steps: Any, held: Held) -> LinearTransition:
         A, _, S = system.dynamics.linear(now, held)
-        one = discretization.linear_step(A, S, substep_length(gap, steps))
+        h = substep_length(gap, steps)
+        one = (
+            discretization.noiseless_step(A, h)
+            if system.is_deterministic
+            else discretization.linear_step(A, S, h)
+        )
         return repeat(one, steps, grid.max_steps, idle=system.step is not None)
 
     if grid.rows is None:

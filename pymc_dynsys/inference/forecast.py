@@ -16,6 +16,7 @@ from pymc_dynsys.bridge.study import find_path, find_trajectory
 from pymc_dynsys.inference import blocks
 from pymc_dynsys.inference.draws import in_blocks, per_draw
 from pymc_dynsys.inference.future import read_future
+from pymc_dynsys.inference.future_inputs import read_inputs_to_come, study_to_come
 from pymc_dynsys.inference.labels import data_groups, draws_of, labelled, select_rows
 from pymc_dynsys.inference.of_paths import labelled_path, last_states
 from pymc_dynsys.inference.states import warn_lost_states, warn_unidentified
@@ -63,7 +64,10 @@ def forecast(
     inputs : mapping of str to DataArray or Input, optional
         Inputs after the last datum, as for :class:`Trajectory`; an array without times of its own
         holds from `times` on. Until its first time the input is the model's. Default: the
-        model's throughout; the last value of one that holds until the next goes on.
+        model's throughout; the last value of one that holds until the next goes on. What random
+        variables enter has to be given: an array, or the label at which the draws of a variable
+        are taken, ``pds.Input(model["ka"], by=xr.DataArray("third"))``, or one for each subject or
+        time.
     events : Dataset, optional
         Doses after the last datum, instead of those of the model. A dose at the time of the last
         datum comes after it: that of the model stays, unless `events` has one there, too, which
@@ -151,14 +155,19 @@ def forecast(
     frame = study.frame
     along = time_labels(times, extra, dim, frame.unit, frame.origin)
     of_future = replace(frame, time_dim=dim, labels={**frame.labels, dim: along})
-    design, operands = read_future(study, of_future, extra, last, inputs, events)
+    coming = read_inputs_to_come(study, model, of_future, extra, inputs or {})
+    design, operands = read_future(study, of_future, extra, last, coming, events)
+    after = of_draws
+    if coming.tensors:
+        to_come = study_to_come(study, design, operands, coming.tensors)
+        after = OperandDraws(to_come, model, draws)
     known = jax.tree.map(lambda leaf: np.expand_dims(leaf, 0), operands)
     grid = path_grid(design, known, study.simulator)
     keys = blocks.draw_keys(seed, of_draws.size, study.frame.batch)
     future = OutputTimes(operands, None, ahead, dim)
 
     def work(which: np.ndarray) -> Any:
-        of_block = of_draws.at(which, operands)
+        of_block = after.at(which, operands)
         begin = None if now is None else Present(*(part[which][..., 0, :] for part in now))
 
         def paths(start: Array | None) -> Any:

@@ -1,48 +1,29 @@
-"""Inputs and doses after the data: those of the model, unless others are given."""
+"""What a forecast computes with: doses of the model after the data, unless others are given."""
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from pymc_dynsys.bridge.study import Study
-from pymc_dynsys.discretization import Design, Doses, InputKind, Operands, Signal
-from pymc_dynsys.inference.times import starts, timed
+from pymc_dynsys.discretization import Design, Doses, Operands
+from pymc_dynsys.inference.future_inputs import Coming, joined
 from pymc_dynsys.reading.consistency import refuse_infinite_input
 from pymc_dynsys.reading.doses import read_doses, settled
 from pymc_dynsys.reading.frame import Frame
-from pymc_dynsys.reading.inputs import Input, read_input
 from pymc_dynsys.reading.regimens import cut_off, joined_laws, pruned
 from pymc_dynsys.reading.schedule import check_schedule
 
 
 def read_future(
-    study: Study, frame: Frame, times: np.ndarray, last: np.ndarray, inputs: Any, events: Any
+    study: Study, frame: Frame, times: np.ndarray, last: np.ndarray, coming: Coming, events: object
 ) -> tuple[Design, Operands]:
     """Design and arrays of a trajectory from its last datum onwards, at those `times` after it.
 
     The time dim of the frame is that of the times. Infusions under way go on, and an input keeps
     its value until the first one given.
     """
-    operands, kinds = study.operands, {kind.name: kind for kind in study.design.inputs}
-    signals = dict(timed(operands, operands.times).inputs)
-    for name, kind in kinds.items():
-        if kind.interpolation != "previous" and signals[name].values is None:
-            raise ValueError(
-                f"inputs: {name!r} is a PyMC variable that the model interpolates "
-                f"({kind.interpolation!r}), so it is not known after its last value; a forecast "
-                "needs interpolation='previous', which holds it, or an array in its place"
-            )
-        if kind.interpolation == "previous" and not kind.own_times:
-            signals[name] = signals[name]._replace(times=_from_start(study))
-    for name, value in (inputs or {}).items():
-        _require_input(name, kinds, signals)
-        kinds[name], given = read_input(name, _alike(name, value, kinds[name]), frame, times)
-        n_own = len(study.system.input_shapes[name])
-        given = given if given.times is not None else given._replace(times=times)
-        signals[name] = _followed(signals[name], given, n_own)
+    operands = study.operands
     given_doses = read_doses(events, frame, study.system)
     given_doses = settled(given_doses, study.system, operands.params, frame)
     # Doses that arrive late may have been given before the last datum.
@@ -52,51 +33,17 @@ def read_future(
         doses = _continued(doses, given_doses, last, study)
         doses = doses if late else _after(doses, last)
     ahead = np.where(times >= last[..., None], times, np.nan)
-    future = Operands(operands.y, ahead, last, doses, signals, operands.params)
-    design = replace(study.design, inputs=tuple(kinds.values())).replaced(future)
-    known = tuple(kind for kind in design.inputs if signals[kind.name].values is not None)
+    future = Operands(operands.y, ahead, last, doses, coming.signals, operands.params)
+    design = replace(study.design, inputs=coming.kinds).replaced(future)
+    there = coming.there
+    known = tuple(kind for kind in design.inputs if there[kind.name].values is not None)
     for kind in known:
-        refuse_infinite_input(design.system, kind.name, signals[kind.name].values, frame)
-    coming = future._replace(doses=_after(doses, last))
+        refuse_infinite_input(design.system, kind.name, there[kind.name].values, frame)
+    to_come = future._replace(doses=_after(doses, last), inputs=there)
     check_schedule(
-        replace(design.nominal, inputs=known).replaced(coming), coming, frame, midway=True
+        replace(design.nominal, inputs=known).replaced(to_come), to_come, frame, midway=True
     )
     return design, future
-
-
-def _from_start(study: Study) -> np.ndarray:
-    """Times of the visits, but the first one of each trajectory holds from its start on."""
-    times = study.operands.times
-    first = np.where(np.isnan(times), np.inf, times).min(-1, initial=np.inf)[..., None]
-    return np.where(times == first, np.fmin(first, starts(study)[..., None]), times)
-
-
-def _require_input(
-    name: str, kinds: Mapping[str, InputKind], signals: Mapping[str, Signal]
-) -> None:
-    """Raise for an input that the model does not have, or whose future is a variable's."""
-    if name not in kinds:
-        raise ValueError(
-            f"inputs: the model has no input {name!r}; it has {', '.join(kinds) or 'none'}"
-        )
-    if signals[name].values is None:
-        raise ValueError(
-            f"inputs: {name!r} is a PyMC variable, so its future is the model's: its last value "
-            "goes on; make it an array to give another"
-        )
-
-
-def _alike(name: str, value: object, kind: InputKind) -> Input:
-    """An input that is read between its values as the model reads it, of which it is the future."""
-    if not isinstance(value, Input):
-        return Input(value, kind.interpolation)
-    if value.interpolation != kind.interpolation:
-        raise ValueError(
-            f"inputs: {name!r} goes on where that of the model ends, whose interpolation is "
-            f"{kind.interpolation!r}; got {value.interpolation!r}. Leave it out, or give the model "
-            "the same"
-        )
-    return value
 
 
 def _after(doses: Doses | None, last: np.ndarray) -> Doses | None:
@@ -140,7 +87,7 @@ def _continued(old: Doses | None, new: Doses, last: np.ndarray, study: Study) ->
     old = old._replace(times=np.where(stays & ~again, old.times, np.nan))
     lead = np.broadcast_shapes(old.times.shape[:-1], new.times.shape[:-1])
     pairs = zip(old[:6], new[:6], strict=True)
-    parts = [_joined(list(pair), lead, -1) for pair in pairs]
+    parts = [joined(list(pair), lead, -1) for pair in pairs]
     laws = joined_laws(old.laws, new.laws, old.times.shape[-1], lead)
     whole = Doses._make((*parts, laws))
     places = np.broadcast_to(np.arange(whole.times.shape[-1]), whole.times.shape)
@@ -154,26 +101,3 @@ def _written_out(doses: Doses) -> Doses:
     stretched = np.zeros(1) if doses.stretched is None else doses.stretched
     parts = (doses.times, doses.amounts, doses.targets, durations, order, stretched)
     return Doses._make((*np.broadcast_arrays(*parts), doses.laws))
-
-
-def _followed(old: Signal, new: Signal, n_own: int) -> Signal:
-    """Values of one input until the first time of the other, which follows."""
-    first = np.min(np.where(np.isnan(new.times), np.inf, new.times), axis=-1)[..., None]
-    kept = np.where(old.times < first, old.times, np.nan)
-    leads = [a.shape[:-1] for a in (kept, new.times)]
-    leads += [signal.values.shape[: signal.values.ndim - n_own - 1] for signal in (old, new)]
-    lead = np.broadcast_shapes(*leads)
-    times = _joined([kept, new.times], lead, -1)
-    values = _joined([old.values, new.values], lead, len(lead))
-    order = np.argsort(times, axis=-1, kind="stable")  # NaN last
-    index = order.reshape(*order.shape, *(1,) * n_own)
-    return Signal(
-        np.take_along_axis(values, np.broadcast_to(index, values.shape), axis=len(lead)),
-        np.take_along_axis(times, order, axis=-1),
-    )
-
-
-def _joined(arrays: list[np.ndarray], lead: tuple[int, ...], axis: int) -> np.ndarray:
-    """Arrays one after the other, which have batch axes first, all of the shape `lead` or one."""
-    rank = len(lead)
-    return np.concatenate([np.broadcast_to(a, (*lead, *a.shape[rank:])) for a in arrays], axis)

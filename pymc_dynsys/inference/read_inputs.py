@@ -24,7 +24,9 @@ def read_inputs(study: Study) -> xr.Dataset:
     for kind in design.inputs:
         if known[kind.name].values is None:  # they depend on random variables
             own = study.system.input_shapes[kind.name]
-            nothing = np.full((*(1,) * frame.rank, n_visits, *own), np.nan)
+            times = known[kind.name].times
+            n_knots = n_visits if times is None else times.shape[-1]
+            nothing = np.full((*(1,) * frame.rank, n_knots, *own), np.nan)
             known[kind.name] = known[kind.name]._replace(values=nothing)
     operands = study.operands._replace(inputs=known)
     grid = with_rows(prepare_grid(design, operands), operands, design)

@@ -13,6 +13,7 @@ from pymc_dynsys.discretization.operands import Interpolation
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.gaps import Gaps, filled
 from pymc_dynsys.reading.labels import aligned, keys, labelled
+from pymc_dynsys.reading.lookups import looked_up
 from pymc_dynsys.reading.times import as_numbers
 from pymc_dynsys.reading.values import as_float
 
@@ -34,11 +35,17 @@ class Input:
         How missing values (NaN) are filled: by the last one known, or along a straight line
         between those on both sides. What comes before the first value stays missing. Default: a
         missing value is an error where it is used.
+    by : DataArray, optional
+        Labels by which values that do not vary in time are looked up, such as the occasion of
+        each row, ``panel["occasion"]``, for values over ``("subject", "occasion")``: variables of
+        the model or a DataArray. The dim of the values in which they are looked up is the only
+        one that is no batch dim, else the one with the name of `by`. A label holds from its row
+        to the next one; a missing label is a missing value, for ``gaps="previous"`` to fill.
 
     Raises
     ------
     ValueError
-        For another interpolation or another word for gaps.
+        For another interpolation or another word for gaps, and for lines between labels.
 
     Examples
     --------
@@ -47,11 +54,35 @@ class Input:
     >>> temperature = xr.DataArray([20.0, 25.0], dims="time", coords={"time": [0.0, 12.0]})
     >>> pds.Input(temperature, interpolation="linear").interpolation
     'linear'
+
+    A clearance for each occasion of each subject, which the rows of a panel tell:
+
+    >>> import numpy as np, pymc as pm
+    >>> from numpyro import distributions as dist
+    >>> ode = pds.ODE(
+    ...     states=("amount",),
+    ...     drift=lambda amount, rate: -rate * amount,
+    ...     initial=10.0,
+    ...     observation=lambda amount: dist.Normal(amount, 0.5),
+    ... )
+    >>> y = xr.DataArray(
+    ...     [[9.0, 7.0, 3.0], [8.0, 6.0, 5.0]],
+    ...     dims=("subject", "time"),
+    ...     coords={"subject": ["a", "b"], "time": [0.0, 1.0, 2.0]},
+    ... )
+    >>> occasion = y.copy(data=np.array([[1, 1, 2], [1, 2, 2]]))
+    >>> with pm.Model(coords={"subject": ["a", "b"], "occasion": [1, 2]}) as model:
+    ...     rate = pm.LogNormal("rate", -1.0, 0.3, dims=("subject", "occasion"))
+    ...     inputs = {"rate": pds.Input(rate, by=occasion)}
+    ...     rv = pds.Trajectory("y", ode, inputs=inputs, observed=y)
+    >>> rv.eval().shape
+    (2, 3)
     """
 
     values: Any
     interpolation: Interpolation = "previous"
     gaps: Gaps = None
+    by: Any = None
 
     def __post_init__(self) -> None:
         if self.gaps not in (None, "previous", "linear"):
@@ -61,6 +92,8 @@ class Input:
                 f"Input: interpolation must be one of {get_args(Interpolation)}, got "
                 f"{self.interpolation!r}"
             )
+        if self.by is not None and "linear" in (self.interpolation, self.gaps):
+            raise ValueError("Input: there are no lines between labels; say 'previous' or 'next'")
 
 
 def lines_of(inputs: Mapping[str, Any]) -> tuple[str, ...]:
@@ -76,8 +109,7 @@ def input_core_shape(
     value: Any, batch_dims: Sequence[str], time_dim: str | None
 ) -> tuple[int, ...]:
     """Shape of one value of an input: its dims that are neither batch nor time."""
-    if isinstance(value, Input):
-        value = value.values
+    value = _known(value, batch_dims)
     if not isinstance(value, xr.DataArray):
         return ()
     varies, _ = _time_axis(value, batch_dims, time_dim, None)
@@ -87,12 +119,20 @@ def input_core_shape(
 
 def own_part(value: Any, batch_dims: Sequence[str], time_dim: str | None) -> Any:
     """An input without the dim along which it varies in time, whose labels are its own."""
-    if isinstance(value, Input):
-        value = value.values
+    value = _known(value, batch_dims)
     if not isinstance(value, xr.DataArray):
         return None
     varies, _ = _time_axis(value, batch_dims, time_dim, None)
     return value.isel({d: 0 for d in (varies, time_dim) if value.sizes.get(d)}, drop=True)
+
+
+def _known(value: Any, batch_dims: Sequence[str], name: str = "") -> Any:
+    """Values of an input at their own times, those looked up by a label if they are known."""
+    if not isinstance(value, Input):
+        return value
+    if value.by is None or not isinstance(value.values, xr.DataArray):
+        return value.values
+    return looked_up(name, value.values, value.by, batch_dims)
 
 
 def read_input(name: str, value: Any, frame: Frame, times: np.ndarray) -> tuple[InputKind, Signal]:
@@ -103,7 +143,13 @@ def read_input(name: str, value: Any, frame: Frame, times: np.ndarray) -> tuple[
     interpolation: Interpolation = "previous"
     gaps: Gaps = None
     if isinstance(value, Input):
-        value, interpolation, gaps = value.values, value.interpolation, value.gaps
+        interpolation, gaps = value.interpolation, value.gaps
+        if value.by is not None and not isinstance(value.values, xr.DataArray):
+            raise TypeError(
+                f"inputs: {name!r} is looked up by a label, so its values need labels: a variable "
+                f"of the model with dims or an xr.DataArray, not {type(value.values).__name__}"
+            )
+    value = _known(value, frame.batch_dims, name)
     role = f"inputs[{name!r}]"
     value = _named(name, value, frame, times)
     knot_dim, coord = _time_axis(

@@ -12,6 +12,7 @@ from pymc_dynsys.discretization.exact import (
     DOUBLINGS,
     exact_ramp,
     exact_transition,
+    noiseless_transition,
     relative_expm1,
     relative_ramp,
 )
@@ -50,6 +51,36 @@ GAPS = np.array([0.0, 1e-9, 1e-3, 0.2, 1.0, 2.5])
 STABLE = ("one", "stable", "double root", "oscillator")
 
 transitions = jax.jit(jax.vmap(exact_transition, in_axes=(None, None, 0)))
+
+
+flows = jax.jit(jax.vmap(noiseless_transition, in_axes=(None, 0)))
+
+
+@pytest.mark.parametrize("name", ["one", "unstable", "double root"])
+def test_without_noise_mean_and_slopes_are_the_same(name):
+    """Of the same sums, so equal but for the order in which a compiler takes them."""
+    A, gaps = jnp.asarray(MATRICES[name]), jnp.asarray(GAPS)
+    S, w = jnp.eye(len(A)), jnp.asarray(random_matrix(len(A), 0.0))
+
+    def weighed(of):
+        return lambda A: sum((w[None] * M).sum() for M in of(A)[:2])
+
+    def noisy(A):
+        return transitions(A, S, gaps)
+
+    def quiet(A):
+        return flows(A, gaps)
+
+    for found, expected in zip(quiet(A)[:2], noisy(A)[:2], strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-15)
+    assert not quiet(A).Q.any()
+    # A gap beyond the longest: as good as infinite if all decays, else not a number.
+    longest = jnp.full(len(GAPS), 1e12)
+    for found, expected in zip(flows(A, longest)[:2], transitions(A, S, longest)[:2], strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-15)
+    slope, expected = (jax.grad(weighed(of))(A) for of in (quiet, noisy))
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(slope, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", MATRICES)

@@ -103,7 +103,9 @@ def go_through(model: pm.Model) -> Results:
     idata = draws(model)
     states = pds.sample_states(idata, model=model, random_seed=1)
     moments = pds.sample_states(idata, model=model, moments=True)
-    future = pds.forecast(idata, model=model, times=[2.5, 3.0], random_seed=1)
+    u = model.named_vars.get("u")
+    held = {} if u is None else {"u": pds.Input(u, by=xr.DataArray(TIMES[-1]))}
+    future = pds.forecast(idata, model=model, times=[2.5, 3.0], inputs=held, random_seed=1)
     errors = pds.innovations(idata, model=model)
     pointwise = pds.log_likelihood(idata, model=model)
     check = pds.check_likelihood(model, idata, n_draws=2, n_seeds=3)

@@ -138,23 +138,62 @@ def test_d12_two_endpoints_in_one_column():
     assert_met(case, found)
 
 
+BY_OCCASION = pds.ODE(
+    states=("G", "A"),
+    drift=lambda G, A, lka, lk, eka, ek: (
+        -jnp.exp(lka + eka) * G,
+        jnp.exp(lka + eka) * G - jnp.exp(lk + ek) * A,
+    ),
+    initial=(0.0, 0.0),
+    observation=lambda A, lV, sd: dist.Normal(A / jnp.exp(lV), sd),
+    events="G",
+)
+
+
+@pytest.mark.parametrize(
+    "likelihood",
+    [pds.Kalman(), pytest.param(pds.ODESolve(rtol=1e-9, atol=1e-9), marks=pytest.mark.slow)],
+    ids=repr,
+)
+def test_d14_random_effects_of_occasions(likelihood):
+    """Effects over subjects and occasions, looked up by the column OCC of all rows."""
+    case = load("D14")
+    panel = panel_of(case, ["OCC"])
+    names = ("lka", "lk", "lV", "sd")
+    with pm.Model(coords=pds.coords(panel) | {"occasion": [1, 2, 3]}) as model:
+        free = {name: pm.Flat(name, initval=getattr(case, f"param_{name}")) for name in names}
+        effects = {
+            name: pm.Flat(
+                name, initval=getattr(case, f"param_{name}"), dims=("subject", "occasion")
+            )
+            for name in ("eka", "ek")
+        }
+        pds.Trajectory(
+            "y",
+            BY_OCCASION,
+            params=free,
+            inputs={name: pds.Input(value, by=panel["OCC"]) for name, value in effects.items()},
+            observed=panel["DV"],
+            events=panel,
+            likelihood=likelihood,
+        )
+    (term,) = model.logp(vars=[model["y"]], sum=False)
+    variables = [*free.values(), *effects.values()]
+    value, slope = model.compile_fn([term, model.dlogp(variables)])(model.initial_point())
+    loose = not isinstance(likelihood, pds.Kalman)
+    assert_met(case, (value, slope[:4]), loose)
+    expected = np.concatenate([case.out.grad_eka.ravel(), case.out.grad_ek.ravel()])
+    np.testing.assert_allclose(slope[4:], expected, rtol=1e-4 if loose else 1e-6, atol=1e-6)
+
+
+@pytest.mark.slow
 def test_d14_absorption_and_elimination_by_occasion():
     case = load("D14")
-    system = pds.ODE(
-        states=("G", "A"),
-        drift=lambda G, A, lka, lk, eka, ek: (
-            -jnp.exp(lka + eka) * G,
-            jnp.exp(lka + eka) * G - jnp.exp(lk + ek) * A,
-        ),
-        initial=(0.0, 0.0),
-        observation=lambda A, lV, sd: dist.Normal(A / jnp.exp(lV), sd),
-        events="G",
-    )
     at = (case.ID.astype(int) - 1, case.OCC.astype(int) - 1)
     panel = panel_of(case, ["eka", "ek"], eka=case.param_eka[at], ek=case.param_ek[at], OCC=None)
     params = {name: getattr(case, f"param_{name}") for name in ("lka", "lk", "lV", "sd")}
     inputs = {name: panel[name] for name in ("eka", "ek")}
-    assert_met(case, evaluate(system, panel, params, inputs, pds.Kalman()))
+    assert_met(case, evaluate(BY_OCCASION, panel, params, inputs, pds.Kalman()))
 
 
 @pytest.mark.parametrize("rule", ["previous", "next"])
