@@ -23,8 +23,7 @@ def last_states(
     states: they begin with their initial distribution.
     """
     name, frame = path.name, path.frame
-    own = {f"{name}_start", f"{name}_noise"}
-    if name not in draws and not own & set(map(str, draws.data_vars)) and not new:
+    if name not in draws and not new:
         raise ValueError(
             f"idata: the draws do not hold the path {name!r}, from whose last states a forecast "
             f"goes on; leave var_names out of pm.sample, or add {name!r} to them"

@@ -93,7 +93,7 @@ def test_new_members_of_a_population_begin_with_their_initial_distribution():
 def test_draws_without_the_path_and_two_paths_are_told(of_counts):
     draws, _ = of_counts
     model = count_model(pds.Free())
-    tree = xr.DataTree.from_dict({"posterior": draws.to_dataset()[["mu"]]})
+    tree = xr.DataTree.from_dict({"posterior": draws.to_dataset()[["mu", "x_start", "x_noise"]]})
     with pytest.raises(ValueError, match=r"do not hold the path 'x'.*add 'x'"):
         pds.forecast(tree, model=model, times=[9.0])
     with model:
