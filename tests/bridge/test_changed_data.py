@@ -336,3 +336,50 @@ def test_single_precision_is_an_error_and_never_a_wrong_number():
         pds.simulate(OU, {"mu": 0.3}, TIMES)
     with jax.enable_x64(False), pytest.raises(RuntimeError, match="jax_enable_x64"):
         build()
+
+
+@pytest.fixture
+def compilations():
+    """Names of what XLA compiles from now on."""
+    events: list[str] = []
+
+    def note(event: str, *_: object, **__: object) -> None:
+        if "backend_compile" in event:
+            events.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    yield events
+    jax.monitoring.unregister_event_duration_listener(note)
+
+
+@pytest.mark.parametrize("name", ["heat", "seen"])
+def test_new_values_compile_nothing(name, compilations):
+    """Values and gradients follow, by the programs that are there."""
+    heated = pds.SDE(
+        states=("level",),
+        drift=lambda level, mu, heat: -0.5 * (level - mu) + heat,
+        diffusion=0.3,
+        initial=dist.Normal(0.0, 1.0),
+        observation=lambda level: dist.Normal(level, 0.2),
+    )
+    values = {"heat": np.array([[1.0, 2.0, -1.0], [0.5, 0.0, 1.0]]), "seen": Y}
+
+    def model_of(values):
+        with pm.Model(coords={"subject": SUBJECTS, "time": TIMES}) as model:
+            data = {name: pds.data(name, value, dims=DIMS) for name, value in values.items()}
+            params, inputs = {"mu": pm.Normal("mu")}, {"heat": data["heat"]}
+            pds.Trajectory(
+                "y", heated, params=params, inputs=inputs, observed=data["seen"], dims=DIMS
+            )
+        functions = model.compile_logp(), model.compile_dlogp()
+        return model, lambda: [float(np.sum(f({"mu": 0.4}))) for f in functions]
+
+    model, evaluate = model_of(values)
+    before, there = evaluate(), len(compilations)
+    assert there  # so that the list is one of compilations
+    changed = {name: -0.5 * values[name]}
+    pm.set_data(changed, model=model)
+    after = evaluate()
+    assert len(compilations) == there
+    np.testing.assert_allclose(after, model_of(values | changed)[1](), rtol=1e-13)
+    assert not np.isclose(before, after).any()
