@@ -131,7 +131,10 @@ class TrajectoryOp(Op):
     def compute(self, *arrays: Any) -> tuple[Any, ...]:
         """Outputs as JAX arrays."""
         self.check(arrays)
-        return _compiled(self, self.prepare(arrays), jnp.asarray(arrays[0]), *arrays[1:])
+        whole = self.prepare(arrays), jnp.asarray(arrays[0]), *arrays[1:]
+        # Within a program it is not compiled by itself: JAX would trace the value to compile it,
+        # and again with the gradient.
+        return self.apply(*whole) if any(map(is_traced, arrays)) else _compiled(self, *whole)
 
     def perform(self, node: Apply, inputs: Sequence[Any], output_storage: Any) -> None:
         """Outputs as writable numpy arrays."""

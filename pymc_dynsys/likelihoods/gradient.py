@@ -52,6 +52,12 @@ def require_gradient(program: Program, slot: Slot) -> None:
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _guarded(program: Program, operands: Operands, grid: TimeGrid, noise: Any) -> Array:
     """Log-likelihood with minus infinity, and a zero gradient, where it is not a number."""
+    return _value(program, operands, grid, noise)
+
+
+@partial(jax.jit, static_argnums=0)
+def _value(program: Program, operands: Operands, grid: TimeGrid, noise: Any) -> Array:
+    """Log-likelihood with minus infinity where it is not a number."""
     total = totals(program, operands, grid, noise)
     return jnp.where(jnp.isfinite(total), total, -jnp.inf)
 
@@ -66,7 +72,14 @@ def _forward(program: Program, operands: Any, grid: Any, noise: Any) -> Any:
     for i in asked:
         require_gradient(program, slots[i])
     values = jax.tree.map(lambda leaf: leaf.value, (operands, grid, noise), is_leaf=_is_primal)
-    operands, grid, noise = values
+    return _value_and_slopes(program, tuple(asked), *values)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _value_and_slopes(
+    program: Program, asked: tuple[int, ...], operands: Operands, grid: TimeGrid, noise: Any
+) -> Any:
+    """Value, and what the backward pass needs, for those arrays of which a gradient is asked."""
     arrays = program.design.unpack(operands)
     varied = {i: arrays[i] for i in asked}
     forwards = _few_scalars(program, varied)
@@ -128,7 +141,7 @@ def _backward(program: Program, residuals: Any, cotangent: Any) -> Any:
         cotangent = jnp.zeros(valid.shape)
     weight = jnp.where(valid, cotangent, 0.0)
     if pull is not None:
-        (gradients,) = pull(weight)
+        (gradients,) = _pulled(pull, weight)
     else:
         gradients = {i: _sum_to(weight * slope, shapes[i].shape) for i, slope in slopes.items()}
     # Zero times NaN is NaN: gradients that an undefined trajectory contaminated are cleared, those
@@ -137,6 +150,12 @@ def _backward(program: Program, residuals: Any, cotangent: Any) -> Any:
     gradients = {i: jnp.where(broken & ~jnp.isfinite(g), 0.0, g) for i, g in gradients.items()}
     flat = [gradients.get(i) for i in range(len(program.design.slots))]
     return program.design.pack(flat), None, None
+
+
+@jax.jit
+def _pulled(pull: Callable[[Array], Any], weight: Array) -> Any:
+    """Gradients that follow from a weight of each trajectory."""
+    return pull(weight)
 
 
 def _sum_to(array: Array, shape: tuple[int, ...]) -> Array:

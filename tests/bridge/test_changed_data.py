@@ -8,8 +8,10 @@ import pytensor
 import pytest
 import xarray as xr
 from numpyro import distributions as dist
+from pymc.sampling.jax import get_jaxified_logp
 
 import pymc_dynsys as pds
+from pymc_dynsys.likelihoods import gradient
 from tests import dense
 from tests.inference.posteriors import posterior
 
@@ -383,3 +385,24 @@ def test_new_values_compile_nothing(name, compilations):
     assert len(compilations) == there
     np.testing.assert_allclose(after, model_of(values | changed)[1](), rtol=1e-13)
     assert not np.isclose(before, after).any()
+
+
+def test_a_gradient_traces_the_likelihood_once(monkeypatch):
+    """Neither a value that nobody asks for nor a second place in the program traces it again."""
+    with pm.Model(coords={"subject": SUBJECTS, "time": TIMES}) as model:
+        mu = pm.Normal("mu")
+        pds.Trajectory("y", OU, params={"mu": mu}, observed=Y, dims=DIMS)
+    traced, totals = [], gradient.totals
+
+    def counted(*args):
+        traced.append(args)
+        return totals(*args)
+
+    monkeypatch.setattr(gradient, "totals", counted)
+    slope = jax.grad(get_jaxified_logp(model))
+
+    def twice(mu):
+        return slope([mu])[0] + slope([2.0 * mu])[0]
+
+    jax.jit(twice).trace(0.3)
+    assert len(traced) == 1

@@ -171,10 +171,13 @@ def path_of(system: BoundSystem, scheme: Discretization, problem: Problem) -> Pa
     moves = jax.vmap(table.transition)(*table.entries)
     m, P = system.start.moments(params)
     F, c = moves.F, moves.shift
-    C = jax.vmap(psd_factor)(moves.Q if table.table is None else table.table.Q)
+    noises = moves.Q if table.table is None else table.table.Q
+    first = congruence(F[0], P) + moves.Q[0]
+    # In one pass, so that there is one program of them.
+    factors = jax.vmap(psd_factor)(jnp.concatenate([first[None], noises]))
+    first, C = factors[0], factors[1:]
     if table.table is not None:
         C = C[table.entries[0]]
-    first = psd_factor(congruence(F[0], P) + moves.Q[0])
     c = c.at[0].add(matvec(F[0], m))
     F, C = F.at[0].set(0.0), C.at[0].set(first)
     if grid.rows is not None and grid.rows.amount is not None:
