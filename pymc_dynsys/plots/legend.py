@@ -10,6 +10,9 @@ from matplotlib.colors import to_rgba
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+WIDTH = 1.2
+"""Room for one entry, in inches."""
+
 
 class Entry(NamedTuple):
     """A line of a legend: what it is called, how it is drawn, and the style it is drawn in."""
@@ -46,7 +49,8 @@ def draw_legend(
         old.remove()
     engine = figure.get_layout_engine()
     place = "outside lower center" if engine is not None else "lower center"
-    look = {"loc": place, "ncols": min(len(entries), 6), "frameon": False, "fontsize": "small"}
+    across = max(1, int(figure.get_figwidth() / WIDTH))
+    look = {"loc": place, "ncols": min(len(entries), across), "frameon": False, "fontsize": "small"}
     handles = [_handle(entry) for entry in entries]
     figure.legend(handles=handles, **{**look, **(style if isinstance(style, Mapping) else {})})
 
