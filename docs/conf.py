@@ -43,6 +43,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
 ]
+copybutton_exclude = ".linenos, .gp, .go"  # of an example the code is copied, without its prompts
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "_templates"]
 
@@ -112,7 +113,7 @@ intersphinx_mapping = _reachable(
 # Looks
 
 html_theme = "pydata_sphinx_theme"
-html_title = "pymc_dynsys"
+html_title = f"pymc_dynsys {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
@@ -124,7 +125,8 @@ html_theme_options = {
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
-    "pygments_light_style": "tango",
+    "pygments_light_style": "a11y-high-contrast-light",
+    "header_links_before_dropdown": 7,
 }
 if SMOKE:
     html_theme_options["announcement"] = (

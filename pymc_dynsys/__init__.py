@@ -65,6 +65,7 @@ if TYPE_CHECKING:
         plot_data,
         plot_forecast,
         plot_innovations,
+        plot_predictive_check,
         plot_trajectories,
     )
 
@@ -121,6 +122,7 @@ __all__ = [
     "plot_data",
     "plot_forecast",
     "plot_innovations",
+    "plot_predictive_check",
     "plot_trajectories",
     "profile_marginal",
     "reparametrize",
@@ -140,6 +142,7 @@ _LAZY = {
     "plot_data": "pymc_dynsys.plots",
     "plot_forecast": "pymc_dynsys.plots",
     "plot_innovations": "pymc_dynsys.plots",
+    "plot_predictive_check": "pymc_dynsys.plots",
     "plot_trajectories": "pymc_dynsys.plots",
 }
 

@@ -1,7 +1,7 @@
 """What the plots share: one panel a trajectory, bands and points over time."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,14 @@ class Labeller(BaseLabeller):
     """Titles name the trajectory only; the variable is on the vertical axis."""
 
     def make_label_vert(self, var_name: Any, sel: Any, isel: Any) -> str:
-        """Labels of the facet, such as ``a, central``."""
-        return ", ".join(str(value) for value in sel.values()) or str(var_name)
+        """Labels of the facet, such as ``a, central``; numbers with their dim, ``subject 1``."""
+        parts = [f"{dim} {v}" if _is_number(v) else str(v) for dim, v in sel.items()]
+        return ", ".join(parts) or str(var_name)
+
+
+def _is_number(label: object) -> bool:
+    """Whether a label says nothing of itself, as ``1`` or ``"17"``."""
+    return str(label).replace(".", "", 1).isdigit()
 
 
 def variable(dt: Any, group: str, name: str) -> xr.DataArray:
@@ -194,7 +200,7 @@ def band(
     tail = (1 - probability) / 2
     low, high = quantiles(draws, tail, 1 - tail)
     data = over_time(draws, dim, "kwarg", y_bottom=low, y_top=high)
-    pc.map(_fill, label, data=data, ignore_aes="all", **style)
+    pc.map(_one_color(_fill), label, data=data, ignore_aes="all", **style)
 
 
 def quantiles(draws: xr.DataArray, *levels: float) -> list[xr.DataArray]:
@@ -210,10 +216,20 @@ def _fill(da: xr.DataArray, target: Any, **style: Any) -> Any:
     return fill_between_y(da.isel(at=there), target, **style)
 
 
+def _one_color(visual: Callable[..., Any]) -> Callable[..., Any]:
+    """A visual whose colour may be an array with one entry, that of its panel."""
+
+    def draw(da: xr.DataArray, target: Any, color: Any = None, **style: Any) -> Any:
+        color = color.item() if isinstance(color, xr.DataArray) else color
+        return visual(da, target, color=color, **style)
+
+    return draw
+
+
 def middle(pc: PlotCollection, draws: xr.DataArray, dim: str, label: str, **style: Any) -> None:
     """Line of the medians of the draws."""
     data = over_time(draws, dim, "plot_axis", y=quantiles(draws, 0.5)[0])
-    pc.map(line_xy, label, data=data, ignore_aes="all", **style)
+    pc.map(_one_color(line_xy), label, data=data, ignore_aes="all", **style)
 
 
 def points(pc: PlotCollection, values: xr.DataArray, dim: str, label: str, **style: Any) -> None:

@@ -1,12 +1,14 @@
 """Trajectories in small multiples: bands of states or predictions, and the data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import xarray as xr
 from arviz_plots import PlotCollection
 
 from pymc_dynsys.plots import panels
+from pymc_dynsys.plots.colors import colors_of
+from pymc_dynsys.plots.legend import Entry, bands, draw_legend
 
 GROUPS = ("posterior", "posterior_predictive", "predictions", "prior", "prior_predictive")
 
@@ -19,6 +21,8 @@ def plot_trajectories(
     observed: str | bool | None = None,
     coords: Mapping[str, Any] | None = None,
     ci_probs: Sequence[float] = (0.5, 0.9),
+    transform: Callable[[Any], Any] | None = None,
+    color_by: xr.DataArray | None = None,
     plot_collection: PlotCollection | None = None,
     backend: str | None = None,
     visuals: Mapping[str, Mapping[str, Any] | bool] | None = None,
@@ -43,18 +47,26 @@ def plot_trajectories(
         ``rcParams["plot.max_subplots"]`` panels fit.
     ci_probs : sequence of float
         Probabilities of the bands, equal-tailed.
+    transform : callable, optional
+        A function of draws and data that is drawn instead, such as ``np.exp`` for what was
+        modelled on the log scale.
+    color_by : DataArray, optional
+        Group of each panel, such as ``panel["arm_of_subject"]``: each group has its own colour.
     plot_collection : PlotCollection, optional
         Plots to draw into.
     backend : {"matplotlib", "plotly", "bokeh"}, optional
         Default ``rcParams["plot.backend"]``.
     visuals : mapping, optional
-        Style, or False to leave out: ``band``, ``median``, ``observed``, ``title``.
+        Style, or False to leave out: ``band``, ``median``, ``observed``, ``title``, ``legend``.
     **pc_kwargs
-        For ``PlotCollection.wrap``, such as ``col_wrap`` and ``figure_kwargs``.
+        For ``PlotCollection.wrap``, such as ``col_wrap`` and ``figure_kwargs``, in which
+        ``"sharey": False`` gives each panel a scale of its own.
 
     Returns
     -------
     PlotCollection
+        With matplotlib ``pc.viz["figure"].item()`` is the figure, and ``pc.viz["plot"]`` has the
+        axes by label.
 
     Raises
     ------
@@ -90,7 +102,12 @@ def plot_trajectories(
             draws = draws.isel({dim: 0})
     facets = panels.facets_of(draws)
     dim = panels.time_dim(draws, facets)
-    style = {"band": {}, "median": {}, "observed": {}, "title": {}, **(visuals or {})}
+    parts = ("band", "median", "observed", "title", "legend")
+    style: dict[str, Any] = {part: {} for part in parts} | dict(visuals or {})
+    if transform is not None:
+        draws = draws.copy(data=transform(draws).values)
+        data = data if data is None else data.copy(data=transform(data).values)
+    colors, entries = colors_of(color_by, draws), []
     pc = panels.collection(
         draws.to_dataset(name=var_name), facets, plot_collection, backend, pc_kwargs
     )
@@ -100,12 +117,17 @@ def plot_trajectories(
         own = [d for d in panels.facets_of(data) if d in facets]
         look = {"color": "B1", "size": 5, **_mapping(style["observed"])}
         panels.points(pc, data.rename(var_name), panels.time_dim(data, own), "observed", **look)
+        entries.append(Entry("data", "points", look))
     if style["band"] is not False:
-        look = {"color": "C0", "alpha": 0.25, **_mapping(style["band"])}
+        look = {"color": colors.by_panel, "alpha": 0.25, **_mapping(style["band"])}
         for i, probability in enumerate(sorted(ci_probs, reverse=True)):
             panels.band(pc, draws, dim, probability, f"band_{i}", **look)
+        entries += bands(ci_probs, look)
     if style["median"] is not False:
-        panels.middle(pc, draws, dim, "median", **{"color": "C0", **_mapping(style["median"])})
+        look = {"color": colors.by_panel, **_mapping(style["median"])}
+        panels.middle(pc, draws, dim, "median", **look)
+        entries.append(Entry("median", "line", look))
+    draw_legend(pc, [*entries, *colors.entries], style["legend"])
     y = panels.label_of(draws, var_name)
     if var_name == "states" and "state" in draws.coords and draws.coords["state"].ndim == 0:
         y = panels.label_of(draws, str(draws.coords["state"].item()))

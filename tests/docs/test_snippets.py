@@ -78,7 +78,10 @@ def test_ours_runs_and_has_the_results_that_the_page_names(page, monkeypatch, ru
         assert all(np.isfinite(values).all() for values in dataset.data_vars.values())
 
 
-def test_the_readme_goes_from_a_table_to_a_forecast(tmp_path, monkeypatch, run):
+OWN_TABLE = ROOT / "docs" / "how-to" / "your-own-table.md"
+
+
+def test_a_page_goes_from_a_table_of_ones_own_to_a_forecast(tmp_path, monkeypatch, run):
     """Rows of a table of one's own, in no order, with days that differ and a score missing."""
     rng = np.random.default_rng(1)
     days = {"Ada": [0.5, 1.0, 4.0], "Ben": [2.0, 0.0], "Cleo": [0.0, 1.0, 3.5, 9.0]}
@@ -89,7 +92,7 @@ def test_the_readme_goes_from_a_table_to_a_forecast(tmp_path, monkeypatch, run):
     table["arm"] = table["person"].map({"Ada": "control", "Ben": "drug", "Cleo": "drug"})
     table.sample(frac=1.0, random_state=1).to_csv(tmp_path / "scores.csv", index=False)
     monkeypatch.chdir(tmp_path)
-    names = run("\n".join(ours(ROOT / "README.md")), "README.md")
+    names = run("\n".join(ours(OWN_TABLE)), OWN_TABLE.name)
     assert {path.name for path in tmp_path.glob("*.png")} == {"states.png", "forecast.png"}
     np.testing.assert_array_equal(names["ahead"].isel(ahead=0), [4.0, 2.0, 9.0])
     assert {v.name for v in names["model"].free_RVs} == {
@@ -105,18 +108,17 @@ def test_the_readme_goes_from_a_table_to_a_forecast(tmp_path, monkeypatch, run):
 
 @pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
 def test_what_people_paste_first_runs(page, run):
-    """The first example, and what README does with its results."""
+    """The first example, and what comes after it."""
     blocks = [
         found["code"]
         for found in FENCE.finditer((ROOT / page).read_text())
         if found["language"] == "python"
     ]
     after = [code for code in blocks if code.startswith("states = pds.sample_states")]
-    assert len(after) == (page == "README.md")
+    assert len(after) == 1
     names = run("\n".join([blocks[0], *after]), page)
     assert names["idata"]["posterior"]["mu"].sizes["subject"] == 3
-    if after:
-        assert len(results(names)) == 2
+    assert len(results(names)) == 2
 
 
 def results(names: dict[str, object]) -> list:

@@ -259,3 +259,127 @@ def test_what_is_not_there(model):
         pds.plot_trajectories(states, var_name="z", group="posterior")
     with pytest.raises(TypeError, match="expected a DataTree, got Dataset"):
         pds.plot_innovations(states["posterior"].dataset)
+
+
+def legend(pc):
+    """What each entry of the legend is called."""
+    (box,) = pc.viz["figure"].item().legends
+    return [text.get_text() for text in box.get_texts()]
+
+
+def test_a_legend_says_what_is_drawn(model):
+    future = pds.forecast(IDATA, model=model, times=GRID, random_seed=1)
+    states = pds.sample_states(IDATA, model=model, times=GRID, observations=True, random_seed=1)
+    pc = pds.plot_forecast(future, backend="matplotlib", ci_probs=(0.8,))
+    assert legend(pc) == ["data", "80%", "median"]
+    pds.plot_forecast(future, backend="matplotlib", plot_collection=pc)
+    assert legend(pc) == ["data", "80%", "median", "50%", "90%"], "one legend, each entry once"
+    without = pds.plot_trajectories(states, backend="matplotlib", visuals={"legend": False})
+    assert not without.viz["figure"].item().legends
+
+
+def test_what_was_fitted_goes_before_a_forecast(model):
+    future = pds.forecast(IDATA, model=model, times=GRID, random_seed=1)
+    states = pds.sample_states(IDATA, model=model, times=GRID, observations=True, random_seed=1)
+    pc = pds.plot_forecast(future, fitted=states, backend="matplotlib")
+    fitted = axes(pc)[0].lines[0]
+    np.testing.assert_allclose(fitted.get_xdata(), GRID)
+    middle = states.posterior["y"].sel(subject="a").median(("chain", "draw"))
+    np.testing.assert_allclose(fitted.get_ydata(), middle)
+
+
+def test_panels_are_drawn_on_another_scale(model):
+    future = pds.forecast(IDATA, model=model, times=GRID, random_seed=1)
+    pc = pds.plot_forecast(future, backend="matplotlib", transform=np.exp)
+    middle = future.predictions["y"].sel(subject="a").median(("chain", "draw"))
+    there = ~np.isnan(middle)
+    drawn = axes(pc)[0].lines[0].get_ydata()
+    # An even number of draws: the median is a mean of two, whose exponential is another.
+    np.testing.assert_allclose(drawn[~np.isnan(drawn)], np.exp(middle[there]), rtol=0.05)
+    points = np.ma.filled(axes(pc)[0].collections[0].get_offsets(), NAN)[:, 1]
+    np.testing.assert_allclose(points[~np.isnan(points)], np.exp(Y[0][~np.isnan(Y[0])]))
+
+
+def test_groups_have_their_colours(model):
+    future = pds.forecast(IDATA, model=model, times=GRID, random_seed=1)
+    arms = xr.DataArray(["drug", "none", "drug"], dims="subject", coords={"subject": SUBJECTS})
+    pc = pds.plot_forecast(future, backend="matplotlib", color_by=arms)
+    first, second, third = (ax.lines[0].get_color() for ax in axes(pc))
+    assert first == third != second
+    assert legend(pc)[-2:] == ["drug", "none"]
+    with pytest.raises(TypeError, match="color_by: expected a DataArray by label, got list"):
+        pds.plot_forecast(future, color_by=["drug", "none", "drug"])
+    with pytest.raises(ValueError, match="color_by: no group is given for 'c'"):
+        pds.plot_forecast(future, color_by=arms.isel(subject=[0, 1]))
+    with pytest.raises(ValueError, match="color_by: there is no dim 'clinic'"):
+        pds.plot_forecast(future, color_by=arms.rename(subject="clinic"))
+
+
+def test_numbers_are_titles_with_their_dim():
+    values = np.zeros((1, 5, 2, 3, 1))
+    states = xr.DataArray(
+        values,
+        dims=("chain", "draw", "subject", "time", "state"),
+        coords={"subject": [1, 17], "state": ["level"], "time": [0.0, 1.0, 2.0]},
+        name="states",
+    )
+    dt = xr.DataTree.from_dict({"posterior": states.to_dataset()})
+    pc = pds.plot_trajectories(dt, backend="matplotlib")
+    assert [ax.get_title() for ax in axes(pc)] == ["subject 1", "subject 17"]
+
+
+def replicated(subjects=12, visits=5):
+    """Data by subject with times of their own, and replicates that are these plus constants."""
+    rng = np.random.default_rng(3)
+    times = np.sort(rng.uniform(0.0, 10.0, (subjects, visits)), axis=1)
+    y = rng.normal(size=times.shape)
+    times[0, 3:] = y[0, 3:] = NAN
+    made = y + np.linspace(-1.0, 1.0, 21)[:, None, None]
+    coords = {"subject": np.arange(subjects), "time": (("subject", "visit"), times)}
+    dims = ("subject", "visit")
+    return xr.DataTree.from_dict(
+        {
+            "posterior_predictive": xr.Dataset(
+                {"y": (("draw", *dims), made)}, coords=coords
+            ).expand_dims(chain=1),
+            "observed_data": xr.Dataset({"y": (dims, y)}, coords=coords),
+        }
+    )
+
+
+def test_percentiles_of_data_lie_among_those_of_replicates():
+    dt = replicated()
+    pc = pds.plot_predictive_check(dt, backend="matplotlib", bins=[0, 5, 10], percentiles=[25, 50])
+    (ax,) = axes(pc)
+    y, times = dt["observed_data"]["y"].values, dt["observed_data"]["time"].values
+    model, data = ax.lines[0], ax.lines[1]
+    for k, (low, high) in enumerate([(0, 5), (5, 10)]):
+        here = (times >= low) & (times < high)
+        expected = np.quantile(y[here], 0.25)
+        np.testing.assert_allclose(data.get_xdata()[k], times[here].mean())
+        # Constants from -1 to 1: the median of what they add is zero, 90% of it 1.8 wide.
+        np.testing.assert_allclose([model.get_ydata()[k], data.get_ydata()[k]], expected)
+        edges = ax.collections[0].get_paths()[0].vertices
+        column = edges[np.isclose(edges[:, 0], times[here].mean()), 1]
+        np.testing.assert_allclose([column.min(), column.max()], [expected - 0.9, expected + 0.9])
+    assert legend(pc) == ["25%", "50%", "data", "model", "90% of replicates"]
+
+
+def test_strata_have_their_panels_and_bins_about_equally_many_data():
+    dt = replicated()
+    arms = xr.DataArray(["b", "a"] * 6, dims="subject", coords={"subject": np.arange(12)})
+    pc = pds.plot_predictive_check(dt, backend="matplotlib", by=arms, bins=4)
+    assert [ax.get_title() for ax in axes(pc)] == ["a", "b"]
+    assert all(len(ax.lines[0].get_xdata()) == 4 for ax in axes(pc))
+
+
+def test_what_cannot_be_checked():
+    dt = replicated()
+    with pytest.raises(ValueError, match="percentiles: expected numbers between 0 and 100, got"):
+        pds.plot_predictive_check(dt, percentiles=[120])
+    with pytest.raises(ValueError, match=r"bins: data at .* are outside of the edges"):
+        pds.plot_predictive_check(dt, bins=[0.0, 1.0])
+    with pytest.raises(ValueError, match="bins: edges must ascend"):
+        pds.plot_predictive_check(dt, bins=[1.0, 0.0])
+    with pytest.raises(ValueError, match="no group 'prior_predictive'; it has"):
+        pds.plot_predictive_check(dt, group="prior_predictive")
