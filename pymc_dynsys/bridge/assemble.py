@@ -39,6 +39,7 @@ from pymc_dynsys.reading.calendar import refuse_months
 from pymc_dynsys.reading.consistency import check_arrays
 from pymc_dynsys.reading.doses import read_doses, settled
 from pymc_dynsys.reading.frame import Frame
+from pymc_dynsys.reading.own_rows import announced, on_own_rows
 from pymc_dynsys.simulation.paths import Simulator, check_simulator, default_simulator
 from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.linear_gaussian import LinearGaussian, as_system
@@ -102,7 +103,8 @@ def assemble(
     if execution.dtype == "float32":
         require_single_suits(system, likelihood, np.asarray(operands.times), gaps)
     program = Program(design, likelihood, execution=execution)
-    return Study(name, program, simulator, frame, variables, operands), announcements
+    said = (*announcements, *(text for text in [announced(source)] if text))
+    return Study(name, program, simulator, frame, variables, operands), said
 
 
 def read_arrays(
@@ -122,6 +124,7 @@ def read_arrays(
     inputs = {} if options.inputs is None else options.inputs
     if not isinstance(inputs, Mapping):
         raise TypeError(f"inputs: expected a mapping of names, got {type(inputs).__name__}")
+    inputs = on_own_rows(source, inputs)
     source, params = as_system(source, params, inputs)
     params, labels = by_label(source, params, {} if model is None else model.coords)
     system, placed, n_batch = bind_dims(source, params, inputs, observed, model)

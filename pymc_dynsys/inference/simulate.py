@@ -17,6 +17,7 @@ from pymc_dynsys.reading.doses import read_doses, settled
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.inputs import input_core_shape, lines_of, own_part, read_input
 from pymc_dynsys.reading.labels import Labels, gathered
+from pymc_dynsys.reading.own_rows import on_own_rows
 from pymc_dynsys.reading.times import as_times, time_labels
 from pymc_dynsys.reading.values import as_float
 from pymc_dynsys.simulation.lost import warn_lost
@@ -105,7 +106,7 @@ def simulate(
     """
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise ValueError(f"n: expected a positive integer, got {n!r}")
-    inputs = inputs or {}
+    inputs = on_own_rows(system, inputs or {})
     source, params = as_system(system, params, inputs)
     params, labels = by_label(source, params, {})
     frame, own_times = _frame(params, labels, times, t0, events, dims)
