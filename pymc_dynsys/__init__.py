@@ -18,7 +18,9 @@ from pymc_dynsys.inference import (
     check_data,
     check_likelihood,
     forecast,
+    impulse_response,
     innovations,
+    lagged_effects,
     log_likelihood,
     sample_states,
     simulate,
@@ -67,7 +69,9 @@ if TYPE_CHECKING:
     from pymc_dynsys.plots import (
         plot_data,
         plot_forecast,
+        plot_impulse_response,
         plot_innovations,
+        plot_lagged_effects,
         plot_trajectories,
     )
 
@@ -115,7 +119,9 @@ __all__ = [
     "effects",
     "fit_marginal",
     "forecast",
+    "impulse_response",
     "innovations",
+    "lagged_effects",
     "linear_gaussian",
     "load_data",
     "local_level",
@@ -125,7 +131,9 @@ __all__ = [
     "panel",
     "plot_data",
     "plot_forecast",
+    "plot_impulse_response",
     "plot_innovations",
+    "plot_lagged_effects",
     "plot_trajectories",
     "profile_marginal",
     "regression",
@@ -145,7 +153,9 @@ _LAZY = {
     "LeaveFutureOut": "pymc_dynsys.inference.leave_future_out",
     "plot_data": "pymc_dynsys.plots",
     "plot_forecast": "pymc_dynsys.plots",
+    "plot_impulse_response": "pymc_dynsys.plots",
     "plot_innovations": "pymc_dynsys.plots",
+    "plot_lagged_effects": "pymc_dynsys.plots",
     "plot_trajectories": "pymc_dynsys.plots",
 }
 

@@ -35,7 +35,7 @@ from pymc_dynsys.likelihoods.caveats import caveats, noise_of_state, unseen_stat
 from pymc_dynsys.likelihoods.program import Program
 from pymc_dynsys.likelihoods.regimens import require_laws
 from pymc_dynsys.likelihoods.registry import choose_likelihood, require_likelihood
-from pymc_dynsys.reading.calendar import refuse_months
+from pymc_dynsys.reading.calendar import inferred, refuse_in_continuous_time, refuse_months
 from pymc_dynsys.reading.consistency import check_arrays
 from pymc_dynsys.reading.doses import read_doses, settled
 from pymc_dynsys.reading.frame import Frame
@@ -134,9 +134,13 @@ def read_arrays(
     found = find_times(options.times, observed.given, dims[n_batch] if dims else None, model)
     given = Given(params, inputs, found, options.t0, options.events)
     frame = replace(make_frame(dims, n_batch, given, labels, model), unit=options.unit)
+    if system.step is not None and frame.unit is None:
+        frame = replace(frame, unit=inferred(found))
     times, times_now, origin = read_times("times", found, frame, frame.time_dim, model)
     frame = replace(frame, origin=origin)
-    if system.step is not None:
+    if system.step is None:
+        refuse_in_continuous_time(origin, found)
+    else:
         refuse_months(found, times_now, frame.unit, origin)
     start = np.nan if options.t0 is None else options.t0
     of_start = replace(frame, origin=None) if options.t0 is None else frame

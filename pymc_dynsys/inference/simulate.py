@@ -12,6 +12,7 @@ import xarray as xr
 from pymc_dynsys.bridge.labels import by_label
 from pymc_dynsys.discretization import Design, Operands
 from pymc_dynsys.discretization.operands import kinds_of_doses
+from pymc_dynsys.reading.calendar import refuse_periods
 from pymc_dynsys.reading.consistency import check_arrays
 from pymc_dynsys.reading.doses import read_doses, settled
 from pymc_dynsys.reading.frame import Frame
@@ -109,6 +110,7 @@ def simulate(
     inputs = on_own_rows(system, inputs or {})
     source, params = as_system(system, params, inputs)
     params, labels = by_label(source, params, {})
+    refuse_periods("times", np.asarray(times))
     frame, own_times = _frame(params, labels, times, t0, events, dims)
     time_array, time_dim, _ = as_times(
         "times", times, frame.batch_dims, "time", coords=frame.labels, lengths=frame.lengths
