@@ -28,13 +28,19 @@ from pymc_dynsys.bridge.labels import Given, by_label, make_frame, require_state
 from pymc_dynsys.bridge.late import warn_of_late
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.bridge.times import check_time_dim, find_times, read_times
-from pymc_dynsys.discretization import Design, Operands
+from pymc_dynsys.discretization import Design, Doses, Operands
 from pymc_dynsys.discretization.operands import kinds_of_doses
 from pymc_dynsys.likelihoods.base import Likelihood
 from pymc_dynsys.likelihoods.caveats import caveats, noise_of_state, unseen_states
 from pymc_dynsys.likelihoods.program import Program
 from pymc_dynsys.likelihoods.regimens import require_laws
 from pymc_dynsys.likelihoods.registry import choose_likelihood, require_likelihood
+from pymc_dynsys.reading.accumulated import (
+    accumulated_states,
+    refuse_beside,
+    restarts,
+    warn_of_start,
+)
 from pymc_dynsys.reading.calendar import inferred, refuse_in_continuous_time, refuse_months
 from pymc_dynsys.reading.consistency import check_arrays
 from pymc_dynsys.reading.doses import read_doses, settled
@@ -90,6 +96,7 @@ def assemble(
         require_likelihood(options.likelihood)
     design, frame, variables, operands, gaps = read_arrays(source, params, observed, options, model)
     system = design.system
+    warn_of_start(name, system, np.asarray(operands.times), np.asarray(operands.t0))
     if design.late:
         warn_of_late(name, system, operands.doses)
     likelihood, announcements = _likelihood(name, options.likelihood, system, gaps)
@@ -148,7 +155,11 @@ def read_arrays(
     if 0 in times_now.shape or 0 in frame.batch:
         raise ValueError(f"times: there is nothing to observe; times has shape {times_now.shape}")
     check_time_dim(model, dims, n_batch, times_now)
-    doses = read_doses(options.events, frame, system)
+    if accumulated_states(system):
+        refuse_beside(system, options.events, isinstance(found, Variable))
+        doses: Doses | None = restarts(times_now)
+    else:
+        doses = read_doses(options.events, frame, system)
     known = {name: constant_value(value.tensor) for name, value in placed.items()}
     doses = settled(doses, system, known, frame)
     told = place_inputs(inputs, frame, times_now, model)

@@ -17,6 +17,7 @@ from tests.oracles.cases import DATA
 ROWS = {row["id"]: row for row in json.loads((DATA / "calendars.json").read_text())}
 DISCRETE = [k for k, row in ROWS.items() if row["kind"] == "discrete"]
 CONTINUOUS = [k for k, row in ROWS.items() if row["kind"] == "continuous"]
+QUICK = ("C02_months_gap", "C08_business_days")
 ERRORS = ROWS["C12_errors"]["cases"]
 NOTHING = xr.DataTree.from_dict(
     {"posterior": xr.Dataset({"flat": (("chain", "draw"), np.zeros((1, 1)))})}
@@ -54,7 +55,9 @@ def shown(dates: xr.DataArray, row: dict[str, Any]) -> list[str]:
     return [str(period) for period in index.to_period(row["freq"])]
 
 
-@pytest.mark.parametrize("name", DISCRETE)
+@pytest.mark.parametrize(
+    "name", [pytest.param(k, marks=() if k in QUICK else pytest.mark.slow) for k in DISCRETE]
+)
 def test_periods_are_steps_and_forecasts_have_dates(name):
     row = ROWS[name]
     index, unit = index_of(row)
@@ -80,6 +83,7 @@ def test_months_that_need_no_unit(name):
     np.testing.assert_array_equal(study.operands.times.ravel(), ROWS[name]["steps"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONTINUOUS)
 def test_dates_are_durations_in_continuous_time(name):
     row = ROWS[name]

@@ -27,7 +27,7 @@ def continuous(A, S) -> pm.Model:
     )
     with pm.Model(coords=COORDS) as model:
         # As free variables over subjects, of which the second is the transpose of the first.
-        pm.Flat("A", dims=("subject", "i", "j"))
+        pm.Flat("A", dims=("subject", "i", "j"), initval=np.stack([A, A.T]))
         y = np.zeros((2, 2))
         params = {"A": model["A"]}
         pds.Trajectory("y", system, params=params, observed=y, dims=("subject", "time"))
@@ -38,10 +38,9 @@ def at(A) -> xr.DataTree:
     """Two draws, the second of which has half the slope."""
     both = np.stack([A, A.T])
     values = np.stack([both, 0.5 * both])[None]
-    data = xr.Dataset(
-        {"A": (("chain", "draw", "subject", "i", "j"), values)},
-        coords={k: COORDS[k] for k in ("subject", "i", "j")},
-    )
+    dims = ("chain", "draw", "subject", "i", "j")
+    labels = {dim: COORDS[dim] for dim in dims[2:]}
+    data = xr.Dataset({"A": (dims, values)}, coords=labels)
     return xr.DataTree.from_dict({"posterior": data})
 
 
@@ -62,9 +61,9 @@ def swinging():
     ("kind", "shock", "name"),
     [
         ("impulse", "unit", "impulse"),
-        ("impulse", "orthogonal", "impulse_sd"),
-        ("cumulative", "unit", "cumulative"),
-        ("step", "unit", "cumulative"),
+        pytest.param("impulse", "orthogonal", "impulse_sd", marks=pytest.mark.slow),
+        pytest.param("cumulative", "unit", "cumulative", marks=pytest.mark.slow),
+        pytest.param("step", "unit", "cumulative", marks=pytest.mark.slow),
     ],
 )
 def test_continuous_responses(swinging, kind, shock, name):
@@ -85,6 +84,7 @@ def test_continuous_responses(swinging, kind, shock, name):
             np.testing.assert_allclose(swapped, np.swapaxes(getattr(case.out, name), 1, 2), **EXACT)
 
 
+@pytest.mark.slow
 def test_responses_to_a_standard_deviation(swinging):
     case, model, idata = swinging
     found = pds.impulse_response(idata, model=model, horizons=case.horizons, shock="sd")
@@ -93,7 +93,7 @@ def test_responses_to_a_standard_deviation(swinging):
     np.testing.assert_allclose(first, case.out.impulse * sd, **EXACT)
 
 
-@pytest.mark.parametrize("lags", [1, 2])
+@pytest.mark.parametrize("lags", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_discrete_responses(lags):
     case = load("E11")
     model = discrete(case.Phi[None] if lags == 1 else case.var2_coefficients, case.S)
@@ -126,6 +126,7 @@ def decaying():
     return case, continuous(case.A, case.Q), at(case.A)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("standardise", [False, True])
 def test_lagged_effects(decaying, standardise):
     case, model, idata = decaying

@@ -133,6 +133,7 @@ def test_data_that_come_later_beside_a_missing_regressor():
         logp({})
 
 
+@pytest.mark.slow
 def test_predictions_are_missing_with_their_regressors():
     gone, there = Y.copy(), X.copy()
     gone[2], there[2, 0] = np.nan, np.nan
@@ -144,6 +145,7 @@ def test_predictions_are_missing_with_their_regressors():
     np.testing.assert_array_equal(np.isnan(drawn[0]), np.isnan(gone)[None].repeat(3, 0))
 
 
+@pytest.mark.slow
 def test_labels_of_coefficients_and_regressors_meet():
     turned = xr.DataArray(X[:, ::-1], dims=("time", "reg"), coords={"reg": ["promo", "price"]})
     values = []
@@ -198,6 +200,7 @@ def test_entries_of_a_matrix_have_their_own_dims():
     np.testing.assert_allclose(total, sum(alone), rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_a_known_zero_among_the_variances_of_data():
     with pm.Model(coords={**COORDS, "component": [0, 1]}) as model:
         r = pm.HalfNormal("r")
@@ -208,6 +211,7 @@ def test_a_known_zero_among_the_variances_of_data():
     assert np.isfinite(model.compile_logp()(model.initial_point()))
 
 
+@pytest.mark.slow
 def test_a_cycle_beyond_damping_is_impossible():
     with pm.Model(coords=COORDS) as model:
         rho = pm.Flat("rho", initval=0.9)
