@@ -50,7 +50,8 @@ def read_future(
     known_kinds = tuple(kind for kind in design.inputs if there[kind.name].values is not None)
     for kind in known_kinds:
         refuse_infinite_input(design.system, kind.name, there[kind.name].values, frame)
-    to_come = future._replace(doses=_after(doses, last), inputs=there)
+    # The data are those before; what comes is to be known at all times.
+    to_come = future._replace(y=None, doses=_after(doses, last), inputs=there)
     check_schedule(
         replace(design.nominal, inputs=known_kinds).replaced(to_come), to_come, frame, midway=True
     )

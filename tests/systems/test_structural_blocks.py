@@ -163,6 +163,7 @@ def test_a_forecast_asks_for_regressors_to_come():
         b = pm.Flat("b", dims="reg", initval=[1.0, 2.0])
         system = pds.regression("X", b) + pds.local_level(1e-6) + pds.white_noise(1e-6)
         y = 3.0 + X @ [1.0, 2.0]
+        y[1] = np.nan
         pds.Trajectory("y", system, inputs={"X": of(X)}, observed=y, dims="time")
     values = (("chain", "draw", "reg"), np.array([[[1.0, 2.0]]]))
     draws = xr.Dataset({"b": values}, coords={"reg": COORDS["reg"]})
@@ -170,9 +171,12 @@ def test_a_forecast_asks_for_regressors_to_come():
     options = {"model": model, "times": [6.0, 7.0], "random_seed": 1, "progressbar": False}
     with pytest.raises(ValueError, match=r"'X'.* is missing at time 6"):
         pds.forecast(idata, **options)
+    part = of(np.array([[1.0, 0.0], [np.nan, 10.0]]))
+    with pytest.raises(ValueError, match=r"'X'\[0\] is missing at time 7"):
+        pds.forecast(idata, inputs={"X": part}, **options)
     to_come = of(np.array([[1.0, 0.0], [0.0, 10.0]]))
     ahead = pds.forecast(idata, inputs={"X": to_come}, **options)
-    # Noises of 1e-6, six or fewer of them.
+    # Noises of 1e-6, seven or fewer of them.
     found = ahead.predictions["y"].values.ravel()
     np.testing.assert_allclose(found, [4.0, 23.0], atol=2e-5)
 
