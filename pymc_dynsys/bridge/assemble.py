@@ -141,13 +141,13 @@ def read_arrays(
     found = find_times(options.times, observed.given, dims[n_batch] if dims else None, model)
     given = Given(params, inputs, found, options.t0, options.events)
     frame = replace(make_frame(dims, n_batch, given, labels, model), unit=options.unit)
-    if system.step is not None and frame.unit is None:
+    if system.step is None:
+        refuse_in_continuous_time(found, frame.unit)
+    elif frame.unit is None:
         frame = replace(frame, unit=inferred(found))
     times, times_now, origin = read_times("times", found, frame, frame.time_dim, model)
     frame = replace(frame, origin=origin)
-    if system.step is None:
-        refuse_in_continuous_time(origin, found)
-    else:
+    if system.step is not None:
         refuse_months(found, times_now, frame.unit, origin)
     start = np.nan if options.t0 is None else options.t0
     of_start = replace(frame, origin=None) if options.t0 is None else frame

@@ -93,14 +93,17 @@ def refuse_periods(role: str, array: np.ndarray) -> None:
         )
 
 
-def refuse_in_continuous_time(origin: object, found: object) -> None:
-    """Raise for periods as times of an SDE or ODE."""
-    if isinstance(origin, Origin):
-        if not isinstance(found, xr.DataArray) or found.dtype == object:
-            refuse_periods("times", np.asarray(found))
+def refuse_in_continuous_time(found: object, unit: str | None) -> None:
+    """Raise for periods as times of an SDE or ODE, or for dates that are to be counted as such."""
+    values = np.asarray(found.values if isinstance(found, xr.DataArray) else found)
+    refuse_periods("times", values if values.dtype == object else np.empty(0, object))
+    objects = values.dtype == object and values.size > 0
+    dates = values.dtype.kind == "M" or (objects and hasattr(values.flat[0], "isoformat"))
+    if dates and is_frequency(unit):
+        _frequency(str(unit))
         raise ValueError(
-            f"unit: {origin.freq!r} counts periods, which are steps of discrete time; continuous "
-            f"time has lengths, one of {', '.join(map(repr, UNITS))}"
+            f"unit: {unit!r} counts periods, which are steps of discrete time; continuous time has "
+            f"lengths, one of {', '.join(map(repr, UNITS))}"
         )
 
 
