@@ -67,6 +67,7 @@ def test_rows_without_data_left_out():
     check(model_of(case, ~np.isnan(case.y)), case, "_since_last_report")
 
 
+@pytest.mark.slow
 def test_states_and_times_that_are_only_asked_for(whole):
     """The datum sees what it was before; between visits it grows on, and is not set to zero."""
     case, model = whole
@@ -107,6 +108,7 @@ def test_a_forecast_counts_between_its_times():
     assert (np.abs(mean - expected) < 4 * sd / 4000**0.5).all()
 
 
+@pytest.mark.slow
 def test_simulated_data_are_sums_since_the_last_visit():
     case = load("E09")
     params = {**point_of(case), "noise_sigma": 1e-6, "diffusion": 1e-9, "s0": 1e-9, "m0": case.mean}

@@ -17,7 +17,7 @@ from tests.oracles.cases import DATA
 ROWS = {row["id"]: row for row in json.loads((DATA / "calendars.json").read_text())}
 DISCRETE = [k for k, row in ROWS.items() if row["kind"] == "discrete"]
 CONTINUOUS = [k for k, row in ROWS.items() if row["kind"] == "continuous"]
-QUICK = ("C02_months_gap", "C08_business_days")
+QUICK = ("C02_months_gap",)
 ERRORS = ROWS["C12_errors"]["cases"]
 NOTHING = xr.DataTree.from_dict(
     {"posterior": xr.Dataset({"flat": (("chain", "draw"), np.zeros((1, 1)))})}

@@ -93,7 +93,8 @@ def test_responses_to_a_standard_deviation(swinging):
     np.testing.assert_allclose(first, case.out.impulse * sd, **EXACT)
 
 
-@pytest.mark.parametrize("lags", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.parametrize("lags", [1, 2])
+@pytest.mark.slow
 def test_discrete_responses(lags):
     case = load("E11")
     model = discrete(case.Phi[None] if lags == 1 else case.var2_coefficients, case.S)
@@ -147,6 +148,7 @@ def test_lagged_effects(decaying, standardise):
     assert np.isnan(peak[0][~across]).all()
 
 
+@pytest.mark.slow
 def test_peaks_of_equal_rates_and_of_none():
     """Of [[-1, 1], [0, -1]] the effect is d exp(-d), with its peak at 1; nothing goes back."""
     from pymc_dynsys.inference.lagged_effects import peaks

@@ -188,7 +188,7 @@ CASES: dict[str, tuple[str, Callable[[Case], None], str]] = {
     "quarterly sum": ("E08", quarterly_sum, ""),
     "missing regressors": ("E18", regressors_missing, ""),
 }
-QUICK = ("drifting coefficients", "damped cycle", "VARX", "missing regressors")
+QUICK = ("drifting coefficients", "damped cycle", "missing regressors")
 
 
 @pytest.mark.parametrize(
@@ -213,6 +213,7 @@ def test_value_and_gradient(name):
         assert name == "diffuse coefficients"
 
 
+@pytest.mark.slow
 def test_what_the_data_say_of_diffuse_coefficients():
     case = load("E01")
     with pm.Model(coords={"time": np.arange(48.0)}) as model:

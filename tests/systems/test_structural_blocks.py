@@ -94,6 +94,7 @@ def test_inputs_that_do_not_fit(system, inputs, message):
         built(system, **inputs)
 
 
+@pytest.mark.slow
 def test_a_regressor_that_is_missing_beside_a_datum():
     there, gone = X.copy(), Y.copy()
     there[[0, 3], 1] = np.nan
@@ -181,6 +182,7 @@ def test_a_forecast_asks_for_regressors_to_come():
     np.testing.assert_allclose(found, [4.0, 23.0], atol=2e-5)
 
 
+@pytest.mark.slow
 def test_entries_of_a_matrix_have_their_own_dims():
     """A matrix with one entry that differs by shop is that of each shop."""
     y = np.stack([Y, -Y])
