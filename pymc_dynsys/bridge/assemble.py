@@ -28,17 +28,24 @@ from pymc_dynsys.bridge.labels import Given, by_label, make_frame, require_state
 from pymc_dynsys.bridge.late import warn_of_late
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.bridge.times import check_time_dim, find_times, read_times
-from pymc_dynsys.discretization import Design, Operands
+from pymc_dynsys.discretization import Design, Doses, Operands
 from pymc_dynsys.discretization.operands import kinds_of_doses
 from pymc_dynsys.likelihoods.base import Likelihood
 from pymc_dynsys.likelihoods.caveats import caveats, noise_of_state, unseen_states
 from pymc_dynsys.likelihoods.program import Program
 from pymc_dynsys.likelihoods.regimens import require_laws
 from pymc_dynsys.likelihoods.registry import choose_likelihood, require_likelihood
-from pymc_dynsys.reading.calendar import refuse_months
+from pymc_dynsys.reading.accumulated import (
+    accumulated_states,
+    refuse_beside,
+    restarts,
+    warn_of_start,
+)
+from pymc_dynsys.reading.calendar import inferred, refuse_in_continuous_time, refuse_months
 from pymc_dynsys.reading.consistency import check_arrays
 from pymc_dynsys.reading.doses import read_doses, settled
 from pymc_dynsys.reading.frame import Frame
+from pymc_dynsys.reading.own_rows import announced, on_own_rows
 from pymc_dynsys.simulation.paths import Simulator, check_simulator, default_simulator
 from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.linear_gaussian import LinearGaussian, as_system
@@ -89,6 +96,7 @@ def assemble(
         require_likelihood(options.likelihood)
     design, frame, variables, operands, gaps = read_arrays(source, params, observed, options, model)
     system = design.system
+    warn_of_start(name, system, np.asarray(operands.times), np.asarray(operands.t0))
     if design.late:
         warn_of_late(name, system, operands.doses)
     likelihood, announcements = _likelihood(name, options.likelihood, system, gaps)
@@ -102,7 +110,8 @@ def assemble(
     if execution.dtype == "float32":
         require_single_suits(system, likelihood, np.asarray(operands.times), gaps)
     program = Program(design, likelihood, execution=execution)
-    return Study(name, program, simulator, frame, variables, operands), announcements
+    said = (*announcements, *(text for text in [announced(source)] if text))
+    return Study(name, program, simulator, frame, variables, operands), said
 
 
 def read_arrays(
@@ -122,6 +131,7 @@ def read_arrays(
     inputs = {} if options.inputs is None else options.inputs
     if not isinstance(inputs, Mapping):
         raise TypeError(f"inputs: expected a mapping of names, got {type(inputs).__name__}")
+    inputs = on_own_rows(source, inputs)
     source, params = as_system(source, params, inputs)
     params, labels = by_label(source, params, {} if model is None else model.coords)
     system, placed, n_batch = bind_dims(source, params, inputs, observed, model)
@@ -131,6 +141,10 @@ def read_arrays(
     found = find_times(options.times, observed.given, dims[n_batch] if dims else None, model)
     given = Given(params, inputs, found, options.t0, options.events)
     frame = replace(make_frame(dims, n_batch, given, labels, model), unit=options.unit)
+    if system.step is None:
+        refuse_in_continuous_time(found, frame.unit)
+    elif frame.unit is None:
+        frame = replace(frame, unit=inferred(found))
     times, times_now, origin = read_times("times", found, frame, frame.time_dim, model)
     frame = replace(frame, origin=origin)
     if system.step is not None:
@@ -141,7 +155,11 @@ def read_arrays(
     if 0 in times_now.shape or 0 in frame.batch:
         raise ValueError(f"times: there is nothing to observe; times has shape {times_now.shape}")
     check_time_dim(model, dims, n_batch, times_now)
-    doses = read_doses(options.events, frame, system)
+    if accumulated_states(system):
+        refuse_beside(system, options.events, isinstance(found, Variable))
+        doses: Doses | None = restarts(times_now)
+    else:
+        doses = read_doses(options.events, frame, system)
     known = {name: constant_value(value.tensor) for name, value in placed.items()}
     doses = settled(doses, system, known, frame)
     told = place_inputs(inputs, frame, times_now, model)

@@ -19,8 +19,8 @@ from pymc_dynsys.reading.inputs import lines_of
 from pymc_dynsys.reading.labels import keys, shown
 from pymc_dynsys.systems.bind import bind_system
 from pymc_dynsys.systems.binding import names_of_vector
+from pymc_dynsys.systems.blocks import CONSTANT
 from pymc_dynsys.systems.bound import BoundSystem
-from pymc_dynsys.systems.matrices import CONSTANT
 
 WITHOUT_DIMS = (
     "No dims were given, so this is one trajectory, of which the functions see all of every "

@@ -18,6 +18,10 @@ Y, TIMES = 0, 1
 class ObservedOp(TrajectoryOp):
     """Base of those whose first input are data."""
 
+    def data_of(self, arrays: Sequence[Any]) -> Any:
+        """The first input."""
+        return arrays[Y]
+
     def check(self, arrays: Sequence[Any]) -> None:
         """Raise for data that are infinite, where no visit is, or not as many as times."""
         core, y, times = self.program.n_own_axes, arrays[Y], arrays[TIMES]

@@ -27,6 +27,7 @@ from pymc_dynsys.bridge.data import is_variable
 from pymc_dynsys.bridge.runtime import (
     check_fixed,
     fixed_arrays,
+    has_gaps,
     is_traced,
     known_arrays,
     require_rows,
@@ -109,6 +110,10 @@ class TrajectoryOp(Op):
         """Raise TypeError if there is no gradient with respect to an array of the design."""
         require_gradient(self.program, slot)
 
+    def data_of(self, arrays: Sequence[Any]) -> Any:
+        """The data among the inputs, if there are any."""
+        return None
+
     def prepare(self, inputs: Sequence[Any]) -> Any:
         """Grid of gaps; kept while the same data come again. None where some of them are traced."""
         design, arrays = self.program.design, self.of_design(inputs)
@@ -116,10 +121,13 @@ class TrajectoryOp(Op):
         if any(map(is_traced, fixed)):
             return None
         known = [np.asarray(array) for array in known_arrays(design, arrays)]
+        y = self.data_of(inputs)
+        if y is not None and not is_traced(y) and has_gaps(design, arrays):
+            known.append(np.asarray(y))  # what is missing may be so beside missing data only
         last = self.__dict__.get("_last")
         if last is None or len(last[0]) != len(known) or not all(map(_same, last[0], known)):
             arrays = [a if a is None or is_traced(a) else np.asarray(a) for a in arrays]
-            check_fixed(design, arrays)
+            check_fixed(design, arrays, y)
             last = ([array.copy() for array in known], self.make_grid(arrays))
             self.__dict__["_last"] = last
         return last[1]
@@ -202,6 +210,10 @@ class Pullback(TrajectoryOp):
     def make_grid(self, arrays: Sequence[Any]) -> Any:
         """That of the other Op."""
         return self.op.make_grid(arrays)
+
+    def data_of(self, arrays: Sequence[Any]) -> Any:
+        """Those of the other Op."""
+        return self.op.data_of(arrays)
 
     def check(self, arrays: Sequence[Any]) -> None:
         """As the other Op does."""

@@ -25,6 +25,7 @@ from pymc_dynsys.latent.law import sizes
 from pymc_dynsys.latent.parametrizations import Free, Guided, Parametrization
 from pymc_dynsys.likelihoods.ode import ODESolve
 from pymc_dynsys.likelihoods.program import Program
+from pymc_dynsys.reading.own_rows import on_own_rows
 from pymc_dynsys.systems.bound import System
 from pymc_dynsys.systems.linear_gaussian import LinearGaussian
 
@@ -152,8 +153,9 @@ def Path(
             f"parametrization: expected pds.Free() or pds.Guided(values, sd), got "
             f"{parametrization!r}"
         )
-    source, given, announced = without_observation(system, params or {}, inputs or {})
-    options = Options(times, unit, t0, inputs or {}, events)
+    told = on_own_rows(system, inputs or {})
+    source, given, announced = without_observation(system, params or {}, told)
+    options = Options(times, unit, t0, told, events)
     arrays = read_arrays(source, given, Observed(dims=names), options, model)
     check_path(arrays)
     law, why = choose_law(arrays, discretization, isinstance(parametrization, Guided))

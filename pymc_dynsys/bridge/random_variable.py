@@ -16,7 +16,7 @@ from pytensor.tensor.type_other import NoneTypeT
 
 from pymc_dynsys.bridge.data import current_value
 from pymc_dynsys.bridge.likelihood_op import LogLikelihood
-from pymc_dynsys.bridge.runtime import check_fixed, is_traced, known_arrays
+from pymc_dynsys.bridge.runtime import check_fixed, has_gaps, is_traced, known_arrays
 from pymc_dynsys.likelihoods.base import Likelihood
 from pymc_dynsys.likelihoods.program import Program
 from pymc_dynsys.simulation.lost import warn_lost
@@ -95,7 +95,8 @@ class TrajectoryRV(RandomVariable):
         batch = self._batch_shape(params) if size is None else tuple(int(n) for n in size)
         y = np.array(self.draw(seed, batch, *params))
         n_own = 0 if self.spec.system.observation.scalar else 1
-        warn_lost(f"Trajectory of {self.spec.system.source!r}", y, params[0], n_own)
+        if not has_gaps(self.spec.program.design, [None, *params]):  # data are missing with them
+            warn_lost(f"Trajectory of {self.spec.system.source!r}", y, params[0], n_own)
         return y
 
     def draw(self, key: Any, batch: tuple[int, ...], *values: Any) -> Any:

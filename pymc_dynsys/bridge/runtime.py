@@ -5,6 +5,7 @@ seen. Labels are not known here, hence places are positions. Traced arrays are l
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -51,11 +52,32 @@ def known_arrays(design: Design, arrays: Sequence[Any]) -> list[Any]:
     return fixed_arrays(design, arrays) + [array for array in data if not is_traced(array)]
 
 
-def check_fixed(design: Design, arrays: Sequence[Any]) -> None:
-    """Raise for times, doses and inputs that do not fit each other."""
+@lru_cache(maxsize=256)
+def _places_seen(design: Design) -> tuple[int, ...]:
+    """Where inputs are that data see and no parameter enters."""
+    system, places = design.system, {*fixed_places(design), *data_places(design)}
+    return tuple(
+        i
+        for i, slot in enumerate(design.slots)
+        if i in places and slot.role is Role.INPUT and system.observation.asks_for(slot.name)
+    )
+
+
+def has_gaps(design: Design, arrays: Sequence[Any]) -> bool:
+    """Whether a value is missing of an input that data see."""
+    known = [arrays[i] for i in _places_seen(design)]
+    return any(not is_traced(array) and bool(np.isnan(array).any()) for array in known)
+
+
+def check_fixed(design: Design, arrays: Sequence[Any], y: object = None) -> None:
+    """Raise for times, doses and inputs that do not fit each other, or not the data.
+
+    Data that are None are to be drawn.
+    """
     # Comparisons of known JAX arrays would be traced, where a program is traced.
     known = [a if is_traced(a) else np.asarray(a) for a in arrays[1 : len(design.slots)]]
-    operands = design.pack([None, *known])
+    data = None if y is None or is_traced(y) else np.asarray(y)
+    operands = design.pack([data, *known])
     inputs = {
         kind.name: signal._replace(values=None)
         if kind.random or is_traced(signal.values)
@@ -63,7 +85,9 @@ def check_fixed(design: Design, arrays: Sequence[Any]) -> None:
         for kind, signal in ((kind, operands.inputs[kind.name]) for kind in design.inputs)
     }
     frame = _frame(design, np.ndim(operands.times) - 1)
-    check_arrays(design, operands._replace(inputs=inputs, params={}), frame)
+    if data is not None:
+        frame = replace(frame, lengths=dict(zip(frame.batch_dims, data.shape, strict=False)))
+    check_arrays(design, operands._replace(inputs=inputs, params={}), frame, drawn=data is None)
 
 
 def check_data(design: Design, y: ArrayLike, times: ArrayLike) -> None:

@@ -83,7 +83,10 @@ class Trajectory(Distribution):
         trajectory with NaN where a ragged panel has no visit. Default: the time coordinate of
         `observed`, else the model's coord of the time dim.
     unit : str, optional
-        Unit into which dates are converted: ``"D"``, ``"h"``, ``"m"``, ``"s"``.
+        Unit into which dates are converted: ``"D"``, ``"h"``, ``"m"``, ``"s"``. In discrete time
+        also the frequency of the periods that dates stand for, ``"M"`` (months), ``"Q"``, ``"Y"``,
+        ``"B"`` (business days), one step each; that of a PeriodIndex is its own, and dates that
+        lie a month, a quarter or a year apart throughout need none. Results show first days.
     t0 : float or array, optional
         Time of the initial distribution, at or before the first observation and event; default the
         first observation (or event, if that is earlier) of each trajectory.

@@ -20,7 +20,7 @@ from pymc_dynsys.inference.future_inputs import read_inputs_to_come, study_to_co
 from pymc_dynsys.inference.labels import data_groups, draws_of, labelled, select_rows
 from pymc_dynsys.inference.of_paths import labelled_path, last_states
 from pymc_dynsys.inference.states import warn_lost_states, warn_unidentified
-from pymc_dynsys.inference.times import OutputTimes, last_data, merged, requested_times
+from pymc_dynsys.inference.times import OutputTimes, last_data, merged, requested_times, steps_ahead
 from pymc_dynsys.likelihoods.answers import Present
 from pymc_dynsys.likelihoods.base import Run
 from pymc_dynsys.reading.times import as_dates, time_labels
@@ -59,6 +59,7 @@ def forecast(
         :class:`Path` its states go on from the last visit, whose draws are in `idata`.
     times : array or DataArray
         Ascending times, in the unit of the model; a DataArray with batch dims where they differ.
+        Dates where the data had dates; of periods also their number after the last one.
         Times before the last datum of a trajectory are NaN in its result: see
         :func:`sample_states` for those.
     inputs : mapping of str to DataArray or Input, optional
@@ -135,7 +136,7 @@ def forecast(
             "forecast: %s drawn from their own distributions, for new labels", ", ".join(new)
         )
     of_draws = OperandDraws(study, model, draws)
-    extra, dim = requested_times(times, study)
+    extra, dim = requested_times(steps_ahead(study, times), study)
     last = last_data(study)
     now: Present | None
     if path is None:

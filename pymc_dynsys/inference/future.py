@@ -8,6 +8,11 @@ import numpy as np
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.discretization import Design, Doses, Operands
 from pymc_dynsys.inference.future_inputs import Coming, joined
+from pymc_dynsys.reading.accumulated import (
+    accumulated_states,
+    refuse_beside,
+    restarts_to_come,
+)
 from pymc_dynsys.reading.consistency import refuse_infinite_input
 from pymc_dynsys.reading.doses import read_doses, settled
 from pymc_dynsys.reading.frame import Frame
@@ -24,8 +29,14 @@ def read_future(
     its value until the first one given.
     """
     operands = study.operands
-    given_doses = read_doses(events, frame, study.system)
-    given_doses = settled(given_doses, study.system, operands.params, frame)
+    given_doses = None
+    if accumulated_states(study.system):
+        refuse_beside(study.system, events, False)
+        known = np.asarray(operands.times)
+        operands = operands._replace(doses=restarts_to_come(known, last, times))
+    else:
+        given_doses = read_doses(events, frame, study.system)
+        given_doses = settled(given_doses, study.system, operands.params, frame)
     # Doses that arrive late may have been given before the last datum.
     late = study.system.dosing.is_late
     doses = operands.doses if late else _after(operands.doses, last)
@@ -36,12 +47,13 @@ def read_future(
     future = Operands(operands.y, ahead, last, doses, coming.signals, operands.params)
     design = replace(study.design, inputs=coming.kinds).replaced(future)
     there = coming.there
-    known = tuple(kind for kind in design.inputs if there[kind.name].values is not None)
-    for kind in known:
+    known_kinds = tuple(kind for kind in design.inputs if there[kind.name].values is not None)
+    for kind in known_kinds:
         refuse_infinite_input(design.system, kind.name, there[kind.name].values, frame)
-    to_come = future._replace(doses=_after(doses, last), inputs=there)
+    # The data are those before; what comes is to be known at all times.
+    to_come = future._replace(y=None, doses=_after(doses, last), inputs=there)
     check_schedule(
-        replace(design.nominal, inputs=known).replaced(to_come), to_come, frame, midway=True
+        replace(design.nominal, inputs=known_kinds).replaced(to_come), to_come, frame, midway=True
     )
     return design, future
 

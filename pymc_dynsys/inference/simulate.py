@@ -10,13 +10,16 @@ import numpy as np
 import xarray as xr
 
 from pymc_dynsys.bridge.labels import by_label
-from pymc_dynsys.discretization import Design, Operands
+from pymc_dynsys.discretization import Design, Doses, Operands
 from pymc_dynsys.discretization.operands import kinds_of_doses
+from pymc_dynsys.reading.accumulated import accumulated_states, refuse_beside, restarts
+from pymc_dynsys.reading.calendar import refuse_periods
 from pymc_dynsys.reading.consistency import check_arrays
 from pymc_dynsys.reading.doses import read_doses, settled
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.inputs import input_core_shape, lines_of, own_part, read_input
 from pymc_dynsys.reading.labels import Labels, gathered
+from pymc_dynsys.reading.own_rows import on_own_rows
 from pymc_dynsys.reading.times import as_times, time_labels
 from pymc_dynsys.reading.values import as_float
 from pymc_dynsys.simulation.lost import warn_lost
@@ -105,9 +108,10 @@ def simulate(
     """
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise ValueError(f"n: expected a positive integer, got {n!r}")
-    inputs = inputs or {}
+    inputs = on_own_rows(system, inputs or {})
     source, params = as_system(system, params, inputs)
     params, labels = by_label(source, params, {})
+    refuse_periods("times", np.asarray(times))
     frame, own_times = _frame(params, labels, times, t0, events, dims)
     time_array, time_dim, _ = as_times(
         "times", times, frame.batch_dims, "time", coords=frame.labels, lengths=frame.lengths
@@ -128,7 +132,11 @@ def simulate(
     along = {**frame.labels, time_dim: time_labels(times, time_array, time_dim)}
     of_visits = replace(frame, labels=along)
     read = {name: read_input(name, value, of_visits, time_array) for name, value in inputs.items()}
-    doses = settled(read_doses(events, frame, bound), bound, arrays, frame)
+    if accumulated_states(bound):
+        refuse_beside(bound, events, False)
+        doses: Doses | None = restarts(time_array)
+    else:
+        doses = settled(read_doses(events, frame, bound), bound, arrays, frame)
     kinds = tuple(kind for kind, _ in read.values())
     design = Design(bound, kinds, **kinds_of_doses(doses, bound))
     signals = {name: signal for name, (_, signal) in read.items()}

@@ -7,6 +7,7 @@ import numpy as np
 
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.discretization import Operands
+from pymc_dynsys.reading.calendar import Origin
 from pymc_dynsys.reading.times import as_times, check_times
 
 
@@ -67,6 +68,16 @@ def requested_times(times: Any, study: Study) -> tuple[np.ndarray, str]:
         raise ValueError("times is empty")
     check_times(extra, np.asarray(np.nan), frame.batch_labels, frame.batch_dims)
     return extra, dim
+
+
+def steps_ahead(study: Study, times: object) -> object:
+    """Periods after the last visit, where a number of them is asked for."""
+    origin = study.frame.origin
+    is_count = isinstance(times, int | np.integer) and not isinstance(times, bool)
+    if not isinstance(origin, Origin) or not is_count:
+        return times
+    last = np.nanmax(study.operands.times)
+    return origin.dates(last + np.arange(1, int(times) + 1))  # type: ignore[call-overload]
 
 
 def merged(study: Study, extra: np.ndarray, dim: str) -> OutputTimes:

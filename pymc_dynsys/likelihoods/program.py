@@ -7,7 +7,7 @@ whole covariance recursions) is computed once.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
@@ -108,7 +108,8 @@ def map_run(
             problem = Problem(params, data, grid, noise)
             return ask(program.likelihood.run(system, problem), lambda tree: tree, key)
         row_of_visit = grid.marks.row_of_visit
-        problem = Problem(params, on_rows(data, grid), grid, noise)
+        data = on_rows(data, grid)
+        problem = Problem(params, data, fill_unseen(system, data, grid), noise)
 
         def visits(tree: Any) -> Any:
             return jax.tree.map(lambda leaf: leaf[row_of_visit], tree)
@@ -160,6 +161,26 @@ def on_rows(data: Data, grid: TimeGrid) -> Data:
     if data.seen is not None:
         seen = seen & data.seen[marks.visit_of_row]
     return Data(data.y[marks.visit_of_row], seen)
+
+
+def fill_unseen(system: BoundSystem, data: Data, grid: TimeGrid) -> TimeGrid:
+    """The grid of one trajectory with numbers for what is missing of inputs beside missing data.
+
+    Nothing is seen through them there, but zero times NaN would be NaN. The largest value beside a
+    datum lies in the range of any, which zero may not.
+    """
+    if grid.rows is None or data.seen is None:
+        return grid
+    there = data.seen.any(-1)
+    filled = dict(grid.rows.row_inputs)
+    for name, value in filled.items():
+        if system.observation.asks_for(name) and not system.dosing.asks_for(name):
+            value = jnp.asarray(value)
+            used = there.reshape(-1, *(1,) * (value.ndim - 1))
+            most = jnp.max(jnp.where(used, value, -jnp.inf), axis=0)
+            most = jnp.where(jnp.isfinite(most), most, 0.0)
+            filled[name] = jnp.where(~used & jnp.isnan(value), most, value)
+    return replace(grid, rows=replace(grid.rows, row_inputs=filled))
 
 
 def totals(

@@ -28,9 +28,15 @@ class Labeller(BaseLabeller):
     """Titles name the trajectory only; the variable is on the vertical axis."""
 
     def make_label_vert(self, var_name: Any, sel: Any, isel: Any) -> str:
-        """Labels of the facet, such as ``a, central``; numbers with their dim, ``subject 1``."""
-        parts = [f"{dim} {v}" if _is_number(v) else str(v) for dim, v in sel.items()]
-        return ", ".join(parts) or str(var_name)
+        """Labels of the facet, such as ``a, central``, or ``a, sleep to mood``.
+
+        A number comes with its dim, ``subject 1``.
+        """
+        labels = {d: f"{d} {v}" if _is_number(v) else str(v) for d, v in sel.items()}
+        for cause in ("shock", "predictor"):
+            if cause in labels and "response" in labels:
+                labels["response"] = f"{labels.pop(cause)} to {labels['response']}"
+        return ", ".join(labels.values()) or str(var_name)
 
 
 def _is_number(label: object) -> bool:
@@ -159,7 +165,7 @@ def collection(
     backend = rcParams["plot.backend"] if backend is None else backend
     options = {"cols": list(facets), "col_wrap": 4, **options}
     figure = {**options.get("figure_kwargs", {})}
-    states = [d for d in ("state", "component") if d in facets and data.sizes[d] > 1]
+    states = [d for d in ("state", "component", "response") if d in facets and data.sizes[d] > 1]
     figure.setdefault("sharex", True)
     figure.setdefault("sharey", not states)
     # Panels whose first number is NaN would get no titles.

@@ -13,10 +13,13 @@ from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.support import Support, holds, in_words
 
 
-def check_arrays(design: Design, operands: Operands, frame: Frame) -> np.ndarray:
+def check_arrays(
+    design: Design, operands: Operands, frame: Frame, drawn: bool = False
+) -> np.ndarray:
     """Raise for data, times, doses and inputs that do not fit each other; returns the gaps.
 
-    What is None is not known, since random variables enter, and is left out.
+    What is None is not known, since random variables enter, and is left out. Data that are to be
+    `drawn` are missing where an input that they see is.
     """
     times, t0 = np.asarray(operands.times), np.asarray(operands.t0)
     check_times(times, t0, frame.batch_labels, frame.batch_dims)
@@ -31,10 +34,9 @@ def check_arrays(design: Design, operands: Operands, frame: Frame) -> np.ndarray
         if values is not None:
             refuse_infinite_input(design.system, kind.name, np.asarray(values), frame)
             known.append(kind._replace(variable=False))
-    gaps = check_schedule(replace(design, inputs=tuple(known)), operands, frame)
     if operands.y is not None:
         check_observed(design, np.asarray(operands.y), times, frame)
-    return gaps
+    return check_schedule(replace(design, inputs=tuple(known)), operands, frame, drawn=drawn)
 
 
 def check_observed(design: Design, y: np.ndarray, times: np.ndarray, frame: Frame) -> None:

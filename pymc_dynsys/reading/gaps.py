@@ -46,8 +46,13 @@ def require_inputs(
     signals: dict[str, Signal],
     grid: TimeGrid,
     frame: Frame,
+    seen: np.ndarray | None = None,
 ) -> None:
-    """Raise where an input that is used is unknown, or has two values at once."""
+    """Raise where an input that is used is unknown, or has two values at once.
+
+    What only data see may be missing where they are: `seen`, ``(*batch, row)``, says where there
+    are some; None: at all visits.
+    """
     assert grid.rows is not None and grid.marks is not None
     for kind in kinds:
         name, signal = kind.name, signals[kind.name]
@@ -59,19 +64,38 @@ def require_inputs(
         if system.is_observed_through(name):
             early = _before_first(kind, signal, grid.times) & grid.marks.is_visit
             _refuse(name, early, "at", _GIVE_FIRST, grid, frame)
-            unknown = _unknown(grid.rows.row_inputs[name], grid) & grid.marks.is_visit
-            _refuse(name, unknown, "at", _SAY_HOW + _ANY_NUMBER, grid, frame)
+            values = grid.rows.row_inputs[name]
+            unknown = _unknown(values, grid) & grid.marks.is_visit
+            if seen is not None and not system.dosing.asks_for(name):
+                unknown = unknown & seen
+            which = _first_missing(values, unknown)
+            _refuse(name, unknown, "at", _SAY_HOW + _WITH_DATA, grid, frame, which)
             if signal.times is not None:
                 _refuse_two_at_once(name, signal, grid, frame)
 
 
 _GIVE_FIRST = "its values begin later, and each holds from its time on: give it one at the start"
 _SAY_HOW = "fill it, or say how: pds.Input(..., gaps='previous') or gaps='linear'"
-_ANY_NUMBER = "; where y is missing too it enters no likelihood, so fill it with any number"
+_WITH_DATA = "; it may be missing where all of y is, and nowhere else"
+
+
+def _first_missing(values: np.ndarray, wrong: np.ndarray) -> str:
+    """Which number of a vector is missing in the first row that is wrong."""
+    where = np.argwhere(wrong)
+    if not len(where) or values.ndim == wrong.ndim:
+        return ""
+    row = np.broadcast_to(values, (*wrong.shape, *values.shape[wrong.ndim :]))[tuple(where[0])]
+    return f"[{', '.join(map(str, np.argwhere(np.isnan(row))[0]))}]"
 
 
 def _refuse(
-    name: str, wrong: np.ndarray, what: str, remedy: str, grid: TimeGrid, frame: Frame
+    name: str,
+    wrong: np.ndarray,
+    what: str,
+    remedy: str,
+    grid: TimeGrid,
+    frame: Frame,
+    which: str = "",
 ) -> None:
     """Raise for the first row that is wrong."""
     where = np.argwhere(wrong)
@@ -79,7 +103,7 @@ def _refuse(
         here = tuple(where[0])
         at = np.broadcast_to(grid.times, wrong.shape)[here]
         of = f" for {frame.who(here[:-1])}" if frame.rank else ""
-        raise ValueError(f"inputs: {name!r} is missing{of} {what} time {at:g}; {remedy}")
+        raise ValueError(f"inputs: {name!r}{which} is missing{of} {what} time {at:g}; {remedy}")
 
 
 def _unknown(values: np.ndarray, grid: TimeGrid) -> np.ndarray:

@@ -4,16 +4,22 @@ import numpy as np
 
 from pymc_dynsys.discretization import Design, Operands, prepare_grid
 from pymc_dynsys.discretization.grid import with_rows
+from pymc_dynsys.discretization.layout import Marks
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.gaps import require_inputs
 
 
 def check_schedule(
-    design: Design, operands: Operands, frame: Frame, midway: bool = False
+    design: Design,
+    operands: Operands,
+    frame: Frame,
+    midway: bool = False,
+    drawn: bool = False,
 ) -> np.ndarray:
     """Raise for events before ``t0`` and inputs unknown where needed; returns the gaps.
 
-    Starting `midway`, infusions may have begun before.
+    Starting `midway`, infusions may have begun before. What only data see may be missing where they
+    are, and anywhere if they are `drawn`: there they are missing then.
     """
     system, doses, t0 = design.system, operands.doses, np.asarray(operands.t0)
     if doses is not None and not midway:
@@ -29,5 +35,19 @@ def check_schedule(
     grid = with_rows(prepare_grid(design, operands), operands, design)
     if grid.marks is None:
         return np.asarray(grid.gaps)
-    require_inputs(system, design.inputs, operands.inputs, grid, frame)
+    seen = None
+    if drawn:
+        seen = np.zeros(np.shape(grid.gaps), bool)
+    elif operands.y is not None:
+        seen = _seen(np.asarray(operands.y), grid.marks, frame.rank)
+    require_inputs(system, design.inputs, operands.inputs, grid, frame, seen)
     return np.asarray(grid.gaps)
+
+
+def _seen(y: np.ndarray, marks: Marks, rank: int) -> np.ndarray:
+    """Rows ``(*batch, row)`` with a datum, one component of it at least."""
+    there = ~np.isnan(y)
+    there = there.any(-1) if y.ndim > rank + 1 else there
+    visits = np.asarray(marks.visit_of_row)
+    visits = np.broadcast_to(visits, (*there.shape[:-1], visits.shape[-1]))
+    return np.take_along_axis(there, visits, axis=-1)

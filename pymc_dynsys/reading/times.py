@@ -10,7 +10,13 @@ import xarray as xr
 from pymc_dynsys.discretization.grid import build_grid
 from pymc_dynsys.discretization.stepping import WHOLE
 from pymc_dynsys.panels.clock import UNITS
-from pymc_dynsys.reading.calendar import refuse_periods
+from pymc_dynsys.reading.calendar import (
+    Origin,
+    are_periods,
+    as_steps,
+    is_frequency,
+    refuse_periods,
+)
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.labels import aligned, labelled
 from pymc_dynsys.reading.values import as_float, place
@@ -100,8 +106,16 @@ def _axes(dims: Sequence[str]) -> str:
 def as_numbers(role: str, value: Any, unit: str | None, origin: Any) -> tuple[np.ndarray, Any]:
     """Times as float64; dates as multiples of the unit since the earliest."""
     array = np.asarray(value)
-    if array.dtype == object and array.size:
-        refuse_periods(role, array)
+    objects = array.dtype == object and array.size > 0
+    counted = isinstance(origin, Origin) or (origin is None and is_frequency(unit))
+    dates = array.dtype.kind == "M" or (objects and hasattr(array.flat[0], "isoformat"))
+    if (objects and are_periods(array)) or (counted and dates):
+        if role == "t0" and origin is None:
+            raise TypeError("t0: times are numbers, so t0 must be a number too")
+        if origin is not None and not isinstance(origin, Origin):
+            refuse_periods(role, array)
+        return as_steps(role, array, unit, origin)
+    if objects:
         array = _from_objects(role, array)
     if array.dtype.kind == "M":
         if role == "t0" and origin is None:
@@ -109,7 +123,8 @@ def as_numbers(role: str, value: Any, unit: str | None, origin: Any) -> tuple[np
         if unit is None:
             raise ValueError(
                 f"{role}: dates need a unit; pass unit='D' (days), 'h', 'm' (minutes) or 's'. "
-                "Months, quarters and years have no fixed length: number them, times=np.arange(n)"
+                "Months, quarters and years have no fixed length: in discrete time say unit='M', "
+                "'Q' or 'Y', or number them, times=np.arange(n)"
             )
         if origin is None:
             if np.isnat(array).all():
@@ -207,6 +222,8 @@ def as_dates(times: np.ndarray, unit: Any, origin: Any) -> np.ndarray:
     """Times as the user has them: dates if there is an origin."""
     if origin is None:
         return times
+    if isinstance(origin, Origin):
+        return origin.dates(times)
     one = np.timedelta64(1, unit) / np.timedelta64(1, "ns")
     steps = np.where(np.isnan(times), 0.0, times) * one
     whole = origin.astype("datetime64[ns]") + steps.round().astype("timedelta64[ns]")

@@ -1,6 +1,5 @@
-"""Autoregressions, of one series and of several."""
+"""Autoregression of one series, and the number of lags that coefficients are of."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -8,8 +7,7 @@ import numpy as np
 
 from pymc_dynsys.systems.blocks import Initial, block, component, variances
 from pymc_dynsys.systems.initial import Stationary
-from pymc_dynsys.systems.linear_gaussian import LinearGaussian, Matrices
-from pymc_dynsys.systems.matrices import require_shape
+from pymc_dynsys.systems.linear_gaussian import LinearGaussian, Moves, Sensor, Values
 from pymc_dynsys.systems.values import shape_of
 
 
@@ -51,9 +49,9 @@ def autoregression(
     >>> pds.autoregression([0.5, 0.2], 1.0).states
     ('ar', 'ar_1')
     """
-    p = _order("autoregression", coefficients, order, 1)
+    p = order_of("autoregression", shape_of(coefficients), order, 1)
 
-    def matrices(params: Mapping[str, Any]) -> Matrices:
+    def matrices(params: Values) -> tuple[Moves, Sensor]:
         phi = jnp.asarray(params[f"{name}_coefficients"], float)
         if phi.ndim == 0 and p > 1 and order is None:
             raise ValueError(
@@ -74,74 +72,15 @@ def autoregression(
     return component(name, states, params, matrices, initial or Stationary(), step)
 
 
-def vector_autoregression(
-    coefficients: Any,
-    cov: Any,
-    *,
-    order: int | None = None,
-    components: int | None = None,
-    initial: Initial | None = None,
-    name: str = "var",
-    step: float = 1.0,
-) -> LinearGaussian:
-    r"""VAR(p) process, :math:`u_{k+1} = \sum_{j=1}^p \Phi_j u_{k+1-j} + N(0, C)`.
-
-    Parameters
-    ----------
-    coefficients : (p, component, component)
-        :math:`\Phi_1, \ldots, \Phi_p`; ``[j, a, b]`` is the effect of b, j + 1 steps ago, on a.
-    cov : (component, component)
-        Covariance of the innovations.
-    order, components : int, optional
-        p and the number of components, where the shape of `coefficients` does not tell them.
-    initial : Stationary or Diffuse, optional
-        Default: stationary.
-    name : str
-        Prefix of states and parameters.
-    step : float
-        Time between states.
-
-    Returns
-    -------
-    LinearGaussian
-        A vector observation of all components; add :func:`white_noise` for noise of measurement.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pymc_dynsys as pds
-    >>> pds.vector_autoregression(0.5 * np.eye(2)[None], np.eye(2)).states
-    ('var_0', 'var_1')
-    """
-    p = _order("vector_autoregression", coefficients, order, 3)
-    m = _order("vector_autoregression", coefficients, components, 3, axis=-1)
-
-    def matrices(params: Mapping[str, Any]) -> Matrices:
-        phi = jnp.asarray(params[f"{name}_coefficients"], float)
-        if phi.shape != (p, m, m):
-            raise ValueError(
-                f"vector_autoregression: coefficients have shape {phi.shape}, expected {(p, m, m)}"
-            )
-        cov = require_shape("cov", params[f"{name}_cov"], (m, m), role="vector_autoregression")
-        wide = jnp.moveaxis(phi, 0, 1).reshape(m, p * m)
-        F = jnp.concatenate([wide, jnp.eye((p - 1) * m, p * m)])
-        Q = jnp.zeros((p * m, p * m)).at[:m, :m].set(cov)
-        return Matrices(F, jnp.zeros(p * m), Q, jnp.eye(m, p * m), jnp.zeros(m), None)
-
-    lags = ("", *(f"_lag{j}" for j in range(1, p)))
-    states = tuple(f"{name}_{i}{lag}" for lag in lags for i in range(m))
-    params = {f"{name}_coefficients": coefficients, f"{name}_cov": cov}
-    return component(name, states, params, matrices, initial or Stationary(), step)
-
-
-def _order(role: str, value: Any, stated: int | None, ndim: int, axis: int = 0) -> int:
-    """Length of an axis of the coefficients, counted from the last `ndim` ones."""
+def order_of(
+    role: str, shape: tuple[int, ...], stated: int | None, ndim: int, axis: int = 0
+) -> int:
+    """Length of an axis of the coefficients, unless it is stated."""
     if stated is not None:
         whole = isinstance(stated, int | np.integer) and not isinstance(stated, bool)
         if not whole or stated < 1:
             raise ValueError(f"{role}: expected a positive number of coefficients, got {stated!r}")
         return int(stated)
-    shape = shape_of(value)
     if len(shape) == 0 and ndim == 1:
         return 1
     if len(shape) != ndim:

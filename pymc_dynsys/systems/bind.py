@@ -34,7 +34,7 @@ from pymc_dynsys.systems.binding import (
 from pymc_dynsys.systems.bound import BoundSystem, System
 from pymc_dynsys.systems.components import Names, in_order_of, observation_shape
 from pymc_dynsys.systems.discrete import DiscreteTime
-from pymc_dynsys.systems.dose import Dose
+from pymc_dynsys.systems.dose import Dose, restart
 from pymc_dynsys.systems.dosing import Dosing
 from pymc_dynsys.systems.dynamics import Continuous, Discrete, Dynamics
 from pymc_dynsys.systems.held import Held
@@ -272,6 +272,10 @@ def _bind_events(
     event does, a ``Dose`` which state it enters, which fraction of it arrives, and when.
     """
     events = source.events
+    accumulated = getattr(source, "accumulate", ())
+    if accumulated:
+        again = restart(states or (), accumulated)
+        return bind("events", again, states, names), None, None, None
     if events is None:
         return None, None, None, None
     if isinstance(events, str):

@@ -19,18 +19,27 @@ from pymc_dynsys.systems.gaussian import Gaussian
 from pymc_dynsys.systems.initial import Diffuse, Mixed, Stationary
 
 
-class Matrices(NamedTuple):
-    """``x' = F x + b + N(0, Q)``, ``y = H x + d + N(0, R)``; a scalar y has H ``(state,)``.
-
-    R is a vector of variances where the noises are independent, None where there are none.
-    """
+class Moves(NamedTuple):
+    """How the state moves: ``x' = F x + b + N(0, Q)``."""
 
     F: Float[Array, "state state"]
     b: Float[Array, " state"]
     Q: Float[Array, "state state"]
+
+
+class Sensor(NamedTuple):
+    """What is seen of it: ``y = H x + d + N(0, R)``; a scalar y has H ``(state,)``.
+
+    R is a vector of variances where the noises are independent, None where there are none.
+    """
+
     H: Array
     d: Array
     R: Array | None
+
+
+Values = Mapping[str, Any]
+"""Parameters, and the inputs that a part of a system reads, by name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +58,10 @@ class LinearGaussian:
         Names of the states.
     params : dict
         Values of the parameters, PyMC variables or numbers.
+    regressors : tuple of str
+        Inputs of the trajectory that a datum sees, each in its own row.
+    drivers : tuple of str
+        Inputs that the step into a row sees, those of that row.
 
     Examples
     --------
@@ -61,10 +74,13 @@ class LinearGaussian:
     name: str
     states: tuple[str, ...]
     params: dict[str, Any] = field(repr=False)
-    matrices: Callable[[Mapping[str, Any]], Matrices] = field(repr=False)
-    initial: Callable[[Mapping[str, Any]], Mixed] = field(repr=False)
+    moves: Callable[[Values], Moves] = field(repr=False)
+    sensor: Callable[[Values], Sensor] = field(repr=False)
+    initial: Callable[[Values], Mixed] = field(repr=False)
     step: float = 1.0
     definite: bool = True
+    regressors: tuple[str, ...] = ()
+    drivers: tuple[str, ...] = ()
 
     def __add__(self, other: LinearGaussian) -> LinearGaussian:
         """The system whose observation is the sum of both."""
@@ -81,10 +97,16 @@ class LinearGaussian:
                 f"{self.name} + {other.name}: steps of {self.step:g} and {other.step:g} differ"
             )
 
-        def matrices(params: Mapping[str, Any]) -> Matrices:
-            return _added(self.matrices(params), other.matrices(params), self, other)
+        def moves(values: Values) -> Moves:
+            a, b = self.moves(values), other.moves(values)
+            return Moves(
+                block_diagonal(a.F, b.F), jnp.concatenate([a.b, b.b]), block_diagonal(a.Q, b.Q)
+            )
 
-        def initial(params: Mapping[str, Any]) -> Mixed:
+        def sensor(values: Values) -> Sensor:
+            return _added(self.sensor(values), other.sensor(values), self, other)
+
+        def initial(params: Values) -> Mixed:
             one, two = self.initial(params), other.initial(params)
             return Mixed(
                 jnp.concatenate([one.mean, two.mean]),
@@ -97,10 +119,13 @@ class LinearGaussian:
             name=f"{self.name} + {other.name}",
             states=(*self.states, *other.states),
             params={**self.params, **other.params},
-            matrices=matrices,
+            moves=moves,
+            sensor=sensor,
             initial=initial,
             step=self.step,
             definite=self.definite and other.definite,
+            regressors=tuple(dict.fromkeys((*self.regressors, *other.regressors))),
+            drivers=tuple(dict.fromkeys((*self.drivers, *other.drivers))),
         )
 
     def system(self) -> DiscreteTime:
@@ -109,11 +134,11 @@ class LinearGaussian:
             raise ValueError(f"{self.name} has no state; add one that has, such as local_level()")
 
         def transition(states: Array, **params: Any) -> Any:
-            F, b, Q, *_ = self.matrices(params)
+            F, b, Q = self.moves(params)
             return Gaussian(matvec(F, states) + b, Q)
 
         def observation(states: Array, **params: Any) -> Any:
-            *_, H, d, R = self.matrices(params)
+            H, d, R = self.sensor(params)
             scalar = H.ndim == 1
             mean = (H * states).sum() + d if scalar else matvec(H, states) + d
             if R is None:
@@ -132,8 +157,8 @@ class LinearGaussian:
             return self.initial(params)
 
         return DiscreteTime(
-            transition=_with_arguments(transition, WHOLE, *self.params),
-            observation=_with_arguments(observation, WHOLE, *self.params),
+            transition=_with_arguments(transition, WHOLE, *self.params, *self.drivers),
+            observation=_with_arguments(observation, WHOLE, *self.params, *self.regressors),
             initial=_with_arguments(initial, *self.params),
             states=self.states,
             step=self.step,
@@ -146,19 +171,32 @@ def as_system(
     """A system and all its parameters, which a linear-Gaussian one brings along."""
     if not isinstance(system, LinearGaussian):
         return system, params
-    for role, given in (("params", params), ("inputs", inputs)):
-        for name in given:
-            if name in system.params:
-                raise ValueError(f"{role}: {name!r} is given with the system {system.name} already")
+    for name in params:
+        if name in system.params:
+            raise ValueError(f"params: {name!r} is given with the system {system.name} already")
+        raise ValueError(
+            f"params: {system.name} has no place for {name!r}: its parameters are "
+            f"{', '.join(system.params) or 'none'}, given where it is made. A system with others "
+            "is written as functions: use DiscreteTime"
+        )
+    asked = dict.fromkeys((*system.regressors, *system.drivers))
+    for name in inputs:
+        if name not in asked:
             raise ValueError(
-                f"{role}: {system.name} has no place for {name!r}: its parameters are "
-                f"{', '.join(system.params) or 'none'}, given where it is made, and it has no "
-                "inputs. A system with others is written as functions: use DiscreteTime"
+                f"inputs: {system.name} does not ask for {name!r}; it asks for "
+                f"{', '.join(asked) or 'none'}. A regressor is a block, "
+                f"... + pds.regression({name!r}, ...); otherwise use DiscreteTime"
+            )
+    for name in asked:
+        if name not in inputs:
+            raise ValueError(
+                f"inputs: {system.name} asks for {name!r}; give it with a value for each row, "
+                f"inputs={{{name!r}: xr.DataArray(..., dims=(<time>, ...))}}"
             )
     return system.system(), system.params
 
 
-def first_law(initial: Stationary | Diffuse, of: Matrices) -> Mixed:
+def first_law(initial: Stationary | Diffuse, of: Moves) -> Mixed:
     """The distribution of the initial state of one block."""
     n = of.F.shape[0]
     none, each = (False,) * n, (True,) * n
@@ -176,22 +214,15 @@ def block_diagonal(A: Array, B: Array) -> Array:
     return jnp.concatenate([top, jnp.concatenate([jnp.zeros((m, n)), B], axis=1)])
 
 
-def _added(a: Matrices, b: Matrices, one: LinearGaussian, two: LinearGaussian) -> Matrices:
-    """Matrices of a sum."""
+def _added(a: Sensor, b: Sensor, one: LinearGaussian, two: LinearGaussian) -> Sensor:
+    """The observation of a sum."""
     rows = a.H.shape[:-1]
     if rows != b.H.shape[:-1]:
         raise ValueError(
             f"{one.name} + {two.name}: observations of shapes {rows} and {b.H.shape[:-1]} do not "
             "add up"
         )
-    return Matrices(
-        block_diagonal(a.F, b.F),
-        jnp.concatenate([a.b, b.b]),
-        block_diagonal(a.Q, b.Q),
-        jnp.concatenate([a.H, b.H], axis=-1),
-        a.d + b.d,
-        _added_noise(a.R, b.R),
-    )
+    return Sensor(jnp.concatenate([a.H, b.H], axis=-1), a.d + b.d, _added_noise(a.R, b.R))
 
 
 def _added_noise(a: Array | None, b: Array | None) -> Array | None:

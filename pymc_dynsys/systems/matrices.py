@@ -1,22 +1,16 @@
 """Linear-Gaussian systems from their matrices, whose shapes are checked here."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
-from pymc_dynsys.systems.initial import Diffuse, Mixed, Stationary
-from pymc_dynsys.systems.linear_gaussian import LinearGaussian, Matrices, first_law
-from pymc_dynsys.systems.values import known_value, shape_of
-
-CONSTANT = (
-    "Matrices are the same at all times; one that changes in time is an input of a system of "
-    "functions: DiscreteTime(observation=lambda x, h: dist.Normal((h * x).sum(), s), ...) and "
-    "inputs={'h': H}"
-)
-"""What to say of a matrix with an axis too many."""
+from pymc_dynsys.systems.blocks import CONSTANT, Start, require_shape, with_sensor
+from pymc_dynsys.systems.entries import Entries
+from pymc_dynsys.systems.initial import Diffuse, Stationary
+from pymc_dynsys.systems.linear_gaussian import LinearGaussian, Moves, Sensor, Values
+from pymc_dynsys.systems.values import known_value
 
 
 def linear_gaussian(
@@ -41,7 +35,8 @@ def linear_gaussian(
     with :math:`x_0` the state at the first visit. Every matrix is a PyMC variable or expression
     (register expressions with ``pm.Deterministic``), a number, an array or a DataArray. Dims that
     the trajectory has among its batch dims make it vary by series; freezing a matrix is passing
-    numbers.
+    numbers. A matrix with a few unknown entries is a nested list of numbers and scalar variables,
+    ``F=[[phi, 1.0], [0.0, 0.0]]``; where an entry has batch dims, the matrix has them.
 
     Parameters
     ----------
@@ -103,56 +98,45 @@ def linear_gaussian(
             "Diffuse(), and not both"
         )
     values = {"F": F, "b": b, "Q": Q, "H": H, "d": d, "R": R, "m0": m0, "P0": P0}
-    params = {name: value for name, value in values.items() if value is not None}
+    of = {k: Entries("linear_gaussian", k, v) for k, v in values.items() if v is not None}
     if states is None:
-        shape = shape_of(F)
+        shape = of["F"].shape
         if len(shape) < 2:
             raise ValueError(f"linear_gaussian: F has shape {shape}, expected a matrix")
         states = tuple(f"x{i}" for i in range(shape[-1]))
     names = (states,) if isinstance(states, str) else tuple(states)
     n = len(names)
 
-    def matrices(params: Mapping[str, Any]) -> Matrices:
-        F, H, R = (jnp.asarray(params[name], float) for name in ("F", "H", "R"))
-        require_shape("F", F, (n, n))
-        Q = require_shape("Q", params["Q"], (n, n))
-        b = require_shape("b", params.get("b", jnp.zeros(n)), (n,), ())
+    def moves(params: Values) -> Moves:
+        F, Q = (require_shape(name, of[name](params), (n, n)) for name in ("F", "Q"))
+        b = require_shape("b", of["b"](params), (n,), ()) if "b" in of else jnp.zeros(n)
+        return Moves(F, jnp.broadcast_to(b, (n,)), Q)
+
+    def sensor(params: Values) -> Sensor:
+        H, R = of["H"](params), of["R"](params)
         rows = () if H.ndim == 1 else H.shape[:1]
         require_shape("H", H, (*rows, n))
-        d = require_shape("d", params.get("d", jnp.zeros(rows)), rows, ())
+        d = require_shape("d", of["d"](params), rows, ()) if "d" in of else jnp.zeros(rows)
         if rows not in ((), (1,)) and R.size == 1:
             raise ValueError(
                 f"linear_gaussian: H has shape {H.shape}, which is {rows[0]} components of a "
                 f"datum, and R is one number, expected {rows} or {rows * 2}. {CONSTANT}"
             )
         require_shape("R", R, rows, rows * 2)
-        return Matrices(F, jnp.broadcast_to(b, (n,)), Q, H, jnp.broadcast_to(d, rows), R)
+        return Sensor(H, jnp.broadcast_to(d, rows), R)
 
-    def first(params: Mapping[str, Any]) -> Mixed:
-        of = matrices(params)
-        if initial is None:
-            mean, cov = (
-                require_shape("m0", params["m0"], (n,)),
-                require_shape("P0", params["P0"], (n, n)),
-            )
-            return Mixed(mean, cov, (False,) * n, (False,) * n)
-        return first_law(initial, of)
-
-    return LinearGaussian(
-        "linear_gaussian", names, params, matrices, first, step, definite=is_definite(R)
+    params = {name: value for part in of.values() for name, value in part.params.items()}
+    system = with_sensor(
+        "linear_gaussian",
+        names,
+        params,
+        moves,
+        sensor,
+        Start(of["m0"], of["P0"]) if initial is None else initial,
+        step,
     )
-
-
-def require_shape(
-    name: str, value: Any, *shapes: tuple[int, ...], role: str = "linear_gaussian"
-) -> Array:
-    """The value as an array, which must have one of the shapes."""
-    array = jnp.asarray(value, float)
-    if array.shape not in shapes:
-        expected = " or ".join(map(str, dict.fromkeys(shapes)))
-        hint = f". {CONSTANT}" if array.ndim > max(map(len, shapes)) else ""
-        raise ValueError(f"{role}: {name} has shape {array.shape}, expected {expected}{hint}")
-    return array
+    definite = all(map(is_definite, of["R"].on_diagonal())) if of["R"].entries else is_definite(R)
+    return replace(system, definite=definite)
 
 
 def is_definite(R: Any) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pymc_dynsys.systems.binding import check_states, require_initial
-from pymc_dynsys.systems.dose import Dose, check_events
+from pymc_dynsys.systems.dose import Dose, check_accumulated, check_events
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +48,11 @@ class SDE:
         to, a :class:`~pymc_dynsys.Dose`, or a function that returns the state after the event
         and may ask for ``amount`` besides states, ``t`` and parameters. Default: the state
         the table names, or the only state. Infusions add their rate to that state's drift.
+    accumulate : sequence of str, optional
+        States that count since the last visit: they are set to zero after every visit, whether or
+        not y is missing there, and the datum sees them before that (cases since the last report).
+        `initial` has them at zero, and ``t0`` is where the first interval begins. Times that are
+        only asked for do not set them to zero; a forecast counts between its times.
 
     Raises
     ------
@@ -86,11 +91,14 @@ class SDE:
     initial: Callable[..., Any] | Any = None
     states: Sequence[str] | None = None
     events: Callable[..., Any] | Dose | str | None = None
+    accumulate: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "states", check_states(self.states))
         require_initial(self.initial)
         check_events(self.events, self.states)
+        accumulate = check_accumulated(self.accumulate, self.states, self.events)
+        object.__setattr__(self, "accumulate", accumulate)
 
     def __repr__(self) -> str:
         """Short form for model printing."""

@@ -6,15 +6,14 @@ r"""Components of time series by name, to be added to each other.
 Each is a block of a linear-Gaussian system (Harvey 1989; Durbin and Koopman 2012, ch. 3).
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from pymc_dynsys.systems.blocks import Initial, block, component, variances
+from pymc_dynsys.systems.blocks import Initial, block, component, squares, variances
 from pymc_dynsys.systems.initial import Mixed
-from pymc_dynsys.systems.linear_gaussian import LinearGaussian, Matrices
+from pymc_dynsys.systems.linear_gaussian import LinearGaussian, Moves, Sensor, Values
 from pymc_dynsys.systems.matrices import is_definite
 
 
@@ -46,7 +45,7 @@ def local_level(
     ('level',)
     """
 
-    def matrices(params: Mapping[str, Any]) -> Matrices:
+    def matrices(params: Values) -> tuple[Moves, Sensor]:
         return block(jnp.eye(1), variances(params[f"{name}_sigma"]), jnp.ones(1))
 
     return component(name, (name,), {f"{name}_sigma": sigma}, matrices, initial, step)
@@ -92,7 +91,7 @@ def local_linear_trend(
     """
     params = {f"{name}_sigma": level_sigma, f"{slope}_sigma": slope_sigma}
 
-    def matrices(params: Mapping[str, Any]) -> Matrices:
+    def matrices(params: Values) -> tuple[Moves, Sensor]:
         each = [variances(params[f"{of}_sigma"]) for of in (name, slope)]
         F = jnp.array([[1.0, 1.0], [0.0, 1.0]])
         return block(F, jnp.concatenate(each), jnp.array([1.0, 0.0]))
@@ -161,7 +160,7 @@ def seasonal(
         noisy = np.ones(len(H))
     states = (name, *(f"{name}_{i}" for i in range(1, len(H))))
 
-    def matrices(params: Mapping[str, Any]) -> Matrices:
+    def matrices(params: Values) -> tuple[Moves, Sensor]:
         variance = variances(params[f"{name}_sigma"])
         return block(jnp.asarray(F), variance * noisy, jnp.asarray(H))
 
@@ -214,18 +213,19 @@ def white_noise(
     ('ar',)
     """
 
-    def matrices(params: Mapping[str, Any]) -> Matrices:
+    def moves(params: Values) -> Moves:
+        nothing = jnp.zeros((0, 0))
+        return Moves(nothing, jnp.zeros(0), nothing)
+
+    def sensor(params: Values) -> Sensor:
         s = jnp.asarray(params[f"{name}_sigma"], float)
         if components is not None:
             s = jnp.broadcast_to(s, (components,))
-        variances = jnp.where(s >= 0, s * s, jnp.nan)
-        nothing = jnp.zeros((0, 0))
-        H = jnp.zeros((*s.shape, 0))
-        return Matrices(nothing, jnp.zeros(0), nothing, H, jnp.zeros(s.shape), variances)
+        return Sensor(jnp.zeros((*s.shape, 0)), jnp.zeros(s.shape), squares(s))
 
-    def initial(params: Mapping[str, Any]) -> Mixed:
+    def initial(params: Values) -> Mixed:
         return Mixed(jnp.zeros(0), jnp.zeros((0, 0)), (), ())
 
     params = {f"{name}_sigma": sigma}
     definite = is_definite(sigma)
-    return LinearGaussian(name, (), params, matrices, initial, step, definite)
+    return LinearGaussian(name, (), params, moves, sensor, initial, step, definite)

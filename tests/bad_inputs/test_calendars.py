@@ -1,4 +1,4 @@
-"""Months, quarters and years are refused as times, with what to make of them."""
+"""Months, quarters and years have no length: what is refused, and where they are steps."""
 
 import numpy as np
 import pandas as pd
@@ -35,14 +35,17 @@ def build(system, times, unit=None, by="times"):
     return model
 
 
-@pytest.mark.parametrize("system", [WALK, DIFFUSION])
 @pytest.mark.parametrize("by", ["times", "coord"])
 @pytest.mark.parametrize("freq", ["M", "Q", "Y"])
-def test_periods(system, by, freq):
+def test_periods_in_continuous_time(by, freq):
     periods = pd.period_range("2024", periods=4, freq=freq)
-    message = rf"times: '{periods[0]}' is a period of time, .*astype\('int64'\).*to_timestamp"
+    message = rf"times: '{periods[0]}' is a period of time, .*to_timestamp.*astype\('int64'\)"
     with pytest.raises(TypeError, match=message):
-        build(system, periods, by=by)
+        build(DIFFUSION, periods, by=by)
+    with pytest.raises(ValueError, match=r"unit: .* counts periods, .*continuous time has lengths"):
+        build(DIFFUSION, periods.to_timestamp(), unit=freq, by=by)
+    with pytest.raises(TypeError, match="is a period of time, not a time"):
+        pds.simulate(DIFFUSION, {}, periods)
 
 
 def test_the_remedies_work():
@@ -58,11 +61,20 @@ def test_dates_that_are_months_apart(how):
     message = r"are months apart, which with unit='D' are \d+ to \d+ steps .*np.arange"
     with pytest.raises(ValueError, match=message):
         build(WALK, dates, unit="D")
-    with pytest.raises(ValueError, match=r"dates need a unit; .*number them"):
-        build(WALK, dates)
+    with pytest.raises(ValueError, match=r"dates need a unit; .*unit='M', .*number them"):
+        build(WALK, dates[[0, 1, 3, 3]].delete(3).append(dates[3:] + pd.Timedelta(99, "D")))
     build(WALK, np.arange(4))
     days = (dates - dates[0]) / pd.Timedelta(1, "D")
     build(WALK, days)  # a user's own word
+
+
+def test_frequencies_that_are_none():
+    dates = pd.date_range("2024-01-31", periods=4, freq="ME")
+    with pytest.raises(ValueError, match=r"unit: 'ME' is not one of .* nor, in discrete time"):
+        build(WALK, dates, unit="ME")
+    mixed = [*MONTHS[:3], pd.Period("2024Q4", "Q")]
+    with pytest.raises(ValueError, match="periods of frequencies 'M' and 'Q-DEC'"):
+        build(WALK, mixed)
 
 
 def test_dates_of_a_panel_that_are_months_apart():
