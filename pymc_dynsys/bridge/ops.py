@@ -140,8 +140,7 @@ class TrajectoryOp(Op):
         """Outputs as JAX arrays."""
         self.check(arrays)
         whole = self.prepare(arrays), jnp.asarray(arrays[0]), *arrays[1:]
-        # Within a program it is not compiled by itself: JAX would trace the value to compile it,
-        # and again with the gradient.
+        # JAX would trace the value of what is compiled by itself, and again with the gradient.
         return self.apply(*whole) if any(map(is_traced, arrays)) else _compiled(self, *whole)
 
     def perform(self, node: Apply, inputs: Sequence[Any], output_storage: Any) -> None:

@@ -173,7 +173,12 @@ def _percentiles(
     bins: int | Sequence[float],
     by: xr.DataArray | None,
 ) -> xr.Dataset:
-    """Percentiles ``observed`` and ``replicates`` by bin and stratum, at the bins' mean times."""
+    """Percentiles by bin and stratum, at the mean times of the data in each bin.
+
+    Returns ``observed`` with dims ``(stratum, percentile, bin)``, ``replicates`` with ``(chain,
+    draw, stratum, percentile, bin)`` and the coordinate ``time``, ``(stratum, bin)``; without
+    strata all lack that dim. Cells without data are NaN.
+    """
     dim = _own_dim(data)
     times = panels.times_of(data, dim)
     times = times.copy(data=panels.as_numbers(times.values).astype(float)).broadcast_like(data)
