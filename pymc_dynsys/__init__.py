@@ -23,7 +23,7 @@ from pymc_dynsys.inference import (
     sample_states,
     simulate,
 )
-from pymc_dynsys.latent.parametrizations import Free, Guided
+from pymc_dynsys.latent.parametrizations import Centred, Free, Guided
 from pymc_dynsys.likelihoods import (
     EKF,
     UKF,
@@ -76,6 +76,7 @@ __all__ = [
     "SDE",
     "UKF",
     "Bootstrap",
+    "Centred",
     "Diffuse",
     "DiscreteTime",
     "Dose",
