@@ -25,7 +25,7 @@ from pymc_dynsys.inference import (
     sample_states,
     simulate,
 )
-from pymc_dynsys.latent.parametrizations import Free, Guided
+from pymc_dynsys.latent.parametrizations import Centred, Free, Guided
 from pymc_dynsys.likelihoods import (
     EKF,
     UKF,
@@ -84,6 +84,7 @@ __all__ = [
     "SDE",
     "UKF",
     "Bootstrap",
+    "Centred",
     "Diffuse",
     "DiscreteTime",
     "Dose",

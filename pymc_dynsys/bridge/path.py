@@ -12,6 +12,7 @@ from pytensor.graph.basic import Variable
 
 from pymc_dynsys.bridge.assemble import Options, read_arrays
 from pymc_dynsys.bridge.binding import Observed
+from pymc_dynsys.bridge.centred_path import register_centred
 from pymc_dynsys.bridge.coords import hold, hold_labels
 from pymc_dynsys.bridge.guide import read_guide
 from pymc_dynsys.bridge.labels import require_dims
@@ -22,7 +23,7 @@ from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.bridge.times import register_times, takes_labels
 from pymc_dynsys.discretization import Discretization
 from pymc_dynsys.latent.law import sizes
-from pymc_dynsys.latent.parametrizations import Free, Guided, Parametrization
+from pymc_dynsys.latent.parametrizations import Centred, Free, Guided, Parametrization
 from pymc_dynsys.likelihoods.ode import ODESolve
 from pymc_dynsys.likelihoods.program import Program
 from pymc_dynsys.reading.own_rows import on_own_rows
@@ -62,7 +63,8 @@ def Path(
     ----------
     name : str
         Name of the path in the model. ``<name>_start`` are the normals of the initial state (none
-        where it is known), ``<name>_noise`` those of the steps (none for an ODE).
+        where it is known), ``<name>_noise`` those of the steps (none for an ODE); under
+        ``Centred()`` there is ``<name>_steps`` instead, the states themselves.
     system : SDE, ODE, DiscreteTime or LinearGaussian
         Dynamics of one trajectory. Its observation, if it has one, is left aside.
     params, inputs, events, t0, unit
@@ -78,7 +80,7 @@ def Path(
         How a gap is crossed. Default: exactly where the dynamics are linear, else by Euler-Maruyama
         steps of a quarter of the median gap. Where they are linear any scheme takes one set of
         normals a gap. An ODE has its solver.
-    parametrization : Free or Guided
+    parametrization : Free, Guided or Centred
         From which variables the path is made; the posterior is the same.
 
     Returns
@@ -90,8 +92,9 @@ def Path(
     Raises
     ------
     ValueError, TypeError
-        When the model is built: as :class:`Trajectory`, and for an initial distribution or a
-        transition that is not Gaussian, exactly diffuse states, and times that are variables.
+        When the model is built: as :class:`Trajectory`, and for exactly diffuse states, times that
+        are variables, an initial distribution that is not Gaussian, or a transition that is not
+        (``Centred()`` takes such transitions).
 
     Warns
     -----
@@ -150,21 +153,24 @@ def Path(
         )
     if not isinstance(parametrization, Parametrization):
         raise TypeError(
-            f"parametrization: expected pds.Free() or pds.Guided(values, sd), got "
+            "parametrization: expected pds.Free(), pds.Guided(values, sd) or pds.Centred(), got "
             f"{parametrization!r}"
         )
     told = on_own_rows(system, inputs or {})
     source, given, announced = without_observation(system, params or {}, told)
     options = Options(times, unit, t0, told, events)
     arrays = read_arrays(source, given, Observed(dims=names), options, model)
-    check_path(arrays)
-    law, why = choose_law(arrays, discretization, isinstance(parametrization, Guided))
+    check_path(arrays, parametrization)
+    law, why = choose_law(arrays, discretization, parametrization)
     program = Program(arrays.design, law)
     simulator = law.solver or law.scheme(program.system)
     frame, variables, operands = arrays.frame, arrays.variables, arrays.operands
     study = Study(name, program, simulator, frame, variables, operands)
     probe(study, model)
-    x = _register(study, names, parametrization, model)
+    if isinstance(parametrization, Centred):
+        x = register_centred(study, names, model)
+    else:
+        x = _register(study, names, parametrization, model)
     hold_labels(str(x.name), study.design, variables, frame, model)
     hold(frame.time_dim, _FIXED_TIMES.format(name), model)
     if not takes_labels(times, None, frame.time_dim):
@@ -192,7 +198,7 @@ def _names(dims: object) -> tuple[str, ...]:
 
 
 def _register(
-    study: Study, dims: tuple[str, ...], parametrization: Parametrization, model: pm.Model
+    study: Study, dims: tuple[str, ...], parametrization: Free | Guided, model: pm.Model
 ) -> Any:
     """The variables of a path: normals, the states, and the correction of a guide.
 

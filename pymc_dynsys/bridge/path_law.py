@@ -6,6 +6,7 @@ from typing import Any
 from pymc_dynsys.bridge.assemble import Arrays
 from pymc_dynsys.discretization import Discretization, default_scheme
 from pymc_dynsys.latent.law import PathLaw
+from pymc_dynsys.latent.parametrizations import Centred, Guided, Parametrization
 from pymc_dynsys.likelihoods.ode import ODESolve
 from pymc_dynsys.simulation.paths import Simulator, default_simulator
 from pymc_dynsys.systems.bind import unobserved
@@ -16,8 +17,8 @@ STEPS_PER_GAP = 4
 """Euler steps in the median gap when the user states none: each has normals of its own."""
 
 
-def check_path(arrays: Arrays) -> None:
-    """Raise for systems whose paths are no function of standard normals."""
+def check_path(arrays: Arrays, parametrization: Parametrization) -> None:
+    """Raise for systems whose paths are no function of standard normals, or have no density."""
     design, system = arrays.design, arrays.design.system
     if system.n_diffuse:
         diffuse = [s for s, which in zip(system.states, system.start.diffuse, strict=True) if which]
@@ -32,11 +33,13 @@ def check_path(arrays: Arrays) -> None:
             "distribution is not Gaussian; make the first state a variable of any distribution, "
             "x0 = pm.Gamma('x0', ...), and give it, params={'x0': x0} with initial=lambda x0: x0"
         )
-    if not system.proof.dynamics.gaussian:
+    centred = isinstance(parametrization, Centred)
+    if not system.proof.dynamics.gaussian and not centred:
         raise ValueError(
-            "transition: a path is made from standard normals, and transition() gives a "
-            "distribution that is not Gaussian; transform the state so that its noise is (the "
-            "logarithm of a positive one), or use Trajectory with likelihood=ParticleFilter()"
+            "transition: this path is made from standard normals, and transition() gives a "
+            "distribution that is not Gaussian; take parametrization=pds.Centred(), transform the "
+            "state so that its noise is (the logarithm of a positive one), or use Trajectory with "
+            "likelihood=ParticleFilter()"
         )
     if design.moving:
         raise ValueError(
@@ -68,20 +71,23 @@ def without_observation(
     return bare, {k: v for k, v in given.items() if k not in only}, announced
 
 
-def choose_law(arrays: Arrays, chosen: Simulator | None, guided: bool) -> tuple[PathLaw, str]:
+def choose_law(
+    arrays: Arrays, chosen: Simulator | None, parametrization: Parametrization
+) -> tuple[PathLaw, str]:
     """What carries states over gaps, and why."""
     system = arrays.design.system
+    guided, centred = (isinstance(parametrization, kind) for kind in (Guided, Centred))
     if chosen is not None and not isinstance(chosen, Simulator):
         raise TypeError(
             "discretization: expected EulerMaruyama(dt=...), LocalLinearization(dt=...), Exact() "
             f"or, for an ODE, ODESolve(), got {chosen!r}"
         )
     if system.is_deterministic:
-        if guided:
-            raise ValueError(
-                "parametrization: an ODE has no noise along its path that Guided() could lead; "
-                "leave it out"
-            )
+        if guided or centred:
+            word = "no noise along its path that Guided() could lead"
+            if centred:
+                word = "a path of which Centred() would have no density"
+            raise ValueError(f"parametrization: an ODE has {word}; leave it out")
         if isinstance(chosen, Discretization):
             raise ValueError(
                 f"discretization: {chosen!r} is for an SDE; an ODE takes ODESolve(), its default"
@@ -95,7 +101,7 @@ def choose_law(arrays: Arrays, chosen: Simulator | None, guided: bool) -> tuple[
             )
         scheme, why = default_simulator(system, arrays.gaps)
         assert isinstance(scheme, Discretization)
-        return PathLaw(scheme, guided=guided), f": {why}"
+        return PathLaw(scheme, guided=guided, centred=centred), f": {why}"
     why = ""
     if chosen is None:
         chosen, why = default_scheme(system, arrays.gaps, STEPS_PER_GAP)
@@ -103,4 +109,4 @@ def choose_law(arrays: Arrays, chosen: Simulator | None, guided: bool) -> tuple[
     if not isinstance(chosen, Discretization):
         raise ValueError("discretization: ODESolve() is for an ODE; an SDE takes EulerMaruyama()")
     chosen.check_simulates(system)
-    return PathLaw(chosen, guided=guided), why
+    return PathLaw(chosen, guided=guided, centred=centred), why

@@ -1,7 +1,7 @@
 """The PyTensor Op of a path: states from standard normals, and a correction of the log-density."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import pytensor.tensor as pt
@@ -14,9 +14,6 @@ from pymc_dynsys.latent.guide import Guide
 from pymc_dynsys.latent.law import Layout, Pull, lay_out_paths, paths
 from pymc_dynsys.latent.paths import Normals
 
-N_NORMALS = 2
-"""Normals of the start and of the steps, before the arrays of the design."""
-
 OF_GUIDE = (2, 2, 2)
 """Axes of values, precisions and reference normals of one trajectory."""
 
@@ -28,7 +25,10 @@ class PathOp(TrajectoryOp):
     and, with a guide, values, precisions and normals of the reference.
     """
 
-    __props__ = ("spec", "guided")
+    __props__: tuple[str, ...] = ("spec", "guided")
+
+    n_leading: ClassVar[int] = 2
+    """Inputs before the arrays of the design: normals of the start and of the steps."""
 
     def __init__(self, spec: Specification, guided: bool) -> None:
         self.spec = spec
@@ -37,12 +37,13 @@ class PathOp(TrajectoryOp):
 
     def slots(self) -> tuple[Slot | None, ...]:
         """The design's slot of each input; None for normals and the guide."""
-        return (None, None, *self.program.design.slots[1:], *(None for _ in self._guide_cores()))
+        leading = (None,) * self.n_leading
+        return (*leading, *self.program.design.slots[1:], *(None for _ in self._guide_cores()))
 
     def of_design(self, arrays: Sequence[Any]) -> Sequence[Any]:
         """Arrays of the design, of which there are no data."""
         n = len(self.program.design.slots) - 1
-        return (None, *arrays[N_NORMALS : N_NORMALS + n])
+        return (None, *arrays[self.n_leading : self.n_leading + n])
 
     def make_grid(self, arrays: Sequence[Any]) -> Layout:
         """Grid of gaps, and moves."""
@@ -59,31 +60,37 @@ class PathOp(TrajectoryOp):
 
     def output_types(self, inputs: Sequence[Variable], batch: tuple[Any, ...]) -> list[Any]:
         """Types of states and corrections."""
-        n_times = inputs[N_NORMALS].type.shape[-1]
+        n_times = inputs[self.n_leading].type.shape[-1]
         states = pt.TensorType("float64", shape=(*batch, n_times, self.program.system.n_states))
         return [states, pt.TensorType("float64", shape=batch)] if self.guided else [states]
 
     def apply(self, grid: Layout | None, *arrays: Any) -> tuple[Any, ...]:
         """Roll the paths out."""
-        if grid is None:
-            raise ValueError(
-                "times: a path has normals for each of its steps, so its times must be known when "
-                "the model is compiled"
-            )
+        layout = require_known(grid)
         operands = self.program.design.pack(self.of_design(arrays))
-        normals = Normals(*(jnp.asarray(z) for z in arrays[:N_NORMALS]))
+        normals = Normals(*(jnp.asarray(z) for z in arrays[: self.n_leading]))
         pull = None
         if self.guided:
             values, precision, reference = arrays[-3:]
             pull = Pull(Guide(values, precision), reference)
-        return paths(self.program, operands, grid, normals, pull)[: 1 + self.guided]
+        return paths(self.program, operands, layout, normals, pull)[: 1 + self.guided]
 
     def infer_shape(self, node: Apply, shapes: Any) -> list[Any]:
         """Batch shape of the inputs together, then times and states."""
         batch = self.batch_shape(node, shapes)
         n_states = pt.constant(self.program.system.n_states, dtype="int64")
-        states = (*batch, shapes[N_NORMALS][-1], n_states)
+        states = (*batch, shapes[self.n_leading][-1], n_states)
         return [states, batch] if self.guided else [states]
 
     def _guide_cores(self) -> tuple[int, ...]:
         return OF_GUIDE if self.guided else ()
+
+
+def require_known(layout: Layout | None) -> Layout:
+    """Raise for times that are traced."""
+    if layout is None:
+        raise ValueError(
+            "times: a path has variables for each of its steps, so its times must be known when "
+            "the model is compiled"
+        )
+    return layout

@@ -17,6 +17,7 @@ from pytensor.tensor.type_other import NoneTypeT
 from pymc_dynsys.bridge.data import current_value
 from pymc_dynsys.bridge.likelihood_op import LogLikelihood
 from pymc_dynsys.bridge.runtime import check_fixed, has_gaps, is_traced, known_arrays
+from pymc_dynsys.discretization import Design
 from pymc_dynsys.likelihoods.base import Likelihood
 from pymc_dynsys.likelihoods.program import Program
 from pymc_dynsys.simulation.lost import warn_lost
@@ -50,14 +51,18 @@ class Specification:
     @property
     def signature(self) -> str:
         """Core dims of all arrays but the data, and of one trajectory's data."""
-        slots = self.program.design.slots
-        cores = []
-        for i, slot in enumerate(slots[1:]):
-            shared = {"time": "t", "event": "e"}
-            own = [shared.get(axis, f"a{i}{axis}") for axis in slot.core]
-            cores.append("(" + ",".join(own) + ")")
         out = "(t)" if self.system.observation.scalar else "(t,o)"
-        return ",".join(cores) + "->" + out
+        return signature_of(self.program.design, out)
+
+
+def signature_of(design: Design, out: str) -> str:
+    """Core dims of all arrays of a design but the data, and of what is drawn."""
+    cores = []
+    for i, slot in enumerate(design.slots[1:]):
+        shared = {"time": "t", "event": "e"}
+        own = [shared.get(axis, f"a{i}{axis}") for axis in slot.core]
+        cores.append("(" + ",".join(own) + ")")
+    return ",".join(cores) + "->" + out
 
 
 class TrajectoryRV(RandomVariable):

@@ -65,12 +65,12 @@ def in_blocks(
 def prepared(program: Program, operands: Operands) -> tuple[TimeGrid, Any]:
     """Grid and noise for known arrays, both with one more batch axis in front, that of draws."""
     values = jax.tree.map(lambda leaf: np.expand_dims(leaf, 0), operands)
-    grid = program.prepare(_without_unknown(values, program))
+    grid = program.prepare(without_unknown(values, program))
     noise = program.draw_noise(operands.y, grid)
     return grid, jax.tree.map(lambda leaf: np.expand_dims(leaf, 1), noise)
 
 
-def _without_unknown(operands: Operands, program: Program) -> Operands:
+def without_unknown(operands: Operands, program: Program) -> Operands:
     """Operands for the layout only: values of inputs that are variables are looked up later."""
     inputs = {
         name: signal if signal.values is not None else signal._replace(values=jnp.zeros(()))

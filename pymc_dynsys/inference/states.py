@@ -12,10 +12,11 @@ import xarray as xr
 from jaxtyping import Array
 
 from pymc_dynsys.bridge.draws import OperandDraws
-from pymc_dynsys.bridge.study import Study, find_trajectory
+from pymc_dynsys.bridge.study import Study, find_path, find_trajectory
 from pymc_dynsys.bridge.told import some
 from pymc_dynsys.inference.draws import per_draw
 from pymc_dynsys.inference.labels import data_groups, draws_of, labelled
+from pymc_dynsys.inference.states_of_paths import states_of_path
 from pymc_dynsys.inference.times import OutputTimes, output_times
 from pymc_dynsys.likelihoods.answers import Moments
 from pymc_dynsys.likelihoods.base import Given, Run
@@ -68,7 +69,7 @@ def sample_states(
     group : {"posterior", "prior"}
         Where the parameters are.
     var_name : str, optional
-        Name of the trajectory, if the model has several.
+        Name of the trajectory or path, if the model has several.
     random_seed : int, Generator or None
         Seed. The same seed gives the same states.
     progressbar : bool
@@ -81,12 +82,15 @@ def sample_states(
         and ``covariance`` with a last dim ``state_2``. With `observations` also data under the name
         of the trajectory, dims ``(chain, draw, *batch, time[, component])``. Also
         ``observed_data``, and ``constant_data`` with the times where they are not labels of a dim.
+        Of a :class:`Path`, whose states are in `idata`, the states alone: at its visits as they
+        were drawn, and at other times drawn given these, exactly, where the dynamics are linear.
 
     Raises
     ------
     ValueError, TypeError
         If the draws do not hold what the parameters depend on, their labels are not those of the
-        model, or times lie before the start.
+        model, or times lie before the start; other times than the visits of a :class:`Path` that is
+        not linear.
 
     References
     ----------
@@ -121,6 +125,16 @@ def sample_states(
             "observations: data are drawn at states that are drawn; leave moments out for them"
         )
     draws = draws_of(idata, group)
+    path = find_path(model, var_name)
+    if path is not None:
+        if given != "all" or moments or observations:
+            raise ValueError(
+                f"the states of the path {path.name!r} are draws given all data: leave given, "
+                "moments and observations out (averages are those of the draws, and its data are "
+                "drawn by pm.sample_posterior_predictive)"
+            )
+        found = states_of_path(path, model, draws, times, random_seed, progressbar)
+        return xr.DataTree.from_dict({group: found})
     study = find_trajectory(model, var_name)
     at = output_times(study, times)
     of_draws = OperandDraws(study, model, draws)

@@ -36,11 +36,14 @@ class PathLaw(Likelihood):
         What solves an ODE.
     guided : bool
         Whether normals are counted from a guide.
+    centred : bool
+        Whether the states themselves are variables.
     """
 
     discretization: Discretization | None = None
     solver: ODESolve | None = None
     guided: bool = False
+    centred: bool = False
 
     @property
     def parts(self) -> str:

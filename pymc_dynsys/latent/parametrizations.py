@@ -78,5 +78,31 @@ class Guided:
         return f"Guided({np.size(self.values)} values)"
 
 
-Parametrization = Free | Guided
+@dataclass(frozen=True)
+class Centred:
+    r"""A path whose variables are the states themselves, :math:`x_k \sim p(x_k \mid x_{k-1})`.
+
+    The centred form, for transitions that have a density, of any distribution on the whole line: a
+    ``DiscreteTime`` with ``dist.StudentT`` steps needs it, since such steps are no function of
+    standard normals. Its gradient is the cheapest, for there is nothing to roll out; parameters of
+    the noise mix slowly under it where data tell little of the path.
+
+    The variable is ``<name>_steps``, dims ``(*batch, <name>_step, <name>_state)``: the first state,
+    unless it is known, and the states that the steps reach, before the doses that follow them.
+
+    Raises
+    ------
+    ValueError
+        When the model is built: noise of a step or of the start that is singular at the model's
+        initial point, transitions that are discrete or not on the whole line, and ODEs.
+
+    Examples
+    --------
+    >>> import pymc_dynsys as pds
+    >>> pds.Centred()
+    Centred()
+    """
+
+
+Parametrization = Free | Guided | Centred
 """What there is."""

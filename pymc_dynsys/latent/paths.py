@@ -67,7 +67,7 @@ class MovedPath(Stepped):
     def __init__(
         self, system: BoundSystem, scheme: Discretization, params: Params, course: Course
     ) -> None:
-        super().__init__(system, scheme, params, _as_steps(course))
+        super().__init__(system, scheme, params, as_steps(course))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -81,7 +81,8 @@ def scatter(values: Float[Array, "visit *own"], moves: Moves) -> Float[Array, "s
     return zeros.at[moves.at_visit].add(values)
 
 
-def _as_steps(course: Course) -> Steps:
+def as_steps(course: Course) -> Steps:
+    """Moves of a trajectory with what its rows hold."""
     grid, moves = course
     rows = jax.tree.map(lambda leaf: jnp.asarray(leaf)[moves.row], grid.rows)
     end = jnp.asarray(grid.times)[moves.row]
@@ -106,7 +107,7 @@ def _affine_path(
     c = jnp.where(steps[:, None], rows.shift[moves.row], 0.0)
     C = jnp.where(steps[:, None, None], C[moves.row], 0.0)
     if grid.rows is not None and grid.rows.amount is not None:
-        F, c, C = _with_events(system, params, _as_steps(course), (F, c, C))
+        F, c, C = _with_events(system, params, as_steps(course), (F, c, C))
     m, P = system.start.moments(params)
     first = (jnp.zeros((1, d, d)), m[None], psd_factor(P)[None])
     return AffinePath(*(jnp.concatenate(both) for both in zip(first, (F, c, C), strict=True)))

@@ -36,7 +36,8 @@ def plot_trajectories(
         From :func:`sample_states`, :func:`forecast` or ``pm.sample_posterior_predictive``, whose
         times are those of ``<var_name>_time`` in ``constant_data``.
     var_name : str
-        Variable to draw: ``"states"``, or the name of the trajectory for its data.
+        Variable to draw: ``"states"``, the name of the trajectory for its data, or that of a
+        :class:`Path`, whose draws are also in what ``pm.sample`` returns.
     group : str, optional
         Where it is; default the first group that holds it.
     observed : str or bool, optional
@@ -95,6 +96,8 @@ def plot_trajectories(
     """
     group = _group(dt, var_name) if group is None else group
     draws = panels.select(panels.variable(dt, group, var_name), coords)
+    if f"{var_name}_state" in draws.dims:
+        draws = draws.rename({f"{var_name}_state": "state"})
     data = _observed(dt, draws, observed, coords or {})
     # A single state or component needs no panel of its own.
     for dim in ("state", "component"):
@@ -157,6 +160,8 @@ def _observed(
     if observed is False or "observed_data" not in dt.children:
         return None
     held = dt["observed_data"].dataset
+    if observed is None and not held.data_vars:
+        return None
     name = observed if isinstance(observed, str) else None
     if name is None:
         known = str(draws.attrs.get("trajectory", draws.name))

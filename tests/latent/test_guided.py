@@ -44,9 +44,8 @@ def guided_hunt():
     return hunt_model(parametrization=pds.Guided(OF_HUNT, 0.2))
 
 
-@pytest.fixture(scope="module")
-def step():
-    """Every stage of a path is a visit, so that a path has a density: one step of a walk."""
+def step_model(parametrization) -> pm.Model:
+    """Every stage of a path is a visit, so that a path has a density: two states, one noise."""
     system = pds.SDE(
         states=("position", "speed"),
         drift=lambda position, speed, a: (speed, -a * position - 0.3 * speed),
@@ -55,14 +54,17 @@ def step():
             jnp.array([0.3, -0.2]), jnp.array([[0.5, 0.2], [0.2, 0.7]])
         ),
     )
+    with pm.Model(coords={"time": [0.0, 0.7, 2.0]}) as model:
+        a = pm.Normal("a", 1.0, 0.1)
+        pds.Path("x", system, params={"a": a}, dims="time", parametrization=parametrization)
+    return model
 
-    def build(parametrization):
-        with pm.Model(coords={"time": [0.0, 0.7, 2.0]}) as model:
-            a = pm.Normal("a", 1.0, 0.1)
-            pds.Path("x", system, params={"a": a}, dims="time", parametrization=parametrization)
-        return model
 
-    return build
+def random_guide(seed: int) -> pds.Guided:
+    """Pseudo-data of two states at three visits, some of them missing."""
+    rng = np.random.default_rng(seed)
+    values = np.where(rng.uniform(size=(3, 2)) < 0.7, 2 * rng.normal(size=(3, 2)), NAN)
+    return pds.Guided(values, np.exp(rng.normal(size=(3, 2))))
 
 
 def centred(x, a: float) -> float:
@@ -81,11 +83,8 @@ def centred(x, a: float) -> float:
 
 @pytest.mark.parametrize("seed", [1])
 @pytest.mark.parametrize("kind", ["free", "guided"])
-def test_normals_and_jacobian_are_the_centred_density(step, kind, seed):
-    rng = np.random.default_rng(seed)
-    values = np.where(rng.uniform(size=(3, 2)) < 0.7, 2 * rng.normal(size=(3, 2)), NAN)
-    guide = pds.Guided(values, np.exp(rng.normal(size=(3, 2))))
-    model = step(pds.Free() if kind == "free" else guide)
+def test_normals_and_jacobian_are_the_centred_density(kind, seed):
+    model = step_model(pds.Free() if kind == "free" else random_guide(seed))
     point = draw_point(model, seed)
     potentials = model.potentials
     f = compiled(model, model["x"], *potentials)

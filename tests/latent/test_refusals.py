@@ -85,10 +85,10 @@ def test_a_system_without_a_start_is_no_system():
         pds.DiscreteTime(states=("a",), transition=lambda a: dist.Normal(a, 1.0))
 
 
-def test_states_of_a_path_are_in_the_posterior(model):
+def test_a_path_has_no_likelihood_to_check(model):
     pds.Path("x", walk(), dims="time")
-    with pytest.raises(ValueError, match=r"idata.posterior\['x'\]"):
-        pds.sample_states(None, model=model)
+    with pytest.raises(ValueError, match=r"no Trajectory in it.*idata.posterior\['x'\]"):
+        pds.check_likelihood(model)
 
 
 def test_a_large_path_is_warned_of():

@@ -40,6 +40,8 @@ def guide() -> pds.Guided:
     return pds.Guided(np.log(counts + 0.5), np.sqrt(1 / (counts + 0.5)))
 
 
+KINDS = {"free": pds.Free, "guided": guide, "centred": pds.Centred}
+
 SAMPLERS = {
     "numpyro": {"nuts_sampler": "numpyro"},
     "nutpie": {"nuts_sampler": "nutpie"},
@@ -58,9 +60,9 @@ def long_run():
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", SAMPLERS)
-@pytest.mark.parametrize("kind", ["free", "guided"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_sampler_draws_from_the_same_posterior(name, kind, long_run):
-    with count_model(pds.Free() if kind == "free" else guide()):
+    with count_model(KINDS[kind]()):
         idata = pm.sample(500, chains=2, random_seed=1, progressbar=False, **SAMPLERS[name])
     x = idata.posterior["x"]
     assert x.dims == ("chain", "draw", "subject", "visit", "x_state")
@@ -73,9 +75,11 @@ def test_every_sampler_draws_from_the_same_posterior(name, kind, long_run):
 
 
 @pytest.mark.filterwarnings("ignore:The effect of Potentials")
-@pytest.mark.parametrize("kind", ["free", "guided"])
+@pytest.mark.parametrize(
+    "kind", ["free", "guided", pytest.param("centred", marks=pytest.mark.slow)]
+)
 def test_draws_before_and_after_the_data_and_a_file(kind, tmp_path):
-    with count_model(pds.Free() if kind == "free" else guide()) as model:
+    with count_model(KINDS[kind]()) as model:
         prior = pm.sample_prior_predictive(20, random_seed=1)
         fit = pm.fit(50, random_seed=1, progressbar=False).sample(10, random_seed=1)
         after = pm.sample_posterior_predictive(fit, random_seed=1, progressbar=False)
