@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pymc as pm
+import pytensor
 from jaxtyping import Array, Float
 from pymc.initial_point import convert_str_to_rv_dict, make_initial_point_expression
 from pymc.model.transform.optimization import freeze_dims_and_data
@@ -177,7 +178,8 @@ def starting_point(
         return_transformed=True,
     )
     mode = Mode(linker="py", optimizer="fast_compile")
-    draw = pm.compile([], replace_rng_nodes(values), random_seed=seed, mode=mode)
+    with pytensor.config.change_flags(cxx=""):  # else it looks for a BLAS to compile with
+        draw = pm.compile([], replace_rng_nodes(values), random_seed=seed, mode=mode)
     return dict(zip(names, map(np.asarray, draw()), strict=True))
 
 
