@@ -52,11 +52,11 @@ EXAMPLES = {
 def test_every_example_converges_from_the_starting_point_of_pymc(name):
     build, over = EXAMPLES[name]
     with warnings.catch_warnings():
-        # That Laplace's approximation is rough, where it is.
-        warnings.filterwarnings("ignore", message=r".*quadrature with.*|importance sampling with.*")
+        # That Laplace's approximation is rough, where it is; that PyTensor finds no BLAS.
+        warnings.filterwarnings("ignore", message=r".*(quadrature|importance sampling) with")
+        warnings.filterwarnings("ignore", message="PyTensor could not link to a BLAS")
         fit = pds.fit_marginal(build(), over, progressbar=False)
     assert fit.attrs["nats_left"] < 1e-8
-    print(name, fit.attrs)
 
 
 @pytest.mark.parametrize("name", ["radon", "theophylline, closed form"])
@@ -65,7 +65,6 @@ def test_twenty_starts_say_how_many_reached_the_best(name):
     one = pds.fit_marginal(build(), over, check=False, progressbar=False)
     fit = pds.fit_marginal(build(), over, starts=20, check=False, progressbar=False)
     assert fit.attrs["starts"] == 20
-    # PyMC's jitter is 1 in the logarithm of each rate and sd.
-    assert 15 <= fit.attrs["starts_at_best"] <= 20
+    # PyMC's jitter is up to 1 in the logarithm of each rate and sd, from where all find the top.
+    assert fit.attrs["starts_at_best"] == 20
     assert fit.attrs["log_likelihood"] == pytest.approx(one.attrs["log_likelihood"], abs=1e-6)
-    print(name, fit.attrs["starts_at_best"])
