@@ -6,6 +6,7 @@ import numpy as np
 
 from pymc_dynsys.marginal.integrate import ByNodes, gauss_hermite, importance
 from pymc_dynsys.marginal.laplace import Marginal
+from pymc_dynsys.marginal.modes import NoMode
 from pymc_dynsys.marginal.nesting import Tree
 from pymc_dynsys.marginal.optimum import Optimum
 from pymc_dynsys.marginal.pareto import smoothed
@@ -87,14 +88,16 @@ def check_integral(marginal: Marginal, optimum: Optimum, seed: int) -> Check:
     covariance = optimum.covariance[np.ix_(keep, keep)]
     move = np.zeros(len(theta))
     move[keep] = covariance @ (answer.gradient - optimum.answer.gradient)[keep]
-    other = marginal.restarted(modes.u, nodes)
+    other = marginal.restarted(modes.u)
     escapes: dict[int, tuple[float, float]] = {}
     for j in map(int, np.flatnonzero(~keep)):
         for back in BACK:
             at = theta.copy()
             at[j] -= optimum.edges.side[j] * back
-            found = other(at)
-            gain = -np.inf if found is None else found.value - answer.value
+            try:
+                gain = nodes.value(density, at, other.modes(at)) - answer.value
+            except NoMode:
+                continue
             if gain > max(HIGHER, escapes.get(j, (0.0, 0.0))[0]):
                 escapes[j] = (gain, at[j])
     pareto_k = smoothed(logs.T)[1] if random else None

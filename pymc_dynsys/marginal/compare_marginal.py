@@ -22,7 +22,7 @@ def compare_marginal(
     Parameters
     ----------
     fits : mapping of str to DataTree
-        From :func:`fit_marginal` with ``priors=False``, of the same data and members.
+        From :func:`fit_marginal` with ``priors=False``, of the same data and outermost members.
     reference : str, optional
         The name of a fit whose model is a special case of all others; that it is one cannot be
         seen from the fits.
@@ -118,14 +118,15 @@ def _require_comparable(fits: Mapping[str, xr.DataTree]) -> None:
                 f"fits: {name!r} was fitted with priors, so it is no maximum of the likelihood; "
                 "fit it with priors=False, or compare log_evidence"
             )
-        over, other = ([str(d) for d in np.atleast_1d(f.attrs["over"])] for f in (first, fit))
+        # Levels below the outermost may differ: they divide the same data.
+        over, other = (str(np.atleast_1d(f.attrs["over"])[0]) for f in (first, fit))
         if over != other or not np.array_equal(
-            first["log_likelihood"].dataset[over[0]].values,
-            fit["log_likelihood"].dataset[other[0]].values,
+            first["log_likelihood"].dataset[over].values,
+            fit["log_likelihood"].dataset[other].values,
         ):
             raise ValueError(
-                f"fits: {name!r} has other members of {', '.join(map(repr, other))} than "
-                f"{first_name!r} of {', '.join(map(repr, over))}, so their data are not the same"
+                f"fits: {name!r} has other members of {other!r} than {first_name!r} of {over!r}, "
+                "so their data are not the same"
             )
         if fit.attrs["integral"] != first.attrs["integral"]:
             raise ValueError(

@@ -17,7 +17,7 @@ from pymc_dynsys.marginal.optimum import Optimum
 from pymc_dynsys.marginal.owners import find_owners
 from pymc_dynsys.marginal.problem import MOST_NODES, REACHED, Problem, prepare, search
 from pymc_dynsys.marginal.refuse import require_count
-from pymc_dynsys.marginal.report import Scales
+from pymc_dynsys.marginal.report import Scales, names_at_edge
 from pymc_dynsys.marginal.tree import MarginalFit
 
 NOT_THERE = 1e-3
@@ -140,7 +140,8 @@ def fit_marginal(
     more members. That is why the check runs by default; its cure is ``quadrature=9``.
 
     Intervals are those of the curvature: symmetric for the unconstrained value of each free
-    variable. A standard deviation whose best value is zero has estimate 0 and no standard error.
+    variable. A standard deviation whose best value is zero has estimate 0 and no standard error,
+    and so has a correlation whose best value is -1 or 1; other errors are those with it held.
     Log-likelihoods keep their constants. Those of R's nlme and ``nlmer`` are of a linearized
     model, and are not comparable with these.
 
@@ -211,7 +212,9 @@ def fit_marginal(
                 "0.7, so its draws are no stand-in for the posterior; use pm.sample"
             )
     fit = MarginalFit.from_dict(tree)
-    fit.attrs.update(_attrs(problem, optimum, checked))
+    rows = tree["summary"]["parameter"].values[tree["summary"]["boundary"].values]
+    flagged = {str(row).split("[")[0] for row in rows}
+    fit.attrs.update(_attrs(problem, optimum, checked, flagged))
     if optimum.nats_left > NOT_THERE:
         _say(
             f"the search ended {optimum.nats_left:.2g} nats below the top, so "
@@ -228,14 +231,16 @@ def fit_marginal(
     return fit
 
 
-def _attrs(problem: Problem, optimum: Optimum, checked: Check | None) -> dict[str, object]:
+def _attrs(
+    problem: Problem, optimum: Optimum, checked: Check | None, flagged: set[str]
+) -> dict[str, object]:
     """Numbers of the whole fit, of types that files can hold.
 
     The likelihood is that of the data: what priors of parameters add is taken out of the answer,
     and stands in the log-density of the posterior and the evidence.
     """
     layout, answer = problem.layout, optimum.answer
-    p, keep = layout.n_parameters, optimum.edges.inside
+    p = layout.n_parameters
     prior = problem.density.of_priors(answer.modes.u, optimum.theta)
     value = answer.value - prior
     found: dict[str, object] = {
@@ -250,7 +255,7 @@ def _attrs(problem: Problem, optimum: Optimum, checked: Check | None) -> dict[st
         "aic": 2 * p - 2 * value,
         "bic": p * float(np.log(layout.sizes[0])) - 2 * value,
         "nats_left": optimum.nats_left,
-        "boundary": list(dict.fromkeys(layout.owner(int(j)).name for j in np.flatnonzero(~keep))),
+        "boundary": names_at_edge(problem.layout, optimum.edges, flagged),
     }
     if problem.priors:
         log_det = float(np.linalg.slogdet(optimum.hessian)[1])

@@ -4,13 +4,13 @@ import numpy as np
 import xarray as xr
 
 from pymc_dynsys.marginal.check import Check
+from pymc_dynsys.marginal.conditional import conditional
 from pymc_dynsys.marginal.density import Density
 from pymc_dynsys.marginal.draws import Draws
 from pymc_dynsys.marginal.layout import Layout
 from pymc_dynsys.marginal.optimum import Optimum
 from pymc_dynsys.marginal.report import (
     Scales,
-    conditional,
     dataset,
     estimates,
     shifts,
@@ -88,10 +88,7 @@ def _unconstrained(density: Density, optimum: Optimum) -> xr.Dataset:
 
 def posterior(scales: Scales, draws: Draws) -> xr.Dataset:
     """Draws of all variables on their own scales, dims (chain, draw, ...)."""
-    each = [
-        scales.parameters(u, theta) | scales.effects(u, theta)
-        for u, theta in zip(draws.u, draws.theta, strict=True)
-    ]
+    each = [scales.all(u, theta) for u, theta in zip(draws.u, draws.theta, strict=True)]
     arrays = {name: np.stack([one[name] for one in each]) for name in each[0]}
     found = {
         name: dataset(scales.layout, {name: array[0]})[name].dims for name, array in arrays.items()

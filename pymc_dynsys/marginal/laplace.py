@@ -97,7 +97,7 @@ class Marginal:
             except NoMode:
                 pass
         root = small_root(self.density.tree, FIRST_ROOT)
-        self._warm = find_modes(self.density, theta, self._cold, root)
+        self._warm = find_modes(self.density, theta, self._cold, root, known=False)
         return self._warm
 
     def __call__(self, theta: Float[np.ndarray, " parameter"]) -> Answer | None:
@@ -110,6 +110,6 @@ class Marginal:
         finite = np.isfinite(answer.value) and np.isfinite(answer.gradient).all()
         return answer if finite else None
 
-    def restarted(self, u: np.ndarray, integral: Integral | None = None) -> "Marginal":
-        """Another one that starts from other effects, or integrates otherwise."""
-        return Marginal(self.density, u, integral or self.integral)
+    def restarted(self, u: np.ndarray) -> "Marginal":
+        """Another one that starts from other effects."""
+        return Marginal(self.density, u, self.integral)

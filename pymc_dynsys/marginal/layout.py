@@ -15,8 +15,9 @@ import numpy as np
 import pymc as pm
 import pytensor
 from jaxtyping import Array, Float
-from pymc.initial_point import make_initial_point_fn
+from pymc.initial_point import convert_str_to_rv_dict, make_initial_point_expression
 from pymc.model.transform.optimization import freeze_dims_and_data
+from pymc.pytensorf import replace_rng_nodes
 from pytensor.compile.mode import Mode
 
 from pymc_dynsys.bridge.dims import dim_length
@@ -147,6 +148,8 @@ class Layout:
         self, overrides: Mapping[str, object] | None, seed: int, jitter: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         """The arrays u and theta at PyMC's starting point, with PyMC's jitter where asked for."""
+        if not overrides and not jitter:
+            return self.flat(self.point)
         jittered = set(self.model.free_RVs) if jitter else set()
         return self.flat(starting_point(self.model, overrides, seed, jittered))
 
@@ -165,11 +168,19 @@ def starting_point(
     model: pm.Model, overrides: Mapping[str, object] | None, seed: int, jittered: set
 ) -> dict[str, np.ndarray]:
     """Values of the free variables where PyMC would start; nothing is compiled for it."""
-    with pytensor.config.change_flags(mode=Mode(linker="py", optimizer="fast_compile"), cxx=""):
-        draw = make_initial_point_fn(
-            model=model, overrides=dict(overrides or {}), jitter_rvs=jittered
-        )
-        return draw(seed)
+    names = [str(model.rvs_to_values[rv].name) for rv in model.free_RVs]
+    given = convert_str_to_rv_dict(model, dict(overrides or {}))
+    values = make_initial_point_expression(
+        free_rvs=model.free_RVs,
+        rvs_to_transforms=model.rvs_to_transforms,
+        initval_strategies={**model.rvs_to_initial_values, **given},
+        jitter_rvs=jittered,
+        return_transformed=True,
+    )
+    mode = Mode(linker="py", optimizer="fast_compile")
+    with pytensor.config.change_flags(cxx=""):  # else it looks for a BLAS to compile with
+        draw = pm.compile([], replace_rng_nodes(values), random_seed=seed, mode=mode)
+    return dict(zip(names, map(np.asarray, draw()), strict=True))
 
 
 def entries(model: pm.Model, name: str, shown: str, shape: tuple[int, ...]) -> list[str]:

@@ -23,6 +23,12 @@ LEAST, MOST = 1e-6, 3e-2
 LEFT = 1e-8
 """Nats left at which the search ends."""
 
+MOVED = 1e-3
+"""Standard errors from where the curvature was measured, beyond which it is measured again."""
+
+MISSIZED = 4.0
+"""Times STEP: a step of differences that was longer, in standard errors, is made again."""
+
 NEWTON = 40
 HALVINGS = 12
 PENALTY = 100.0
@@ -100,22 +106,21 @@ def climb(
 
 def curvature(
     marginal: Marginal, theta: np.ndarray, sds: np.ndarray
-) -> Float[np.ndarray, "parameter parameter"]:
-    """Minus the second derivative, by central differences of gradients."""
+) -> tuple[Float[np.ndarray, "parameter parameter"], Float[np.ndarray, " parameter"]]:
+    """Minus the second derivative, by central differences of gradients, and their steps."""
     p = len(theta)
-    rows = np.zeros((p, p))
+    rows, steps = np.zeros((p, p)), np.clip(STEP * sds, LEAST, MOST)
     for j in range(p):
-        step = float(np.clip(STEP * sds[j], LEAST, MOST))
         for _ in range(HALVINGS):
-            move = step * np.eye(p)[j]
+            move = steps[j] * np.eye(p)[j]
             above, below = marginal(theta + move), marginal(theta - move)
             if above is not None and below is not None:
                 break
-            step /= 4
+            steps[j] /= 4
         else:
             raise NotFinite
-        rows[j] = (below.gradient - above.gradient) / (2 * step)
-    return (rows + rows.T) / 2
+        rows[j] = (below.gradient - above.gradient) / (2 * steps[j])
+    return (rows + rows.T) / 2, steps
 
 
 def finish(
@@ -130,7 +135,8 @@ def finish(
 ) -> Optimum:
     """Newton's steps to the top, from where :func:`climb` ended.
 
-    The curvature is measured anew where it led nowhere, and at the end if the way was long.
+    The curvature is measured anew where it led nowhere, and at the end where the way since then was
+    long or the steps of its differences were.
 
     Parameters
     ----------
@@ -148,33 +154,39 @@ def finish(
         Told of each step.
     """
 
-    def measure(sds: np.ndarray) -> tuple[np.ndarray, Edges]:
-        found = curvature(marginal, theta, sds)
-        return found, find_edges(marginal, theta, answer, found, edge_of, names)
+    def measure(sds: np.ndarray) -> tuple[np.ndarray, np.ndarray, Edges]:
+        found, steps = curvature(marginal, theta, sds)
+        return found, steps, find_edges(marginal, theta, answer, found, edge_of, names)
 
-    hessian, edges = measure(sds)
-    fresh = True
+    hessian, steps, edges = measure(sds)
+    way = 0.0
     for _ in range(NEWTON):
         nats, step = _newton(hessian, answer.gradient, edges)
         if nats < left:
             break
         moved = _step(marginal, theta, answer, step, nats, hessian, edges)
-        if moved is None and fresh:
+        if moved is None and not way:
             break
         if moved is not None:
             theta, answer, now = moved
-            fresh = False
+            way += float(np.sqrt(2 * nats))
             tick(answer)
             if now < nats / 4:
                 continue
         sds = _sds(hessian, edges, sds)
-        hessian, edges = measure(sds)
-        fresh = True
-    # Once more where the search ended, with steps of the right size.
-    hessian, edges = measure(_sds(hessian, edges, sds))
+        hessian, steps, edges = measure(sds)
+        way = 0.0
+    if way > MOVED or _missized(hessian, edges, steps):
+        hessian, steps, edges = measure(_sds(hessian, edges, sds))
     require_identified(hessian, edges, names)
     nats, _ = _newton(hessian, answer.gradient, edges)
     return Optimum(theta, answer, hessian, edges, nats)
+
+
+def _missized(hessian: np.ndarray, edges: Edges, steps: np.ndarray) -> bool:
+    """Whether a step of the differences was far longer than it should have been."""
+    lengths = steps[edges.inside] * np.sqrt(np.abs(np.diag(hessian)[edges.inside]))
+    return bool((lengths > MISSIZED * STEP).any())
 
 
 def _sds(hessian: np.ndarray, edges: Edges, before: np.ndarray) -> np.ndarray:

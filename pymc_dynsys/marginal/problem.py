@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pymc as pm
+from pymc.distributions.transforms import CholeskyCovPacked
 
 from pymc_dynsys.marginal import refuse
 from pymc_dynsys.marginal.density import Density
@@ -63,9 +64,17 @@ class Problem:
         return Marginal(self.density, self.u if u is None else u, self.integral)
 
     def may_be_at_edge(self, position: int) -> bool:
-        """Whether an entry of theta may be infinite: one that is transformed by itself."""
-        name, model = self.layout.owner(position).name, self.layout.model
-        return model.rvs_to_transforms[model[name]] is not None and is_elementwise(model, name)
+        """Whether an entry of theta may be infinite.
+
+        It may where it is transformed by itself, and where it is the logarithm of a diagonal entry
+        of a Cholesky factor: of two effects, the last is zero where their correlation is -1 or 1.
+        """
+        block, model = self.layout.owner(position), self.layout.model
+        transform = model.rvs_to_transforms[model[block.name]]
+        if isinstance(transform, CholeskyCovPacked):
+            place = (position - block.first) % block.shape[-1]
+            return place in np.cumsum(np.arange(1, block.shape[-1] + 1)) - 1
+        return transform is not None and is_elementwise(model, block.name)
 
     def finish(
         self,

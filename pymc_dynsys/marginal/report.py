@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass
 
+import jax
 import numpy as np
 import pymc as pm
 import xarray as xr
+from jaxtyping import Float
 from pymc.util import get_default_varnames
 from pytensor.graph.traversal import ancestors
 
 from pymc_dynsys.bridge.labels import labels_of
 from pymc_dynsys.marginal.boundary import Edges
 from pymc_dynsys.marginal.layout import Layout, compiled_values, entries
-from pymc_dynsys.marginal.modes import Modes
 from pymc_dynsys.marginal.optimum import Optimum
 
 H = 1e-3
@@ -46,18 +47,34 @@ class Scales:
         self.layout = layout
         self.of_effects = of_effects
         self.of_parameters = [n for n in names if n not in of_effects]
-        self._by_theta = compiled_values(layout, self.of_parameters)
-        self._by_u = compiled_values(layout, self.of_effects)
+        # One program, which is compiled in less time than one for each.
+        self._names = [*self.of_parameters, *self.of_effects]
+        self._values = values = compiled_values(layout, self._names)
+        self._pull = jax.jit(
+            lambda u, theta, weights: jax.vjp(lambda v: tuple(values(v, theta)), u)[1](weights)[0]
+        )
+
+    def all(self, u: np.ndarray, theta: np.ndarray) -> dict[str, np.ndarray]:
+        """Values of all variables."""
+        return dict(zip(self._names, map(np.asarray, self._values(u, theta)), strict=True))
+
+    def slope(
+        self, name: str, element: int, u: np.ndarray, theta: np.ndarray
+    ) -> Float[np.ndarray, " entry"]:
+        """The gradient by u of one element of a variable, counted in its flat array."""
+        weights = tuple(np.zeros_like(v) for v in self.all(u, theta).values())
+        weights[self._names.index(name)].flat[element] = 1.0
+        return np.asarray(self._pull(u, theta, weights))
 
     def parameters(self, u: np.ndarray, theta: np.ndarray) -> dict[str, np.ndarray]:
         """Values of what does not depend on effects."""
-        found = self._by_theta(u, theta)
-        return {n: np.asarray(v) for n, v in zip(self.of_parameters, found, strict=True)}
+        found = self.all(u, theta)
+        return {n: found[n] for n in self.of_parameters}
 
     def effects(self, u: np.ndarray, theta: np.ndarray) -> dict[str, np.ndarray]:
         """Values of what depends on effects."""
-        found = self._by_u(u, theta)
-        return {n: np.asarray(v) for n, v in zip(self.of_effects, found, strict=True)}
+        found = self.all(u, theta)
+        return {n: found[n] for n in self.of_effects}
 
 
 def at_edges(theta: np.ndarray, edges: Edges, far: float = np.inf) -> np.ndarray:
@@ -76,7 +93,7 @@ class Estimates:
     lower, upper : dict of str to array
         Ends of 95% intervals.
     edge : dict of str to array of bool
-        Whether it is at an edge, or a function of something there.
+        Whether it is at an edge, or a function of what is there alone.
     """
 
     value: dict[str, np.ndarray]
@@ -90,7 +107,7 @@ def estimates(of: Scales, optimum: Optimum) -> Estimates:
     """Estimates with standard errors and intervals.
 
     Intervals are symmetric where a free variable is unconstrained, one element by itself, and
-    symmetric on its own scale otherwise.
+    symmetric on its own scale otherwise. All are those with what is at an edge held there.
     """
     theta, edges, u = optimum.theta, optimum.edges, optimum.answer.modes.u
     covariance = optimum.covariance
@@ -99,27 +116,29 @@ def estimates(of: Scales, optimum: Optimum) -> Estimates:
     def at(place: np.ndarray) -> dict[str, np.ndarray]:
         return of.parameters(u, place)
 
-    here = at(theta)
-    value = at(at_edges(theta, edges))
+    limit = at_edges(theta, edges)
+    value = at(limit)
     if any(np.isnan(v).any() for v in value.values()):
-        value = at(at_edges(theta, edges, INFINITE))
+        limit = at_edges(theta, edges, INFINITE)
+        value = at(limit)
     back = at(theta - 2.0 * edges.side)
-    edge = {n: ~np.isclose(back[n], v, rtol=1e-12, atol=0.0) for n, v in here.items()}
-    variance = {n: np.zeros(v.shape) for n, v in here.items()}
+    variance = {n: np.zeros(v.shape) for n, v in value.items()}
     roots = np.zeros((len(theta), keep.sum()))
     roots[keep] = np.linalg.cholesky(covariance[np.ix_(keep, keep)]) if keep.any() else 0.0
     for column in roots.T:
-        above, below = at(theta + H * column), at(theta - H * column)
+        above, below = at(limit + H * column), at(limit - H * column)
         for n in variance:
             variance[n] += ((above[n] - below[n]) / (2 * H)) ** 2
     # What does not vary has differences of rounding only.
-    still = {n: np.sqrt(v) < 1e-10 * (1.0 + np.abs(here[n])) for n, v in variance.items()}
+    still = {n: np.sqrt(v) < 1e-10 * (1.0 + np.abs(value[n])) for n, v in variance.items()}
+    # At an edge is what goes there, and is not moved by what is inside.
+    edge = {n: still[n] & ~np.isclose(back[n], v, rtol=1e-12, atol=0.0) for n, v in value.items()}
     error = {
         n: np.where(edge[n], np.nan, np.where(still[n], 0.0, np.sqrt(v)))
         for n, v in variance.items()
     }
     sds = np.where(keep, np.sqrt(np.where(keep, np.diag(covariance), 0.0)), 0.0)
-    ends = at(theta - NORMAL_95 * sds), at(theta + NORMAL_95 * sds)
+    ends = at(limit - NORMAL_95 * sds), at(limit + NORMAL_95 * sds)
     lower, upper = {}, {}
     single = _elementwise(of.layout)
     for n, v in value.items():
@@ -131,6 +150,19 @@ def estimates(of: Scales, optimum: Optimum) -> Estimates:
         lower[n] = np.where(edge[n], np.nan, np.minimum(*pair))
         upper[n] = np.where(edge[n], np.nan, np.maximum(*pair))
     return Estimates(value, error, lower, upper, edge)
+
+
+def names_at_edge(layout: Layout, edges: Edges, flagged: set[str]) -> list[str]:
+    """Names of variables at an edge, among those that the table flags.
+
+    Of a Cholesky factor these are the correlations or sds that PyMC makes of it.
+    """
+    found: list[str] = []
+    for j in map(int, np.flatnonzero(~edges.inside)):
+        name = layout.owner(j).name
+        parts = [f"{name}_{part}" for part in ("corr", "stds") if f"{name}_{part}" in flagged]
+        found += parts or [name]
+    return list(dict.fromkeys(found))
 
 
 def _elementwise(layout: Layout) -> set[str]:
@@ -157,19 +189,6 @@ def shifts(of: Scales, optimum: Optimum, move: np.ndarray, known: Estimates) -> 
             )
             for n in there
         }
-
-
-def conditional(of: Scales, modes: Modes, theta: np.ndarray) -> tuple[dict, dict]:
-    """Values at the modes, and sds given the parameters, of all that depends on effects."""
-    value = of.effects(modes.u, theta)
-    variance = {n: np.zeros(v.shape) for n, v in value.items()}
-    for column in modes.root.moves():
-        move = H * column
-        above, below = of.effects(modes.u + move, theta), of.effects(modes.u - move, theta)
-        for n in variance:
-            # Members do not depend on each other, so one move serves all of them.
-            variance[n] += ((above[n] - below[n]) / (2 * H)) ** 2
-    return value, {n: np.sqrt(v) for n, v in variance.items()}
 
 
 def dataset(layout: Layout, arrays: dict[str, np.ndarray]) -> xr.Dataset:

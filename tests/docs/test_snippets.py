@@ -36,6 +36,7 @@ def test_the_pages_are_found():
         "pymc_extras",
         "ctsem",
         "nlmixr2",
+        "lme4_brms",
     }
 
 

@@ -97,6 +97,68 @@ def test_a_variance_of_zero_is_reported_as_such():
         assert fit.attrs["log_likelihood"] == pytest.approx(-29.674, abs=1e-3)
 
 
+def test_functions_of_several_members_have_the_sd_of_a_dense_normal():
+    """Effects of a linear normal model are normal given the parameters, and so are their sums."""
+    weights = np.random.default_rng(0).normal(size=8)
+    with schools(gain=5 * GAIN) as model:
+        theta = model["theta"]
+        pm.Deterministic("mean", theta.mean())
+        pm.Deterministic("contrast", theta - theta[0], dims="school")
+        pm.Deterministic("sums", pm.math.stack([(weights * theta).sum(), theta[2] + theta[5]]))
+        pm.Deterministic("level", pm.math.exp(theta / 100.0), dims="school")
+    fit = pds.fit_marginal(model, "school", check=False, progressbar=False)
+    tau = float(fit["estimate"]["tau"])
+    variance = 1.0 / (ERROR**-2.0 + tau**-2.0)
+    covariance = np.diag(variance)
+    sd = fit["conditional_sd"]
+    rows = {
+        "mean": np.full((1, 8), 1 / 8),
+        "contrast": np.eye(8) - np.eye(8)[0],
+        "sums": np.stack([weights, np.eye(8)[2] + np.eye(8)[5]]),
+        "level": np.diag(fit["mode"]["level"].values / 100.0),
+    }
+    for name, derivative in rows.items():
+        expected = np.sqrt(np.diag(derivative @ covariance @ derivative.T))
+        # Differences with a step of 1e-3 leave 1e-7.
+        assert np.ravel(sd[name].values) == pytest.approx(expected, rel=1e-6, abs=1e-12), name
+
+
+def lines(correlation: float, n: int = 30, visits: int = 6) -> pm.Model:
+    """A line of each subject, whose intercept and slope go together perfectly."""
+    rng = np.random.default_rng(0)
+    z, _ = rng.normal(size=n), rng.normal(size=n)
+    who, x = np.repeat(np.arange(n), visits), np.tile(np.linspace(-1.0, 1.0, visits), n)
+    y = 1.0 + z[who] + (0.5 + 0.5 * correlation * z[who]) * x + 0.5 * rng.normal(size=n * visits)
+    with pm.Model(coords={"subject": np.arange(n), "effect": ["a", "b"]}) as model:
+        b, sigma = pm.Normal("b", 0.0, 3.0, dims="effect"), pm.HalfNormal("sigma")
+        sds = pm.HalfNormal.dist(1.0, shape=2)
+        root, _, _ = pm.LKJCholeskyCov("root", n=2, eta=1.0, sd_dist=sds)
+        u = pm.MvNormal("u", np.zeros(2), chol=root, dims=("subject", "effect"))
+        pm.Normal("y", b[0] + u[who, 0] + (b[1] + u[who, 1]) * x, sigma, observed=y)
+    return model
+
+
+@pytest.mark.parametrize("correlation", [1.0, pytest.param(-1.0, marks=pytest.mark.slow)])
+def test_a_correlation_of_one_is_reported_as_such(correlation):
+    fit = pds.fit_marginal(lines(correlation), "subject", check=False, progressbar=False)
+    assert fit.attrs["boundary"] == ["root_corr"]
+    table = fit["summary"].to_dataframe()
+    row = table.loc["root_corr[0, 1]"]
+    assert row["estimate"] == correlation and row["boundary"] and np.isnan(row["standard_error"])
+    # The sds are inside, and so are their errors.
+    names = ["root_stds[0]", "root_stds[1]"]
+    assert not table.loc[names, "boundary"].any()
+    assert (table.loc[names, "standard_error"].astype(float) > 0.05).all()
+    with pytest.raises(ValueError, match="root_corr is at the boundary"):
+        pds.warm_start(fit)
+    if correlation > 0:
+        # lmer(y ~ x + (x | subject), REML = FALSE) of lme4 1.1.31, which says that it is singular.
+        assert fit.attrs["log_likelihood"] == pytest.approx(-173.635680061, abs=1e-6)
+        lmer = [0.8506810651, 0.4269586839, 0.50686023, 0.73958644, 0.32413098]
+        rows = ["b[a]", "b[b]", "sigma", *names]
+        assert table.loc[rows, "estimate"].to_numpy() == pytest.approx(lmer, abs=1e-5)
+
+
 def test_the_result_is_labelled_and_can_be_stored(tmp_path):
     fit = pds.fit_marginal(
         schools(gain=5 * GAIN), "school", priors=True, starts=3, random_seed=1, progressbar=False
