@@ -71,6 +71,8 @@ def _difference(
 def _series(off: Sequence[Float[Array, " subset"]]) -> Float[Array, " subset"]:
     """Sum of ``h_k / (k + n)!`` for n + 1 points whose sum is zero."""
     n = len(off) - 1
+    if n == 1:
+        return _even_series(off[0] * off[0])
     signed = [(-1.0) ** j * e for j, e in enumerate(_elementary(off))][2:]
     zero = jnp.zeros_like(off[0])
 
@@ -82,6 +84,14 @@ def _series(off: Sequence[Float[Array, " subset"]]) -> Float[Array, " subset"]:
     weights = [1.0 / math.factorial(k + n) for k in range(TERMS)]
     start = (weights[0] + zero, 1.0 + zero, *(zero for _ in range(n)))
     (total, *_), _ = jax.lax.scan(term, start, jnp.asarray(weights[1:]))
+    return total
+
+
+def _even_series(square: Float[Array, " subset"]) -> Float[Array, " subset"]:
+    """The same for two points, ``sinh(x) / x`` of their distance from the mean."""
+    total = jnp.zeros_like(square)
+    for k in reversed(range(TERMS // 2)):
+        total = 1.0 / math.factorial(2 * k + 1) + square * total
     return total
 
 
