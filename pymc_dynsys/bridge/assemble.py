@@ -18,6 +18,7 @@ from pymc_dynsys.bridge.binding import (
 from pymc_dynsys.bridge.coords import is_fixed
 from pymc_dynsys.bridge.data import constant_value, current_value
 from pymc_dynsys.bridge.dims import Placed
+from pymc_dynsys.bridge.events import find_events, with_data
 from pymc_dynsys.bridge.execution import (
     make_execution,
     require_double_everywhere,
@@ -129,7 +130,8 @@ def read_arrays(
     for param, value in placed.items():
         require_state_order(param, value.dims, system.states, {} if model is None else model.coords)
     found = find_times(options.times, observed.given, dims[n_batch] if dims else None, model)
-    given = Given(params, inputs, found, options.t0, options.events)
+    events = find_events(options.events, model)
+    given = Given(params, inputs, found, options.t0, events.table)
     frame = replace(make_frame(dims, n_batch, given, labels, model), unit=options.unit)
     times, times_now, origin = read_times("times", found, frame, frame.time_dim, model)
     frame = replace(frame, origin=origin)
@@ -141,7 +143,7 @@ def read_arrays(
     if 0 in times_now.shape or 0 in frame.batch:
         raise ValueError(f"times: there is nothing to observe; times has shape {times_now.shape}")
     check_time_dim(model, dims, n_batch, times_now)
-    doses = read_doses(options.events, frame, system)
+    doses = read_doses(events.table, frame, system)
     known = {name: constant_value(value.tensor) for name, value in placed.items()}
     doses = settled(doses, system, known, frame)
     told = place_inputs(inputs, frame, times_now, model)
@@ -151,9 +153,9 @@ def read_arrays(
         observed.numbers, times_now, t0_now, doses, told.signals, _data_params(params, placed)
     )
     gaps = check_arrays(design, operands._replace(inputs=told.there), frame)
-    symbolic = Operands(
-        None, times, t0, doses, told.signals, {k: value.tensor for k, value in placed.items()}
-    )
+    given_doses = with_data(doses, events, frame, model)
+    tensors = {k: value.tensor for k, value in placed.items()}
+    symbolic = Operands(None, times, t0, given_doses, told.signals, tensors)
     variables = tuple(_tensors(design, symbolic, told.tensors))
     return Arrays(design, frame, variables, operands, gaps)
 
