@@ -142,6 +142,17 @@ def test_what_a_build_refuses_is_refused_when_data_change(built, name, values, m
         pds.sample_states(None, model=model)
 
 
+@pytest.mark.slow
+def test_a_program_of_jax_gives_no_number_where_a_dose_is_before_the_start(built):
+    """Such a program takes the times as arguments, at which it cannot look."""
+    model, _ = built
+    logp = model.compile_logp(mode="JAX")
+    expected = by_hand(EVENT_TIMES, AMOUNTS)[0]
+    np.testing.assert_allclose(logp({"k": -0.4}), expected, rtol=1e-12)
+    pm.set_data({"at": [[0.0, 3.0], [-0.5, NAN]]}, model=model)
+    assert logp({"k": -0.4}) == -np.inf
+
+
 def test_another_number_of_events_is_refused(built):
     model, evaluate = built
     more = np.full((2, 3), 1.0)
