@@ -18,6 +18,7 @@ from pymc_dynsys.bridge.binding import (
 from pymc_dynsys.bridge.coords import is_fixed
 from pymc_dynsys.bridge.data import constant_value, current_value
 from pymc_dynsys.bridge.dims import Placed
+from pymc_dynsys.bridge.events import find_events, with_data
 from pymc_dynsys.bridge.execution import (
     make_execution,
     require_double_everywhere,
@@ -139,7 +140,8 @@ def read_arrays(
     for param, value in placed.items():
         require_state_order(param, value.dims, system.states, {} if model is None else model.coords)
     found = find_times(options.times, observed.given, dims[n_batch] if dims else None, model)
-    given = Given(params, inputs, found, options.t0, options.events)
+    events = find_events(options.events, model)
+    given = Given(params, inputs, found, options.t0, events.table)
     frame = replace(make_frame(dims, n_batch, given, labels, model), unit=options.unit)
     if system.step is None:
         refuse_in_continuous_time(found, frame.unit)
@@ -159,7 +161,7 @@ def read_arrays(
         refuse_beside(system, options.events, isinstance(found, Variable))
         doses: Doses | None = restarts(times_now)
     else:
-        doses = read_doses(options.events, frame, system)
+        doses = read_doses(events.table, frame, system)
     known = {name: constant_value(value.tensor) for name, value in placed.items()}
     doses = settled(doses, system, known, frame)
     told = place_inputs(inputs, frame, times_now, model)
@@ -169,9 +171,9 @@ def read_arrays(
         observed.numbers, times_now, t0_now, doses, told.signals, _data_params(params, placed)
     )
     gaps = check_arrays(design, operands._replace(inputs=told.there), frame)
-    symbolic = Operands(
-        None, times, t0, doses, told.signals, {k: value.tensor for k, value in placed.items()}
-    )
+    given_doses = with_data(doses, events, frame, model)
+    tensors = {k: value.tensor for k, value in placed.items()}
+    symbolic = Operands(None, times, t0, given_doses, told.signals, tensors)
     variables = tuple(_tensors(design, symbolic, told.tensors))
     return Arrays(design, frame, variables, operands, gaps)
 

@@ -113,10 +113,10 @@ def _over_time(name: str, value: Variable, frame: Frame, model: pm.Model | None)
             "or the labels by which it is looked up at each time, "
             f"pds.Input({name}, by=panel['occasion']); {constant_hint(name, frame)}"
         )
-    return _ordered(tensor, dims, (*frame.batch_dims, frame.time_dim), model)
+    return ordered(tensor, dims, (*frame.batch_dims, frame.time_dim), model)
 
 
-def _ordered(
+def ordered(
     tensor: Any, dims: Sequence[str | None], known: tuple[str, ...], model: pm.Model | None
 ) -> Variable:
     """A tensor with an axis for each of the known dims, of length one or more, then its own."""
@@ -136,7 +136,7 @@ def _looked_up(
     """
     tensor, dims = named_dims(name, given.values, model, INPUTS)
     dim = lookup_dim(name, dims, frame.batch_dims, given.by)
-    tensor = _ordered(tensor, dims, (*frame.batch_dims, dim), model)
+    tensor = ordered(tensor, dims, (*frame.batch_dims, dim), model)
     labels = {} if model is None else model.coords
     known = labels.get(dim)
     n = static_shape(tensor, (*frame.batch_dims, dim), model)[frame.rank] if known is None else 0

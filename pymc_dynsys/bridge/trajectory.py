@@ -70,14 +70,16 @@ class Trajectory(Distribution):
         model with the time dim are inputs as well, and coarser ones by label:
         ``pds.Input(ka, by=panel["occasion"])``. See :class:`~pymc_dynsys.Input` for other
         interpolations, and for missing values.
-    events : Dataset, optional
+    events : Dataset or mapping, optional
         Doses, as :func:`~pymc_dynsys.panel` makes them: ``event_time`` and ``event_amount``,
         perhaps ``event_duration`` or ``event_rate`` (infusions) and ``event_state``, with the
         batch dims and one of their own, NaN padded. At one instant data come before doses, so
         a datum taken at the time of a dose is the trough before it, unless ``event_order`` says
         how many data of that time come before the dose. ``event_reset`` 1 puts the initial
         distribution first, ``event_steady_state`` 1 the periodic state that such doses lead to,
-        ``event_interval`` apart since ever, and 2 adds that state to the one there is.
+        ``event_interval`` apart since ever, and 2 adds that state to the one there is. A mapping
+        from these names to DataArrays, in which times and amounts may be ``pm.Data`` with dims:
+        ``pm.set_data`` then changes them.
     times : array, optional
         Observation times, ascending, in the user's unit: ``(time,)`` for all, or one row per
         trajectory with NaN where a ragged panel has no visit. Default: the time coordinate of

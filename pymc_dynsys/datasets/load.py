@@ -13,6 +13,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "nile": {"dtype": {"flow": float}},
     "oil": {"parse_dates": ["date"]},
     "phenobarb": {},
+    "quinidine": {},
     "theoph": {},
 }
 """How each table is read, by name."""
@@ -27,7 +28,9 @@ def load_data(name: str) -> pd.DataFrame:
         ``"epil"``: seizures of 59 people in four periods, counts of a trial. ``"lynx_hare"``: pelts
         of two species, 1900 to 1920. ``"nile"``: annual flow of the Nile, 1871 to 1970. ``"oil"``:
         daily price of crude oil, 2014 to 2016. ``"phenobarb"``: doses and concentrations of
-        phenobarbital in 59 infants. ``"theoph"``: concentrations of theophylline in 12 subjects.
+        phenobarbital in 59 infants. ``"quinidine"``: doses and concentrations of quinidine in 136
+        patients, steady states and covariates that vary in time among them. ``"theoph"``:
+        concentrations of theophylline in 12 subjects.
 
     Returns
     -------

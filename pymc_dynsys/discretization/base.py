@@ -12,6 +12,7 @@ from pymc_dynsys.linalg import ldl, matvec, psd_factor
 from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.gaussian import gaussian_logpdf_ldl
 from pymc_dynsys.systems.held import Held
+from pymc_dynsys.systems.proof import FedBy
 
 
 class LinearTransition(NamedTuple):
@@ -76,8 +77,13 @@ class Discretization:
         """Transition over one step of length `h` for drift ``A x + c`` and noise rate ``S``."""
         raise NotImplementedError
 
-    def noiseless_step(self, A: Float[Array, "state state"], h: ArrayLike) -> LinearTransition:
-        """Transition over one step of length `h` for drift ``A x + c`` without noise."""
+    def noiseless_step(
+        self, A: Float[Array, "state state"], h: ArrayLike, fed_by: FedBy | None = None
+    ) -> LinearTransition:
+        """Transition over one step of length `h` for drift ``A x + c`` without noise.
+
+        ``fed_by`` says of each state which others its rate depends on, where that is known.
+        """
         return self.linear_step(A, jnp.zeros_like(A), h)
 
     def ramp(

@@ -28,9 +28,11 @@ from pymc_dynsys.discretization.base import (
     Transition,
     require_linear_dynamics,
 )
+from pymc_dynsys.discretization.triangular import is_triangular, triangular_transition
 from pymc_dynsys.linalg import congruence, linearize, matmul, matvec, symmetrize
 from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.held import Held
+from pymc_dynsys.systems.proof import FedBy
 
 TAYLOR_TERMS = 18
 """Terms that leave an error below 1e-17 for a short step with |A| h <= 1/2."""
@@ -82,9 +84,11 @@ class Exact(Discretization):
         """Exact transition, linearized where the drift already is linear."""
         return linearized_step(system, x, t + 0.5 * h, h, held)
 
-    def noiseless_step(self, A: Float[Array, "state state"], h: ArrayLike) -> LinearTransition:
+    def noiseless_step(
+        self, A: Float[Array, "state state"], h: ArrayLike, fed_by: FedBy | None = None
+    ) -> LinearTransition:
         """Exact transition over a gap `h`, of which no noise is computed."""
-        return noiseless_transition(A, h)
+        return noiseless_transition(A, h, fed_by)
 
     def ramp(
         self, A: Float[Array, "state state"], gap: ArrayLike, steps: ArrayLike, most: int
@@ -100,7 +104,10 @@ def linearized_step(system: BoundSystem, x: Any, t: Any, h: Any, held: Held) -> 
     follow the lines, others hold the means.
     """
     f, J = linearize(lambda x: system.continuous.drift(x, t, held), x)
-    F, G, Q = exact_transition(J, system.continuous.noise_covariance(x, t, held), h)
+    if system.is_deterministic:
+        F, G, Q = noiseless_transition(J, h, system.proof.dynamics.fed_by)
+    else:
+        F, G, Q = exact_transition(J, system.continuous.noise_covariance(x, t, held), h)
     mean = x + matvec(G, f)
     if held.lines is not None and system.proof.dynamics.linear:
         mean = mean + matvec(exact_ramp(J, h), system.continuous.drift_along_lines(x, t, held))
@@ -119,11 +126,18 @@ def exact_transition(
     return _doubled(A, S, jnp.asarray(h))
 
 
-def noiseless_transition(A: Float[Array, "state state"], h: ArrayLike) -> LinearTransition:
-    """``(F, G, 0)`` over a gap `h`: :func:`exact_transition` without the doublings of Q."""
-    h, nothing = jnp.asarray(h), jnp.zeros_like(A)
+def noiseless_transition(
+    A: Float[Array, "state state"], h: ArrayLike, fed_by: FedBy | None = None
+) -> LinearTransition:
+    """``(F, G, 0)`` over a gap `h`: :func:`exact_transition` without the doublings of Q.
+
+    Where it is known which states feed which, few states in one direction have a closed form.
+    """
+    h, nothing = jnp.asarray(h, float), jnp.zeros_like(A)
     if A.shape == (1, 1):
         return exact_transition(A, nothing, h)
+    if fed_by is not None and is_triangular(fed_by):
+        return triangular_transition(A, h, fed_by)
     wanted, doublings, short = _halvings(A, h)
 
     def double(carry: tuple[Array, Array], i: Array) -> tuple[tuple[Array, Array], None]:

@@ -117,12 +117,12 @@ def prepare_grid(
     """
     times, t0 = operands.times, operands.t0
     if not design.scheduled:
-        return _without_disorder(build_grid(times, t0, discretization), times, t0)
+        return _without_disorder(build_grid(times, t0, discretization), operands)
     if design.moving:
-        return _without_disorder(_moving_grid(design, operands, discretization), times, t0)
+        return _without_disorder(_moving_grid(design, operands, discretization), operands)
     marks = lay_out(design, operands)
     grid = build_grid(marks.times, marks.start, discretization)
-    grid = _without_disorder(replace(grid, marks=marks), times, t0)
+    grid = _without_disorder(replace(grid, marks=marks), operands)
     if any(kind.variable for kind in design.inputs):
         return grid
     return with_rows(grid, operands, design)
@@ -229,12 +229,14 @@ def _traced_grid(times: Any, t0: Any, discretization: "Discretization | None") -
     return TimeGrid(times, gaps, steps, gaps, steps, None, 1, False)
 
 
-def _without_disorder(grid: TimeGrid, times: Any, t0: Any) -> TimeGrid:
+def _without_disorder(grid: TimeGrid, operands: Operands) -> TimeGrid:
     """The grid with gaps of NaN where traced times do not ascend, or lie before ``t0``.
 
     Known times are refused before they come here. Traced ones cannot be, and must not give numbers.
     """
-    if is_known(times, t0):
+    times, t0, doses = operands.times, operands.t0, operands.doses
+    given = None if doses is None else doses.times
+    if is_known(times, t0, given):
         return grid
     times, t0 = jnp.asarray(times), jnp.asarray(t0)
     known = jnp.where(jnp.isnan(times), -jnp.inf, times)
@@ -242,6 +244,10 @@ def _without_disorder(grid: TimeGrid, times: Any, t0: Any) -> TimeGrid:
     disorder = (~jnp.isnan(times) & (times < latest)).any(-1)
     first = jnp.where(jnp.isnan(times), jnp.inf, times).min(-1)
     wrong = (disorder | (t0 > first))[..., None]
+    if doses is not None and not grid.moving:
+        lasts = False if doses.durations is None else jnp.asarray(doses.durations) > 0
+        early = jnp.asarray(given) < t0[..., None]
+        wrong = wrong | (early & ~jnp.asarray(lasts)).any(-1, keepdims=True)
     gaps = jnp.where(wrong, jnp.nan, grid.gaps)
     return replace(grid, gaps=gaps, distinct_gaps=gaps)
 

@@ -20,6 +20,7 @@ from pymc_dynsys.discretization.exact import (
 )
 from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.held import Held
+from pymc_dynsys.systems.proof import FedBy
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,11 @@ class LocalLinearization(Discretization):
         """Exact: a linear system is its own linearization."""
         return exact_transition(A, S, h)
 
-    def noiseless_step(self, A: Float[Array, "state state"], h: ArrayLike) -> LinearTransition:
+    def noiseless_step(
+        self, A: Float[Array, "state state"], h: ArrayLike, fed_by: FedBy | None = None
+    ) -> LinearTransition:
         """Exact, as with noise."""
-        return noiseless_transition(A, h)
+        return noiseless_transition(A, h, fed_by)
 
     def ramp(
         self, A: Float[Array, "state state"], gap: ArrayLike, steps: ArrayLike, most: int

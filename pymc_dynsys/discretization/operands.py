@@ -98,7 +98,7 @@ class Laws(NamedTuple):
     ``event`` is the place of the event among those of a trajectory, ``kind`` a :class:`Law`. In a
     steady state ``amount`` (for ``SINCE_EVER`` a rate) enters every ``interval``, over
     ``duration``, which is zero for a bolus. The first two are None where there are only resets,
-    the last one where there are only boluses.
+    the last one where there are only boluses, and no infusion since ever either.
     """
 
     event: Any

@@ -83,7 +83,7 @@ def tabulated_crossing(
         A, _, S = system.dynamics.linear(now, held)
         h = substep_length(gap, steps)
         one = (
-            discretization.noiseless_step(A, h)
+            discretization.noiseless_step(A, h, system.proof.dynamics.fed_by)
             if system.is_deterministic
             else discretization.linear_step(A, S, h)
         )

@@ -116,13 +116,15 @@ def _linear(
 
     `rate` is that of an infusion without end, all of which arrives.
     """
-    rates = system.continuous.linear(t, held)
+    rates, fed_by = system.continuous.linear(t, held), system.proof.dynamics.fed_by
     added = (kind == Law.ADDED) | (kind == Law.SINCE_EVER_ADDED)
     # What an offset of the drift leads to would be added twice.
     offset = jnp.where(added, jnp.where(rates.c == 0, 0.0, jnp.nan), rates.c)
     endless = (kind == Law.SINCE_EVER) | (kind == Law.SINCE_EVER_ADDED)
-    periodic = periodic_state(rates, given, offset)
-    mean = jnp.where(endless, constant_state(rates, rate, offset), periodic)
+    periodic = periodic_state(rates, given, offset, fed_by)
+    mean = periodic
+    if given.duration is not None:
+        mean = jnp.where(endless, constant_state(rates, rate, offset), periodic)
     if system.is_deterministic:
         return mean, jnp.zeros_like(rates.A)
     return mean, stationary_moments(rates.A, 0 * rates.c, rates.S, continuous=True)[1]

@@ -218,7 +218,8 @@ def compact(laws: Laws) -> Laws:
     if not (there & (kind != Law.RESET)).any():
         return Laws(event, kind)
     amount = np.where(there, amount, 0.0)
-    if not (there & (duration > 0)).any():
+    endless = np.isin(kind, (Law.SINCE_EVER, Law.SINCE_EVER_ADDED))
+    if not (there & ((duration > 0) | endless)).any():
         return Laws(event, kind, amount, np.where(there, interval, 1.0))
     return Laws(event, kind, amount, np.where(there, interval, 1.0), np.where(there, duration, 0.0))
 

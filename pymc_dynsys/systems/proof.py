@@ -7,6 +7,9 @@ from pymc_dynsys.systems.support import Support
 
 Part = Literal["dynamics", "observation", "events", "initial"]
 
+FedBy = tuple[tuple[int, ...], ...]
+"""For each state, the other states on which its rate depends."""
+
 
 class Reason(NamedTuple):
     """Why a part of the system is not linear and Gaussian."""
@@ -33,6 +36,9 @@ class DynamicsProof:
         Whether inputs enter the dynamics at all; True where nothing could be proved.
     constant_noise : bool
         Whether the noise depends on parameters only.
+    fed_by : tuple of tuple of int, optional
+        For each state, the other states on which its rate depends, as far as can be proved; in
+        continuous time.
     """
 
     gaussian: bool
@@ -41,6 +47,7 @@ class DynamicsProof:
     varying: bool
     driven: bool
     constant_noise: bool
+    fed_by: FedBy | None = None
 
 
 @dataclass(frozen=True)

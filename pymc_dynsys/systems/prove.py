@@ -4,7 +4,7 @@ Each part is proved by itself, from abstract values of its arguments ``(x, t, he
 ``(state,)``, time ``()``, and parameters and inputs by name.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -24,6 +24,7 @@ from pymc_dynsys.systems.held import Held
 from pymc_dynsys.systems.observation import Observation
 from pymc_dynsys.systems.proof import (
     DynamicsProof,
+    FedBy,
     Proof,
     Reason,
     StartProof,
@@ -124,8 +125,17 @@ def _prove_dynamics(
         varying=depends_on_inputs(slope_and_noise, abstract),
         driven=depends_on_inputs(lambda *args: (mean(*args), noise(*args)), abstract),
         constant_noise=additive and steady and not depends_on_inputs(noise, abstract),
+        fed_by=_fed_by(mean, args) if isinstance(dynamics, Continuous) else None,
     )
     return proof, reasons
+
+
+def _fed_by(drift: Callable[..., Array], args: Sequence[Any]) -> FedBy:
+    """For each state, the other states on which its rate may depend."""
+    depends = dependence(drift, args)
+    return tuple(
+        tuple(j for j, holds in enumerate(row) if holds and j != i) for i, row in enumerate(depends)
+    )
 
 
 def _prove_lines(

@@ -12,6 +12,7 @@ SIZES = {
     "nile": (100, 2),
     "oil": (756, 2),
     "phenobarb": (744, 7),
+    "quinidine": (1471, 14),
     "theoph": (132, 5),
 }
 
@@ -36,6 +37,10 @@ def test_figures_that_were_published():
     price = pds.load_data("oil").set_index("date")["price"]
     assert price.min() == price["2016-02-11"] == 26.19
     assert np.isfinite(price).all()
+    quinidine = pds.load_data("quinidine")
+    counts = quinidine[["Subject", "conc", "dose", "interval"]].count().tolist()
+    assert counts == [1471, 361, 1028, 249] and quinidine["Subject"].nunique() == 136
+    assert sorted(quinidine["Ethanol"].unique()) == ["current", "former", "none"]
 
 
 def test_every_file_is_read():
