@@ -92,8 +92,8 @@ def log_likelihood(path: AffinePath, sight: Sight, mode: Mode, order: int) -> Fl
         return of_data + inner(of_F, path.F) + inner(alpha, path.c) + inner(of_C, path.C)
 
     value = total(slopes.density) - 0.5 * inner(z, z) + phi.value
-    value, here = jax.lax.stop_gradient((value, moving(still, seen)))
-    return value + (moving(path, sight) - here)
+    now = moving(path, sight)
+    return jax.lax.stop_gradient(value) + (now - jax.lax.stop_gradient(now))
 
 
 def _first_order(sight: Sight, x: Array, rungs: tuple[Array, ...], normal: Normal) -> Phi:
