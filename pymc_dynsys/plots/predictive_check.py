@@ -10,6 +10,7 @@ from arviz_plots.visuals import line_xy
 
 from pymc_dynsys.plots import panels
 from pymc_dynsys.plots.legend import Entry, draw_legend
+from pymc_dynsys.plots.trajectories import label_after
 
 STRATUM = "stratum"
 
@@ -136,7 +137,7 @@ def plot_predictive_check(
     draw_legend(pc, entries, style["legend"])
     times = panels.times_of(first, "bin").assign_attrs(panels.times_of(data, _own_dim(data)).attrs)
     times.attrs.setdefault("long_name", "time")
-    y = panels.label_of(data, name)
+    y = label_after(transform, panels.label_of(data, name))
     panels.names(pc, times, y, titles=bool(facets) and style["title"] is not False)
     return pc
 

@@ -134,9 +134,16 @@ def plot_trajectories(
     y = panels.label_of(draws, var_name)
     if var_name == "states" and "state" in draws.coords and draws.coords["state"].ndim == 0:
         y = panels.label_of(draws, str(draws.coords["state"].item()))
+    y = label_after(transform, y)
     times = panels.times_of(draws, dim)
     panels.names(pc, times, y, titles=bool(facets) and style["title"] is not False)
     return pc
+
+
+def label_after(transform: Callable[[Any], Any] | None, label: str) -> str:
+    """What a transformed variable is called: ``exp(y)``, if the function has a name."""
+    name = getattr(transform, "__name__", "<lambda>")
+    return label if name == "<lambda>" else f"{name}({label})"
 
 
 def _mapping(style: Any) -> dict[str, Any]:

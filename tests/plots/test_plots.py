@@ -291,6 +291,7 @@ def test_what_was_fitted_goes_before_a_forecast(model):
 def test_panels_are_drawn_on_another_scale(model):
     future = pds.forecast(IDATA, model=model, times=GRID, random_seed=1)
     pc = pds.plot_forecast(future, backend="matplotlib", transform=np.exp)
+    assert axes(pc)[0].get_ylabel() == "exp(y)"
     middle = future.predictions["y"].sel(subject="a").median(("chain", "draw"))
     there = ~np.isnan(middle)
     drawn = axes(pc)[0].lines[0].get_ydata()
