@@ -68,7 +68,7 @@ def test_divided_differences_and_their_slopes(name):
                     continue
                 # Each derivative of a difference just beyond the series loses a digit.
                 expected = exact([*at, *[points[i]] * n])
-                np.testing.assert_allclose(got, expected, rtol=size * rtol, atol=1e-290)
+                np.testing.assert_allclose(got, expected, rtol=size * rtol)
 
 
 @pytest.mark.slow
@@ -82,7 +82,7 @@ def test_curvatures_of_divided_differences():
             for i in subset:
                 expected = 2 * exact([*points[list(subset)], points[i], points[i]])
                 got = found[k, i, i]
-                np.testing.assert_allclose(got, expected, rtol=size * 1e-12, atol=1e-290)
+                np.testing.assert_allclose(got, expected, rtol=size * 1e-13)
 
 
 DEPOT = ((), (0,))
@@ -150,8 +150,9 @@ def test_transitions_and_their_gradients_are_those_of_expm(name):
         pairs = zip(both(*map(jnp.asarray, (A, h, along))), (E, slope), strict=True)
         for found, expected in pairs:
             for got, part in zip(found, (expected[:n, :n], expected[:n, n:]), strict=True):
-                # The referee rounds at the size of its largest entry.
-                np.testing.assert_allclose(got, part, rtol=1e-12, atol=1e-14 * np.abs(E).max())
+                # The referee's small entries carry the rounding of its largest one, and where ours
+                # are exactly zero have nothing else.
+                np.testing.assert_allclose(got, part, rtol=1e-12, atol=1e-15 * np.abs(E).max())
 
 
 @pytest.mark.parametrize("name", ["depot", pytest.param("written backwards", marks=slow)])
@@ -165,7 +166,8 @@ def test_the_way_back_is_the_way_forward(name):
 
     back, forth = jax.jit(lambda A: (jax.grad(score)(A), jax.jacfwd(score)(A)))(jnp.asarray(A))
     assert np.abs(forth).max() > 0.1
-    np.testing.assert_allclose(back, forth, rtol=1e-13, atol=1e-13)
+    # The same sums in another order.
+    np.testing.assert_allclose(back, forth, rtol=1e-14)
 
 
 def test_the_order_is_read_from_the_functions_and_not_from_values():

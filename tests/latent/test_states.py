@@ -104,9 +104,11 @@ def test_bridges_of_two_states_with_one_noise_are_those_of_the_dense_normal():
     drawn = np.asarray(drawn).reshape(len(keys), -1)
     np.testing.assert_array_equal(drawn[:, fixed], np.broadcast_to(value[fixed], (len(keys), 4)))
     z = np.linalg.solve(np.linalg.cholesky(cov), (drawn[:, ~fixed] - expected).T)
-    # Means and covariances of whitened draws, each within five of its standard errors.
-    np.testing.assert_allclose(z.mean(1), 0.0, atol=5 / np.sqrt(len(keys)))
-    np.testing.assert_allclose(np.cov(z), np.eye(6), atol=5 * np.sqrt(2 / len(keys)))
+    # Means and covariances of whitened draws, each within four of its standard errors: among 27
+    # numbers a right program with another seed is further off once in six hundred times.
+    n = len(keys)
+    assert (np.abs(z.mean(1)) < 4 / n**0.5).all()
+    assert (np.abs(np.cov(z) - np.eye(6)) < 4 * np.sqrt((1 + np.eye(6)) / n)).all()
 
 
 def test_a_path_that_is_not_linear_has_states_at_its_visits_only():

@@ -135,8 +135,8 @@ def test_lagged_effects(decaying, standardise):
         idata, model=model, intervals=case.intervals, standardise=standardise
     )["posterior"].dataset.sel(subject="p")
     expected = case.out.standardised if standardise else case.out.effects
-    # The stationary covariance is solved by doubling, to 1e-13 or so.
-    np.testing.assert_allclose(found["lagged_effects"][0, 0], expected, rtol=1e-12, atol=1e-13)
+    # Small effects are differences of larger exponentials; 7e-14 is reached.
+    np.testing.assert_allclose(found["lagged_effects"][0, 0], expected, rtol=2e-13)
     if standardise:
         return
     across = ~np.eye(2, dtype=bool)
