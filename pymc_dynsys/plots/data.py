@@ -8,7 +8,7 @@ import xarray as xr
 from arviz_plots import PlotCollection
 from arviz_plots.visuals import line_xy, scatter_xy, set_ylim
 
-from pymc_dynsys.plots import blocks
+from pymc_dynsys.plots import blocks, panels
 from pymc_dynsys.plots.reading import PANEL, WhatWasRead
 
 
@@ -74,7 +74,7 @@ def plot_data(
     """
     read = WhatWasRead.of(dt, coords)
     keys = ("observed", "line", "missing", "dose", "input", "title")
-    style: dict[str, Any] = {**{key: {} for key in keys}, **(visuals or {})}
+    style = panels.styles(visuals, *keys)
     pc = blocks.collection(read.panels(), read.inputs, backend, col_wrap, figure_kwargs)
 
     def draw(
@@ -82,7 +82,7 @@ def plot_data(
     ) -> None:
         given = style[what]
         if given is not False:
-            look |= given if isinstance(given, Mapping) else {}
+            look = panels.look(given, **look)
             pc.map(kind, label, data=data.to_dataset(name="data"), ignore_aes="all", **look)
 
     draw("line", line_xy, "line", read.observed(), color="C0", alpha=0.4, width=0.8)

@@ -104,7 +104,7 @@ def plot_forecast(
         last = last.sel({d: labels for d, labels in (coords or {}).items() if d in last.dims})
         last = last.copy(data=panels.as_numbers(last.values))
         last = xr.broadcast(last, xr.zeros_like(pc.viz["plot"], float))[0]
-        look = {"color": "gray", "linestyle": "C2", **(line if isinstance(line, Mapping) else {})}
+        look = panels.look(line, color="gray", linestyle="C2")
         pc.map(vline, "last_time", data=last.to_dataset(name=var_name), ignore_aes="all", **look)
     return pc
 
@@ -121,7 +121,7 @@ def _draw_fitted(
     """Bands of what was fitted, without data, in a style that stands back."""
     groups = ("posterior", "posterior_predictive")
     there = [g for g in groups if g in fitted.children and var_name in fitted[g].dataset]
-    look = {"color": "gray", **(style if isinstance(style, Mapping) else {})}
+    look = panels.look(style, color="gray")
     return plot_trajectories(
         fitted,
         var_name=var_name if there else "states",

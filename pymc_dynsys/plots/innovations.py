@@ -67,23 +67,20 @@ def plot_innovations(
     >>> pc = pds.plot_innovations(errors, backend="none")
     """
     z = panels.select(panels.variable(dt, "innovations", "z"), coords)
-    style = {"innovation": {}, "line": {}, "title": {}, **(visuals or {})}
+    style = panels.styles(visuals, "innovation", "line", "title")
     mean = z.mean(panels.SAMPLE)
     facets = panels.facets_of(z)
     dim = panels.time_dim(z, facets)
     pc = panels.collection(mean.to_dataset(name="z"), facets, plot_collection, backend, pc_kwargs)
     if style["line"] is not False:
-        given = style["line"] if isinstance(style["line"], Mapping) else {}
         one = mean.isel({dim: 0}, drop=True)
         for height, linestyle in ((0.0, "C0"), (-1.96, "C1"), (1.96, "C1")):
-            look = {"color": "gray", "linestyle": linestyle, "width": 0.8, **given}
+            look = panels.look(style["line"], color="gray", linestyle=linestyle, width=0.8)
             level = xr.full_like(one, height).to_dataset(name="z")
             pc.map(hline, f"line_{height:g}", data=level, ignore_aes="all", **look)
     if style["innovation"] is not False:
-        given = style["innovation"] if isinstance(style["innovation"], Mapping) else {}
-        panels.points(
-            pc, mean.rename("z"), dim, "innovation", **{"color": "C0", "size": 6, **given}
-        )
+        look = panels.look(style["innovation"], color="C0", size=6)
+        panels.points(pc, mean.rename("z"), dim, "innovation", **look)
     titles = bool(facets) and style["title"] is not False
     panels.names(pc, panels.times_of(z, dim), "standardised error", titles)
     return pc

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import xarray as xr
 from arviz_plots import PlotCollection
 from arviz_plots.backend.matplotlib.core import expand_aesthetic_aliases
 from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -22,7 +24,11 @@ class Entry(NamedTuple):
     style: Mapping[str, Any]
 
 
-def bands(probabilities: Sequence[float], style: Mapping[str, Any]) -> list[Entry]:
+_WRITTEN: WeakKeyDictionary[Figure, list[Entry]] = WeakKeyDictionary()
+"""What the legend of each figure has."""
+
+
+def entries_of_bands(probabilities: Sequence[float], style: Mapping[str, Any]) -> list[Entry]:
     """Entries of bands that lie one in another: an inner one is darker by those around it."""
     alpha, found, through = style.get("alpha", 1.0), [], 1.0
     for probability in sorted(probabilities, reverse=True):
@@ -42,9 +48,8 @@ def draw_legend(
     figure = _figure(pc)
     if style is False or figure is None:
         return
-    entries = [*getattr(figure, "_entries_of_legend", []), *entries]
-    entries = list({entry.label: entry for entry in entries}.values())
-    figure._entries_of_legend = entries
+    entries = list({e.label: e for e in [*_WRITTEN.get(figure, []), *entries]}.values())
+    _WRITTEN[figure] = entries
     for old in list(figure.legends):
         old.remove()
     engine = figure.get_layout_engine()
@@ -55,10 +60,10 @@ def draw_legend(
     figure.legend(handles=handles, **{**look, **(style if isinstance(style, Mapping) else {})})
 
 
-def _figure(pc: PlotCollection) -> Any:
+def _figure(pc: PlotCollection) -> Figure | None:
     """The figure if it is matplotlib's, else None."""
     figure = pc.viz["figure"].item() if "figure" in pc.viz else None
-    return figure if hasattr(figure, "legends") else None
+    return figure if isinstance(figure, Figure) else None
 
 
 def _handle(entry: Entry) -> Line2D | Patch:

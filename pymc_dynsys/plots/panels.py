@@ -1,6 +1,5 @@
 """What the plots share: one panel a trajectory, bands and points over time."""
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,11 +9,9 @@ from arviz_base import rcParams
 from arviz_base.labels import BaseLabeller
 from arviz_plots import PlotCollection
 from arviz_plots.visuals import (
-    fill_between_y,
     labelled_title,
     labelled_x,
     labelled_y,
-    line_xy,
     scatter_xy,
 )
 
@@ -44,13 +41,28 @@ def _is_number(label: object) -> bool:
     return str(label).replace(".", "", 1).isdigit()
 
 
-def variable(dt: Any, group: str, name: str) -> xr.DataArray:
-    """A variable of a group; an error says what there is."""
+def styles(visuals: Mapping[str, Any] | None, *parts: str) -> dict[str, Any]:
+    """The style of each part, empty where none was given, and False where it is left out."""
+    return {part: {} for part in parts} | dict(visuals or {})
+
+
+def look(style: Mapping[str, Any] | bool, **usual: Any) -> dict[str, Any]:
+    """What a part looks like: as usual, but for what its style says."""
+    return usual | (dict(style) if isinstance(style, Mapping) else {})
+
+
+def group_of(dt: Any, group: str) -> xr.Dataset:
+    """A group; an error says what there is."""
     if not isinstance(dt, xr.DataTree):
         raise TypeError(f"dt: expected a DataTree, got {type(dt).__name__}")
     if group not in dt.children:
         raise ValueError(f"dt: no group {group!r}; it has {', '.join(dt.children) or 'none'}")
-    data = dt[group].dataset
+    return dt[group].dataset
+
+
+def variable(dt: Any, group: str, name: str) -> xr.DataArray:
+    """A variable of a group; an error says what there is."""
+    data = group_of(dt, group)
     if name not in data:
         raise ValueError(
             f"dt: no {name!r} in {group}; it has {', '.join(map(str, data.data_vars))}"
@@ -199,45 +211,6 @@ def sized(figure: dict[str, Any], columns: int, rows: float, backend: str) -> di
     return figure
 
 
-def band(
-    pc: PlotCollection, draws: xr.DataArray, dim: str, probability: float, label: str, **style: Any
-) -> None:
-    """Fill between equal-tailed quantiles of the draws."""
-    tail = (1 - probability) / 2
-    low, high = quantiles(draws, tail, 1 - tail)
-    data = over_time(draws, dim, "kwarg", y_bottom=low, y_top=high)
-    pc.map(_one_color(_fill), label, data=data, ignore_aes="all", **style)
-
-
-def quantiles(draws: xr.DataArray, *levels: float) -> list[xr.DataArray]:
-    """Quantiles over the draws; NaN where there is no time."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
-        all_of_them = draws.quantile(levels, SAMPLE)
-    return [all_of_them.isel(quantile=i, drop=True) for i in range(len(levels))]
-
-
-def _fill(da: xr.DataArray, target: Any, **style: Any) -> Any:
-    there = ~np.isnan(da.sel(kwarg="x").values) & ~np.isnan(da.sel(kwarg="y_top").values)
-    return fill_between_y(da.isel(at=there), target, **style)
-
-
-def _one_color(visual: Callable[..., Any]) -> Callable[..., Any]:
-    """A visual whose colour may be an array with one entry, that of its panel."""
-
-    def draw(da: xr.DataArray, target: Any, color: Any = None, **style: Any) -> Any:
-        color = color.item() if isinstance(color, xr.DataArray) else color
-        return visual(da, target, color=color, **style)
-
-    return draw
-
-
-def middle(pc: PlotCollection, draws: xr.DataArray, dim: str, label: str, **style: Any) -> None:
-    """Line of the medians of the draws."""
-    data = over_time(draws, dim, "plot_axis", y=quantiles(draws, 0.5)[0])
-    pc.map(_one_color(line_xy), label, data=data, ignore_aes="all", **style)
-
-
 def points(pc: PlotCollection, values: xr.DataArray, dim: str, label: str, **style: Any) -> None:
     """Points over time."""
     data = over_time(values, dim, "plot_axis", y=values)
@@ -292,3 +265,9 @@ def label_of(array: xr.DataArray, default: str) -> str:
     name = array.attrs.get("long_name", default)
     units = array.attrs.get("units", array.attrs.get("unit"))
     return f"{name} ({units})" if units else str(name)
+
+
+def label_after(transform: Callable[[Any], Any] | None, label: str) -> str:
+    """What a transformed variable is called: ``exp(y)``, if the function has a name."""
+    name = getattr(transform, "__name__", "<lambda>")
+    return label if name == "<lambda>" else f"{name}({label})"

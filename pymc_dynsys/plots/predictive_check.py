@@ -9,8 +9,8 @@ from arviz_plots import PlotCollection
 from arviz_plots.visuals import line_xy
 
 from pymc_dynsys.plots import panels
+from pymc_dynsys.plots.bands import band, middle
 from pymc_dynsys.plots.legend import Entry, draw_legend
-from pymc_dynsys.plots.trajectories import label_after
 
 STRATUM = "stratum"
 
@@ -104,9 +104,7 @@ def plot_predictive_check(
     if transform is not None:
         binned = binned.map(lambda values: values.copy(data=transform(values)))
     facets = [STRATUM] if by is not None else []
-    style: dict[str, Any] = {
-        part: {} for part in ("band", "median", "observed", "title", "legend")
-    } | dict(visuals or {})
+    style = panels.styles(visuals, "band", "median", "observed", "title", "legend")
     first = binned["replicates"].isel(percentile=0, drop=True).rename(name)
     pc = panels.collection(first.to_dataset(), facets, plot_collection, backend, pc_kwargs)
     distances = sorted({abs(percentile - 50) for percentile in percentiles})
@@ -117,13 +115,13 @@ def plot_predictive_check(
         made, seen = one["replicates"].rename(name), one["observed"].rename(name)
         named.setdefault(color, []).append(f"{percentile:g}%")
         if style["band"] is not False:
-            look = {"color": color, "alpha": 0.25, **_mapping(style["band"])}
-            panels.band(pc, made, "bin", ci_prob, f"band_{i}", **look)
+            look = panels.look(style["band"], color=color, alpha=0.25)
+            band(pc, made, "bin", ci_prob, f"band_{i}", **look)
         if style["median"] is not False:
-            look = {"color": color, "linestyle": "C1", **_mapping(style["median"])}
-            panels.middle(pc, made, "bin", f"median_{i}", **look)
+            look = panels.look(style["median"], color=color, linestyle="C1")
+            middle(pc, made, "bin", f"median_{i}", **look)
         if style["observed"] is not False:
-            look = {"color": color, **_mapping(style["observed"])}
+            look = panels.look(style["observed"], color=color)
             lines = panels.over_time(seen, "bin", "plot_axis", y=seen)
             pc.map(line_xy, f"observed_{i}", data=lines, ignore_aes="all", **look)
     entries = [Entry(", ".join(who), "line", {"color": color}) for color, who in named.items()]
@@ -137,17 +135,13 @@ def plot_predictive_check(
     draw_legend(pc, entries, style["legend"])
     times = panels.times_of(first, "bin").assign_attrs(panels.times_of(data, _own_dim(data)).attrs)
     times.attrs.setdefault("long_name", "time")
-    y = label_after(transform, panels.label_of(data, name))
+    y = panels.label_after(transform, panels.label_of(data, name))
     panels.names(pc, times, y, titles=bool(facets) and style["title"] is not False)
     return pc
 
 
 def _only_name(dt: Any, group: str) -> str:
-    if not isinstance(dt, xr.DataTree):
-        raise TypeError(f"dt: expected a DataTree, got {type(dt).__name__}")
-    if group not in dt.children:
-        raise ValueError(f"dt: no group {group!r}; it has {', '.join(dt.children) or 'none'}")
-    names = [str(name) for name in dt[group].dataset.data_vars]
+    names = [str(name) for name in panels.group_of(dt, group).data_vars]
     if len(names) != 1:
         raise ValueError(f"var_name: {group} has {', '.join(names) or 'nothing'}; name one")
     return names[0]
@@ -161,10 +155,6 @@ def _share(percentile: float) -> float:
 
 def _own_dim(data: xr.DataArray) -> str:
     return panels.time_dim(data, panels.facets_of(data))
-
-
-def _mapping(style: Any) -> dict[str, Any]:
-    return dict(style) if isinstance(style, Mapping) else {}
 
 
 def _percentiles(

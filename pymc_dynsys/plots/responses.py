@@ -7,6 +7,8 @@ import xarray as xr
 from arviz_plots import PlotCollection
 
 from pymc_dynsys.plots import panels
+from pymc_dynsys.plots.bands import bands_and_median
+from pymc_dynsys.plots.legend import draw_legend
 
 Visuals = Mapping[str, Mapping[str, Any] | bool]
 
@@ -39,7 +41,7 @@ def plot_impulse_response(
     backend : {"matplotlib", "plotly", "bokeh"}, optional
         Default ``rcParams["plot.backend"]``.
     visuals : mapping, optional
-        Style, or False to leave out: ``band``, ``median``, ``title``.
+        Style, or False to leave out: ``band``, ``median``, ``title``, ``legend``.
     **pc_kwargs
         For ``PlotCollection.wrap``, such as ``col_wrap`` and ``figure_kwargs``.
 
@@ -83,20 +85,8 @@ def plot_lagged_effects(
     ----------
     dt : DataTree
         From :func:`lagged_effects`.
-    group : str
-        Where it is.
-    coords : dict, optional
-        Labels to draw, such as ``{"predictor": ["sleep"], "response": ["mood"]}``.
-    ci_probs : sequence of float
-        Probabilities of the bands, equal-tailed.
-    plot_collection : PlotCollection, optional
-        Plots to draw into.
-    backend : {"matplotlib", "plotly", "bokeh"}, optional
-        Default ``rcParams["plot.backend"]``.
-    visuals : mapping, optional
-        Style, or False to leave out: ``band``, ``median``, ``title``.
-    **pc_kwargs
-        For ``PlotCollection.wrap``, such as ``col_wrap`` and ``figure_kwargs``.
+    group, coords, ci_probs, plot_collection, backend, visuals, **pc_kwargs
+        As for :func:`plot_impulse_response`; labels are those of ``response`` and ``predictor``.
 
     Returns
     -------
@@ -134,20 +124,11 @@ def _plot(
     draws = panels.select(array, coords)
     facets = panels.facets_of(draws)
     dim = panels.time_dim(draws, facets)
-    style: Visuals = {"band": {}, "median": {}, "title": {}, **(visuals or {})}
+    style = panels.styles(visuals, "band", "median", "title", "legend")
     data = draws.to_dataset(name=str(draws.name))
     pc = panels.collection(data, facets, plot_collection, backend, pc_kwargs)
-    if style["band"] is not False:
-        look = {"color": "C0", "alpha": 0.25, **_options(style["band"])}
-        for i, probability in enumerate(sorted(ci_probs, reverse=True)):
-            panels.band(pc, draws, dim, probability, f"band_{i}", **look)
-    if style["median"] is not False:
-        panels.middle(pc, draws, dim, "median", **{"color": "C0", **_options(style["median"])})
+    draw_legend(pc, bands_and_median(pc, draws, dim, ci_probs, style), style["legend"])
     x = draws[dim].assign_attrs({"long_name": dim, **draws[dim].attrs})
     label = str(draws.attrs.get("kind", "effect"))
     panels.names(pc, x, label, titles=bool(facets) and style["title"] is not False)
     return pc
-
-
-def _options(style: Mapping[str, Any] | bool) -> dict[str, Any]:
-    return dict(style) if isinstance(style, Mapping) else {}

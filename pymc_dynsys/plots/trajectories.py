@@ -7,8 +7,9 @@ import xarray as xr
 from arviz_plots import PlotCollection
 
 from pymc_dynsys.plots import panels
+from pymc_dynsys.plots.bands import bands_and_median
 from pymc_dynsys.plots.colors import colors_of
-from pymc_dynsys.plots.legend import Entry, bands, draw_legend
+from pymc_dynsys.plots.legend import Entry, draw_legend
 
 GROUPS = ("posterior", "posterior_predictive", "predictions", "prior", "prior_predictive")
 
@@ -105,8 +106,7 @@ def plot_trajectories(
             draws = draws.isel({dim: 0})
     facets = panels.facets_of(draws)
     dim = panels.time_dim(draws, facets)
-    parts = ("band", "median", "observed", "title", "legend")
-    style: dict[str, Any] = {part: {} for part in parts} | dict(visuals or {})
+    style = panels.styles(visuals, "band", "median", "observed", "title", "legend")
     if transform is not None:
         draws = draws.copy(data=transform(draws).values)
         data = data if data is None else data.copy(data=transform(data).values)
@@ -118,36 +118,18 @@ def plot_trajectories(
         lone = [d for d in panels.facets_of(data) if d not in facets and data.sizes[d] == 1]
         data = data.isel(dict.fromkeys(lone, 0), drop=True)
         own = [d for d in panels.facets_of(data) if d in facets]
-        look = {"color": "B1", "size": 5, **_mapping(style["observed"])}
+        look = panels.look(style["observed"], color="B1", size=5)
         panels.points(pc, data.rename(var_name), panels.time_dim(data, own), "observed", **look)
         entries.append(Entry("data", "points", look))
-    if style["band"] is not False:
-        look = {"color": colors.by_panel, "alpha": 0.25, **_mapping(style["band"])}
-        for i, probability in enumerate(sorted(ci_probs, reverse=True)):
-            panels.band(pc, draws, dim, probability, f"band_{i}", **look)
-        entries += bands(ci_probs, look)
-    if style["median"] is not False:
-        look = {"color": colors.by_panel, **_mapping(style["median"])}
-        panels.middle(pc, draws, dim, "median", **look)
-        entries.append(Entry("median", "line", look))
+    entries += bands_and_median(pc, draws, dim, ci_probs, style, colors.by_panel)
     draw_legend(pc, [*entries, *colors.entries], style["legend"])
     y = panels.label_of(draws, var_name)
     if var_name == "states" and "state" in draws.coords and draws.coords["state"].ndim == 0:
         y = panels.label_of(draws, str(draws.coords["state"].item()))
-    y = label_after(transform, y)
+    y = panels.label_after(transform, y)
     times = panels.times_of(draws, dim)
     panels.names(pc, times, y, titles=bool(facets) and style["title"] is not False)
     return pc
-
-
-def label_after(transform: Callable[[Any], Any] | None, label: str) -> str:
-    """What a transformed variable is called: ``exp(y)``, if the function has a name."""
-    name = getattr(transform, "__name__", "<lambda>")
-    return label if name == "<lambda>" else f"{name}({label})"
-
-
-def _mapping(style: Any) -> dict[str, Any]:
-    return dict(style) if isinstance(style, Mapping) else {}
 
 
 def _group(dt: Any, name: str) -> str:
