@@ -14,10 +14,11 @@ import xarray as xr
 from jaxtyping import Array
 
 from pymc_dynsys.bridge.draws import OperandDraws
-from pymc_dynsys.bridge.study import Study, find_trajectory
+from pymc_dynsys.bridge.study import find_trajectory
 from pymc_dynsys.inference.labels import draws_of
 from pymc_dynsys.inference.of_dynamics import (
     expm,
+    labelled_effects,
     of_each_draw,
     powers,
     propagators,
@@ -173,40 +174,3 @@ def _push(S: Array, shock: Shock) -> Array:
     if shock == "unit":
         return jnp.eye(len(S))
     return psd_factor(S) if shock == "orthogonal" else jnp.diag(jnp.sqrt(jnp.diagonal(S)))
-
-
-def labelled_effects(
-    study: Study,
-    draws: xr.Dataset,
-    found: dict[str, np.ndarray],
-    along: str,
-    lengths: np.ndarray,
-    pair: tuple[str, str],
-    states: list[str] | None = None,
-) -> xr.Dataset:
-    """Answers ``(draw, *batch, [length,] state, state)`` with names."""
-    frame = study.frame
-    sample = (draws.sizes["chain"], draws.sizes["draw"])
-    rank = 1 + frame.rank
-    data = xr.Dataset(
-        {
-            name: (
-                ("chain", "draw", *frame.batch_dims, *(along,) * (value.ndim - rank - 2), *pair),
-                value.reshape(*sample, *value.shape[1:]),
-            )
-            for name, value in found.items()
-        },
-        coords={
-            "chain": draws["chain"].values,
-            "draw": draws["draw"].values,
-            **frame.batch_coords(),
-            along: lengths,
-            **dict.fromkeys(pair, states or list(study.system.states)),
-        },
-    )
-    for name in data.data_vars:
-        if along in data[name].dims:
-            data[name].attrs["time_dim"] = along
-    if frame.unit is not None:
-        data[along].attrs["units"] = frame.unit
-    return data

@@ -16,10 +16,10 @@ from jaxtyping import Array
 
 from pymc_dynsys.bridge.draws import OperandDraws
 from pymc_dynsys.bridge.study import Study, find_trajectory
-from pymc_dynsys.inference.impulse_response import labelled_effects
 from pymc_dynsys.inference.labels import draws_of
 from pymc_dynsys.inference.of_dynamics import (
     expm,
+    labelled_effects,
     of_each_draw,
     propagators,
     read_lengths,

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 from jaxtyping import Array
 
 from pymc_dynsys.batching.mapping import map_batch
@@ -88,6 +89,43 @@ def of_each_draw(
 
     answers: dict[str, np.ndarray] = in_blocks(draws, work, n_rows, title, progressbar)
     return answers
+
+
+def labelled_effects(
+    study: Study,
+    draws: xr.Dataset,
+    found: dict[str, np.ndarray],
+    along: str,
+    lengths: np.ndarray,
+    pair: tuple[str, str],
+    states: list[str] | None = None,
+) -> xr.Dataset:
+    """Answers ``(draw, *batch, [length,] state, state)`` with names."""
+    frame = study.frame
+    sample = (draws.sizes["chain"], draws.sizes["draw"])
+    rank = 1 + frame.rank
+    data = xr.Dataset(
+        {
+            name: (
+                ("chain", "draw", *frame.batch_dims, *(along,) * (value.ndim - rank - 2), *pair),
+                value.reshape(*sample, *value.shape[1:]),
+            )
+            for name, value in found.items()
+        },
+        coords={
+            "chain": draws["chain"].values,
+            "draw": draws["draw"].values,
+            **frame.batch_coords(),
+            along: lengths,
+            **dict.fromkeys(pair, states or list(study.system.states)),
+        },
+    )
+    for name in data.data_vars:
+        if along in data[name].dims:
+            data[name].attrs["time_dim"] = along
+    if frame.unit is not None:
+        data[along].attrs["units"] = frame.unit
+    return data
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
