@@ -17,6 +17,7 @@ from pymc_dynsys.effects import reparametrize
 from pymc_dynsys.inference import (
     check_data,
     check_likelihood,
+    describe,
     forecast,
     impulse_response,
     innovations,
@@ -117,6 +118,7 @@ __all__ = [
     "coords",
     "cycle",
     "data",
+    "describe",
     "dynamic_factor",
     "effects",
     "fit_marginal",
@@ -176,7 +178,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, "__version__"})
+    return sorted({*__all__, "__version__"})
 
 
 # PyTensor warns when an Op runs outside numba; for a compiled JAX function that is the intent.

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from pymc_dynsys.systems.binding import check_states, require_initial
+from pymc_dynsys.systems.facts import Described
 
 
 @dataclass(frozen=True, eq=False)
-class DiscreteTime:
+class DiscreteTime(Described):
     r"""State-space model of one trajectory that moves in steps.
 
     .. math:: x_{k+1} \sim p(x_{k+1} \mid x_k, t_k), \qquad y_k \sim p(y_k \mid x_k, t_k).

@@ -15,6 +15,7 @@ from pymc_dynsys.linalg import matvec
 from pymc_dynsys.linalg.lyapunov import stationary_moments
 from pymc_dynsys.systems.binding import WHOLE
 from pymc_dynsys.systems.discrete import DiscreteTime
+from pymc_dynsys.systems.facts import Described
 from pymc_dynsys.systems.gaussian import Gaussian
 from pymc_dynsys.systems.initial import Diffuse, Mixed, Stationary
 
@@ -43,7 +44,7 @@ Values = Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class LinearGaussian:
+class LinearGaussian(Described):
     """A linear-Gaussian system in discrete time, with the values of its parameters.
 
     Made by :func:`linear_gaussian`, :func:`local_level` and the like, and given to
@@ -81,6 +82,10 @@ class LinearGaussian:
     definite: bool = True
     regressors: tuple[str, ...] = ()
     drivers: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Names of the blocks."""
+        return f"LinearGaussian({self.name})"
 
     def __add__(self, other: LinearGaussian) -> LinearGaussian:
         """The system whose observation is the sum of both."""

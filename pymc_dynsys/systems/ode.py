@@ -6,10 +6,11 @@ from typing import Any
 
 from pymc_dynsys.systems.binding import check_states, require_initial
 from pymc_dynsys.systems.dose import Dose, check_accumulated, check_events
+from pymc_dynsys.systems.facts import Described
 
 
 @dataclass(frozen=True, eq=False)
-class ODE:
+class ODE(Described):
     r"""Deterministic dynamics of one trajectory, observed with noise at discrete times.
 
     .. math:: dx/dt = f(x, t), \qquad y_k \sim p(y \mid x(t_k)).

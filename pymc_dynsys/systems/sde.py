@@ -6,10 +6,11 @@ from typing import Any
 
 from pymc_dynsys.systems.binding import check_states, require_initial
 from pymc_dynsys.systems.dose import Dose, check_accumulated, check_events
+from pymc_dynsys.systems.facts import Described
 
 
 @dataclass(frozen=True, eq=False)
-class SDE:
+class SDE(Described):
     r"""Itô diffusion of one trajectory, observed at discrete times.
 
     .. math:: dx = f(x, t)\,dt + L(x, t)\,dB, \qquad y_k \sim p(y \mid x(t_k)).
