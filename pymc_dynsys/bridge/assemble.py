@@ -47,6 +47,7 @@ from pymc_dynsys.reading.consistency import check_arrays
 from pymc_dynsys.reading.doses import read_doses, settled
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.own_rows import announced, on_own_rows
+from pymc_dynsys.reading.units import Units, unit_of
 from pymc_dynsys.simulation.paths import Simulator, check_simulator, default_simulator
 from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.linear_gaussian import LinearGaussian, as_system
@@ -142,7 +143,9 @@ def read_arrays(
     found = find_times(options.times, observed.given, dims[n_batch] if dims else None, model)
     events = find_events(options.events, model)
     given = Given(params, inputs, found, options.t0, events.table)
-    frame = replace(make_frame(dims, n_batch, given, labels, model), unit=options.unit)
+    units = Units(unit_of(found), unit_of(observed.given))
+    frame = make_frame(dims, n_batch, given, labels, model)
+    frame = replace(frame, unit=options.unit, units=units)
     if system.step is None:
         refuse_in_continuous_time(found, frame.unit)
     elif frame.unit is None:

@@ -65,6 +65,7 @@ def data(name: str, value: Any, dims: str | Sequence[str] | None = None) -> Vari
     kind = pt.TensorType("float64", shape=(None,) * values.ndim)
     shared = DataVariable(kind, values, strict=False, name=model.name_for(name))
     shared.tag.labels = {str(dim): tuple(index) for dim, index in indexes.items()}
+    shared.tag.attrs = dict(value.attrs) if isinstance(value, xr.DataArray) else {}
     shared.tag.had_times = isinstance(value, xr.DataArray) and "time" in value.coords
     for axis, dim in enumerate(names or ()):
         if dim not in model.dim_lengths:

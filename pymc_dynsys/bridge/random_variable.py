@@ -20,6 +20,7 @@ from pymc_dynsys.bridge.runtime import check_fixed, has_gaps, is_traced, known_a
 from pymc_dynsys.discretization import Design
 from pymc_dynsys.likelihoods.base import Likelihood
 from pymc_dynsys.likelihoods.program import Program
+from pymc_dynsys.reading.units import NO_UNITS, Units
 from pymc_dynsys.simulation.lost import warn_lost
 from pymc_dynsys.simulation.paths import Simulator, path_grid, simulate_paths
 from pymc_dynsys.systems.bound import BoundSystem
@@ -37,6 +38,7 @@ class Specification:
     unit: str | None = None
     origin: Any = None
     labels: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+    units: Units = NO_UNITS
 
     @property
     def system(self) -> BoundSystem:

@@ -86,7 +86,9 @@ class Study:
         frame = self.frame
         unit = None if frame.origin is None else frame.unit
         labels = [(d, tuple(keys(along))) for d, along in frame.labels.items() if d not in known]
-        return Specification(self.program, self.simulator, unit, frame.origin, tuple(labels))
+        return Specification(
+            self.program, self.simulator, unit, frame.origin, tuple(labels), frame.units
+        )
 
 
 def find_trajectory(model: pm.Model, var_name: str | None = None) -> Study:
@@ -191,6 +193,7 @@ def _study(
         labels={**_known_labels(model, spec), **labels},
         unit=spec.unit,
         origin=spec.origin,
+        units=spec.units,
     )
     values: list[Any] = [y]
     for slot, variable in zip(design.slots[1:], variables, strict=True):

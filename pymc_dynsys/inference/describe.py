@@ -120,7 +120,7 @@ def _read(study: Study, *, observed: bool) -> Iterator[Row]:
     times = whole(study, study.operands.times, 1)
     visits = times[~np.isnan(times)]
     first, last = (_time(study, t) for t in (visits.min(), visits.max()))
-    unit = f" {frame.unit}" if frame.unit and frame.origin is None else ""
+    unit = f" {frame.units.time}" if frame.units.time and frame.origin is None else ""
     yield "visits", f"{visits.size}, from {first} to {last}{unit}"
     if observed:
         there = ~np.isnan(study.y)

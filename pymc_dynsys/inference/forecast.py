@@ -186,6 +186,7 @@ def forecast(
     if path is None:
         arrays = {study.name: (y, component), "states": (states, ("state",))}
         data, groups = labelled(study, shown, draws, arrays), data_groups(study)
+        data[study.name].attrs |= frame.units.of_data()
     else:
         data, groups = labelled_path(path, shown, draws, states), {}
     constant = xr.Dataset(

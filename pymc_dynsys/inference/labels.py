@@ -82,8 +82,10 @@ def with_times(data: xr.Dataset, study: Study, times: np.ndarray, dim: str) -> x
     own = study.operands.times is times
     for array in data.data_vars.values():
         array.attrs["time_dim"] = dim
+    about = {} if frame.origin is not None else frame.units.of_time()
     if shared and not np.isnan(times).any():
-        return data.assign_coords({dim: as_dates(times.reshape(-1), frame.unit, frame.origin)})
+        shown = as_dates(times.reshape(-1), frame.unit, frame.origin)
+        return data.assign_coords({dim: (dim, shown, about)})
     dims = [d for d, n in zip(frame.batch_dims, times.shape, strict=False) if n > 1]
     values = times.reshape(*(n for n in times.shape[:-1] if n > 1), times.shape[-1])
     if dim == "time":
@@ -93,7 +95,7 @@ def with_times(data: xr.Dataset, study: Study, times: np.ndarray, dim: str) -> x
     elif own and dim in frame.labels:
         data = data.assign_coords({dim: frame.labels[dim]})
     shown = as_dates(values, frame.unit, frame.origin)
-    return data.assign_coords(time=((*dims, dim), shown))
+    return data.assign_coords(time=((*dims, dim), shown, about))
 
 
 def data_groups(study: Study) -> dict[str, xr.Dataset]:
@@ -115,5 +117,5 @@ def observed_data(study: Study) -> xr.Dataset:
     """The data, under the name of the trajectory."""
     frame = study.frame
     coords = {dim: frame.labels[dim] for dim in frame.dims if dim != frame.time_dim}
-    data = xr.Dataset({study.name: (frame.dims, study.y)}, coords=coords)
+    data = xr.Dataset({study.name: (frame.dims, study.y, frame.units.of_data())}, coords=coords)
     return with_times(data, study, study.operands.times, frame.time_dim)

@@ -21,6 +21,7 @@ from pymc_dynsys.reading.inputs import input_core_shape, lines_of, own_part, rea
 from pymc_dynsys.reading.labels import Labels, gathered
 from pymc_dynsys.reading.own_rows import on_own_rows
 from pymc_dynsys.reading.times import as_times, time_labels
+from pymc_dynsys.reading.units import Units, unit_of
 from pymc_dynsys.reading.values import as_float
 from pymc_dynsys.simulation.lost import warn_lost
 from pymc_dynsys.simulation.paths import (
@@ -164,11 +165,12 @@ def simulate(
         coords={**frame.batch_coords(), "state": list(bound.states), **names},
         attrs={"system": repr(system), "simulator": repr(simulator)},
     )
+    about = Units(time=unit_of(times)).of_time()
     if own_times:
         own = [dim for dim in frame.batch_dims if dim in own_times]
         values = time_array.reshape(*(frame.lengths[dim] for dim in own), -1)
-        return out.assign_coords(time=((*own, time_dim), values))
-    return out.assign_coords({time_dim: time_array.reshape(-1)})
+        return out.assign_coords(time=((*own, time_dim), values, about))
+    return out.assign_coords({time_dim: (time_dim, time_array.reshape(-1), about)})
 
 
 def _frame(

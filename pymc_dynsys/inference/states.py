@@ -158,6 +158,8 @@ def sample_states(
             (found[1][..., 0], ()) if component is None else (found[1], (component,))
         )
     data = labelled(study, at, draws, named)
+    if observations:
+        data[study.name].attrs |= study.frame.units.of_data()
     if not moments:
         data["states"].attrs["trajectory"] = study.name
     return xr.DataTree.from_dict({group: data, **data_groups(study)})

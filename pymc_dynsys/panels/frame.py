@@ -1,4 +1,4 @@
-"""A tidy table becomes a labelled panel: ``panel``, and its coords for a model."""
+"""A tidy table becomes a labelled panel."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +15,7 @@ from pymc_dynsys.panels.records import as_record
 from pymc_dynsys.panels.roles import Roles, as_names, check_roles, open_table
 from pymc_dynsys.panels.rows import Rows, pad
 from pymc_dynsys.panels.subjects import covariate, finite, group, members
+from pymc_dynsys.panels.units import check_units, with_units
 from pymc_dynsys.panels.visits import Ties, find_visits
 
 
@@ -33,6 +34,7 @@ def panel(
     ties: Ties = None,
     censored: str | None = None,
     limit: str | None = None,
+    units: Mapping[str, str] | None = None,
 ) -> xr.Dataset:
     r"""A tidy table, one row per subject and time, as a labelled panel.
 
@@ -92,6 +94,10 @@ def panel(
     limit : str, optional
         Column with the far end of the interval of a censored value, as LIMIT: it becomes
         ``<y>_limit``. Missing: open. In rows that are not censored it says nothing.
+    units : mapping of str to str, optional
+        Units of columns of numbers, ``{"hour": "h", "conc": "mg/L"}``. Nothing is rescaled: they
+        become the attribute ``unit`` of what a column becomes, go with a
+        :class:`~pymc_dynsys.Trajectory` into its results, and label the axes of plots.
 
     Returns
     -------
@@ -192,6 +198,7 @@ def panel(
         limit,
     )
     check_roles(table, roles)
+    check_units(table, units)
     subjects, position = members(table, "subject", subject)
     times, attrs = read_times(table, time, unit)
     rows = Rows(subjects, position, times)
@@ -242,49 +249,7 @@ def panel(
         about = attrs if name in ("event_time", "event_recorded") else {}
         padded = pad(each, rows.subject[happenings.row], len(subjects))
         variables[name] = (("subject", "event"), padded, about)
-    return xr.Dataset(variables, coordinates)
-
-
-def coords(panel: xr.Dataset) -> dict[str, list[Any]]:
-    """Labels of a panel's dims, as ``pm.Model(coords=)`` takes them.
-
-    Parameters
-    ----------
-    panel : xarray.Dataset
-        What :func:`panel` returned.
-
-    Returns
-    -------
-    dict of str to list
-        ``subject``, ``visit`` or ``time``, ``component`` if there are several, and each group.
-        Events and records are no dims of a model and are left out.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is no panel.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> import pymc_dynsys as pds
-    >>> frame = pd.DataFrame({"id": ["a", "a", "b"], "day": [0, 1, 3], "y": [0.1, 0.3, 0.2]})
-    >>> pds.coords(pds.panel(frame, subject="id", time="day", observed="y"))
-    {'subject': ['a', 'b'], 'visit': [0, 1]}
-    """
-    if not isinstance(panel, xr.Dataset):
-        raise TypeError(
-            f"panel: expected the Dataset that pymc_dynsys.panel returns, got "
-            f"{type(panel).__qualname__}"
-        )
-    if "subject" not in panel.indexes:
-        raise ValueError(
-            f"panel: expected labels along a dim 'subject', got dims {tuple(panel.dims)}; make it "
-            "with pymc_dynsys.panel"
-        )
-    names = [str(dim) for dim in panel.dims if dim in panel.indexes]
-    names.sort(key=lambda name: (name != "subject", name not in ("visit", "time")))
-    return {name: panel[name].values.tolist() for name in names}
+    return with_units(xr.Dataset(variables, coordinates), roles, units or {})
 
 
 def _layout(times: np.ndarray, attrs: dict[str, str]) -> tuple[tuple[str, str], dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from pymc_dynsys.reading.units import NO_UNITS, Units
 from pymc_dynsys.reading.values import place
 
 
@@ -28,6 +29,8 @@ class Frame:
         Labels along dims; dims without labels are left out, or have their positions.
     unit, origin
         Unit of the times and, where they are dates, the date that is zero.
+    units : Units
+        What axes say of times that are numbers, and of data.
     """
 
     batch_dims: tuple[str, ...]
@@ -37,6 +40,7 @@ class Frame:
     labels: Mapping[str, Any]
     unit: str | None = None
     origin: Any = None
+    units: Units = NO_UNITS
 
     @property
     def dims(self) -> tuple[str, ...]:
