@@ -50,7 +50,8 @@ from pymc_dynsys.reading.own_rows import announced, on_own_rows
 from pymc_dynsys.reading.units import Units, unit_of
 from pymc_dynsys.simulation.paths import Simulator, check_simulator, default_simulator
 from pymc_dynsys.systems.bound import BoundSystem
-from pymc_dynsys.systems.linear_gaussian import LinearGaussian, as_system
+from pymc_dynsys.systems.brought import as_system
+from pymc_dynsys.systems.linear_gaussian import LinearGaussian
 
 
 @dataclass(frozen=True)

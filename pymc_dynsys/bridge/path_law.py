@@ -11,7 +11,7 @@ from pymc_dynsys.likelihoods.ode import ODESolve
 from pymc_dynsys.simulation.paths import Simulator, default_simulator
 from pymc_dynsys.systems.bind import unobserved
 from pymc_dynsys.systems.bound import System
-from pymc_dynsys.systems.linear_gaussian import as_system
+from pymc_dynsys.systems.brought import as_system
 
 STEPS_PER_GAP = 4
 """Euler steps in the median gap when the user states none: each has normals of its own."""

@@ -33,7 +33,8 @@ from pymc_dynsys.simulation.paths import (
 )
 from pymc_dynsys.systems.bind import bind_system
 from pymc_dynsys.systems.bound import System
-from pymc_dynsys.systems.linear_gaussian import LinearGaussian, as_system
+from pymc_dynsys.systems.brought import as_system
+from pymc_dynsys.systems.linear_gaussian import LinearGaussian
 
 
 def simulate(

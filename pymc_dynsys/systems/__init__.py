@@ -15,6 +15,7 @@ from pymc_dynsys.systems.held import Held
 from pymc_dynsys.systems.initial import Diffuse, Stationary
 from pymc_dynsys.systems.linear_gaussian import LinearGaussian
 from pymc_dynsys.systems.matrices import linear_gaussian
+from pymc_dynsys.systems.measurement import Measurement, measurement
 from pymc_dynsys.systems.observation import Observation
 from pymc_dynsys.systems.ode import ODE
 from pymc_dynsys.systems.proof import Proof, Reason
@@ -45,6 +46,7 @@ __all__ = [
     "Held",
     "LinearDynamics",
     "LinearGaussian",
+    "Measurement",
     "Observation",
     "Proof",
     "Reason",
@@ -59,6 +61,7 @@ __all__ = [
     "linear_gaussian",
     "local_level",
     "local_linear_trend",
+    "measurement",
     "regression",
     "seasonal",
     "vector_autoregression",

@@ -170,37 +170,6 @@ class LinearGaussian(Described):
         )
 
 
-def as_system(
-    system: Any, params: Mapping[str, Any], inputs: Mapping[str, Any]
-) -> tuple[Any, Mapping[str, Any]]:
-    """A system and all its parameters, which a linear-Gaussian one brings along."""
-    if not isinstance(system, LinearGaussian):
-        return system, params
-    for name in params:
-        if name in system.params:
-            raise ValueError(f"params: {name!r} is given with the system {system.name} already")
-        raise ValueError(
-            f"params: {system.name} has no place for {name!r}: its parameters are "
-            f"{', '.join(system.params) or 'none'}, given where it is made. A system with others "
-            "is written as functions: use DiscreteTime"
-        )
-    asked = dict.fromkeys((*system.regressors, *system.drivers))
-    for name in inputs:
-        if name not in asked:
-            raise ValueError(
-                f"inputs: {system.name} does not ask for {name!r}; it asks for "
-                f"{', '.join(asked) or 'none'}. A regressor is a block, "
-                f"... + pds.regression({name!r}, ...); otherwise use DiscreteTime"
-            )
-    for name in asked:
-        if name not in inputs:
-            raise ValueError(
-                f"inputs: {system.name} asks for {name!r}; give it with a value for each row, "
-                f"inputs={{{name!r}: xr.DataArray(..., dims=(<time>, ...))}}"
-            )
-    return system.system(), system.params
-
-
 def first_law(initial: Stationary | Diffuse, of: Moves) -> Mixed:
     """The distribution of the initial state of one block."""
     n = of.F.shape[0]

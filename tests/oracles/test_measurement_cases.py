@@ -48,39 +48,82 @@ def test_dsem():
     check(model, case)
 
 
-def test_measurement_model():
-    """Three indicators of a state: one loading and the mean of the state are fixed."""
-    case = load("E14")
-    coords = {"subject": range(6), "visit": range(12), "component": [0, 1, 2], "group": [0, 1]}
+def indicators(case, loadings, **variables):
+    """E14 with these loadings: the trajectory in the model at hand, and its system."""
+    intercepts = pm.Flat("intercepts", dims=("group", "item"), initval=case.intercepts)
+    of_subject = intercepts[case.group.astype(int)]
+    at = pm.Deterministic("at", of_subject, dims=("subject", "item"))
+    noise = pm.Flat("noise_sigma", shape=3, initval=case.noise_sigma)
     system = pds.SDE(
         states=("x",),
         drift=lambda x, rate: -rate * x,
         diffusion=lambda diffusion: diffusion,
         initial=pds.Stationary(),
-        observation=lambda x, loadings, at, noise_sigma: dist.Normal(
-            at + loadings * x, noise_sigma
-        ).to_event(1),
+        observation=pds.measurement(
+            {item: ("x", loadings[i]) for i, item in enumerate("abc")}, intercepts=at, sigma=noise
+        ),
     )
-    with pm.Model(coords=coords) as model:
-        loadings = pm.Flat("loadings", shape=3, initval=case.loadings)
-        intercepts = pm.Flat("intercepts", dims=("group", "component"), initval=case.intercepts)
-        of_subject = intercepts[case.group.astype(int)]
-        at = pm.Deterministic("at", of_subject, dims=("subject", "component"))
+    times = xr.DataArray(case.t, dims=("subject", "visit"))
+    dims = ("subject", "visit", "item")
+    pds.Trajectory("y", system, params=variables, observed=case.y, times=times, dims=dims)
+
+
+E14 = {"subject": range(6), "visit": range(12), "item": ["a", "b", "c"], "group": [0, 1]}
+
+
+def test_measurement_model():
+    """Three indicators of a state: one loading and the mean of the state are fixed."""
+    case = load("E14")
+    with pm.Model(coords=E14) as model:
+        free = [pm.Flat(f"loading_{i}", initval=case.loadings[i]) for i in (1, 2)]
         rest = {n: pm.Flat(n, initval=getattr(case, n)) for n in ("rate", "diffusion")}
-        rest["noise_sigma"] = pm.Flat("noise_sigma", shape=3, initval=case.noise_sigma)
-        pds.Trajectory(
-            "y",
-            system,
-            params={"loadings": loadings, "at": at, **rest},
-            observed=case.y,
-            times=xr.DataArray(case.t, dims=("subject", "visit")),
-            dims=("subject", "visit", "component"),
-        )
+        indicators(case, [1.0, *free], **rest)
+    case.loading_1, case.loading_2 = case.loadings[1:]
+    case.out.grad_loading_1, case.out.grad_loading_2 = case.out.grad_loadings[1:]
     check(model, case)
 
 
-def test_diary():
-    """The process goes on at night; missing beeps keep their time."""
+def test_measurement_model_with_its_scale_free():
+    """All loadings free beside the diffusion: said at build; along the line the slope is 0."""
+    case = load("E14")
+    with (
+        pytest.warns(UserWarning, match="nothing fixes the unit of the state 'x'"),
+        pm.Model(coords=E14) as model,
+    ):
+        free = [pm.Flat(f"loading_{i}", initval=case.loadings[i]) for i in range(3)]
+        diffusion = pm.Flat("diffusion", initval=case.diffusion)
+        indicators(case, free, rate=float(case.rate), diffusion=diffusion)
+    names = [f"loading_{i}" for i in range(3)]
+    values = dict(zip(names, case.loadings, strict=True)) | {
+        n: getattr(case, n) for n in ("intercepts", "noise_sigma", "diffusion")
+    }
+    slope, slopes = {}, list(model.compile_dlogp()(values))
+    for rv in model.free_RVs:
+        size = np.size(values[rv.name])
+        slope[rv.name], slopes = np.array(slopes[:size]), slopes[size:]
+    along = np.concatenate([slope[n] for n in names])
+    np.testing.assert_allclose(along, case.out.grad_loadings, rtol=1e-9)
+    # A difference of terms near 20: the case itself has 7e-14.
+    left = along @ case.loadings - slope["diffusion"].item() * case.diffusion
+    np.testing.assert_allclose(left, 0.0, atol=1e-11)
+
+
+def by_day(case):
+    """Times and data of E15 with days as an axis of their own, padded with NaN."""
+    n_days, n_beeps = int(np.nanmax(case.day)) + 1, 7
+    t, y = np.full((3, n_days, n_beeps), np.nan), np.full((3, n_days, n_beeps, 2), np.nan)
+    first = int(np.nanmin(case.day))
+    for person in range(3):
+        for day in range(n_days):
+            own = np.flatnonzero(case.day[person] == day + first)
+            t[person, day, : len(own)] = case.t[person, own]
+            y[person, day, : len(own)] = case.y[person, own]
+    return t, y
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_diary(anew):
+    """The process goes on at night, or each day begins anew; missing beeps keep their time."""
     case = load("E15")
     system = pds.SDE(
         states=("a", "b"),
@@ -94,7 +137,10 @@ def test_diary():
         initial=pds.Stationary(),
         observation=lambda states, noise_sigma: dist.Normal(states, noise_sigma).to_event(1),
     )
-    coords = {"person": range(3), "visit": range(28), "v": [0, 1], "to": [0, 1], "from": [0, 1]}
+    t, y = by_day(case) if anew else (case.t, case.y)
+    along = ("day", "visit") if anew else ("visit",)
+    coords = {"person": range(3), **dict(zip(along, map(range, t.shape[1:]), strict=True))}
+    coords |= {"v": [0, 1], "to": [0, 1], "from": [0, 1]}
     with pm.Model(coords=coords) as model:
         params = {
             "drift": pm.Flat("drift", dims=("person", "to", "from"), initval=case.drift),
@@ -107,11 +153,17 @@ def test_diary():
             "y",
             system,
             params=params,
-            observed=case.y,
-            times=xr.DataArray(case.t, dims=("person", "visit")),
-            dims=("person", "visit", "v"),
+            observed=y,
+            times=xr.DataArray(t, dims=("person", *along)),
+            dims=("person", *along, "v"),
         )
-    check(model, case)
+    if not anew:
+        check(model, case)
+        return
+    point = {rv.name: getattr(case, rv.name) for rv in model.free_RVs}
+    each = model.compile_fn(model.logp(vars=model.observed_RVs, sum=False)[0])(point)
+    expected = case.out.loglik_subject_new_each_day
+    np.testing.assert_allclose(each.sum(-1), expected, rtol=1e-12)
 
 
 def test_correlated_noises():
