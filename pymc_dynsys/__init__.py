@@ -74,6 +74,7 @@ if TYPE_CHECKING:
         plot_impulse_response,
         plot_innovations,
         plot_lagged_effects,
+        plot_phase,
         plot_predictive_check,
         plot_trajectories,
     )
@@ -140,6 +141,7 @@ __all__ = [
     "plot_impulse_response",
     "plot_innovations",
     "plot_lagged_effects",
+    "plot_phase",
     "plot_predictive_check",
     "plot_trajectories",
     "profile_marginal",
@@ -162,6 +164,7 @@ _LAZY = {
     "plot_forecast": "pymc_dynsys.plots",
     "plot_impulse_response": "pymc_dynsys.plots",
     "plot_innovations": "pymc_dynsys.plots",
+    "plot_phase": "pymc_dynsys.plots",
     "plot_predictive_check": "pymc_dynsys.plots",
     "plot_lagged_effects": "pymc_dynsys.plots",
     "plot_trajectories": "pymc_dynsys.plots",

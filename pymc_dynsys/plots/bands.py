@@ -42,7 +42,7 @@ def band(
     tail = (1 - probability) / 2
     low, high = quantiles(draws, tail, 1 - tail)
     data = panels.over_time(draws, dim, "kwarg", y_bottom=low, y_top=high)
-    pc.map(_one_color(_fill), label, data=data, ignore_aes="all", **style)
+    pc.map(one_color(_fill), label, data=data, ignore_aes="all", **style)
 
 
 def quantiles(draws: xr.DataArray, *levels: float) -> list[xr.DataArray]:
@@ -58,7 +58,7 @@ def _fill(da: xr.DataArray, target: Any, **style: Any) -> Any:
     return fill_between_y(da.isel(at=there), target, **style)
 
 
-def _one_color(visual: Callable[..., Any]) -> Callable[..., Any]:
+def one_color(visual: Callable[..., Any]) -> Callable[..., Any]:
     """A visual whose colour may be an array with one entry, that of its panel."""
 
     def draw(da: xr.DataArray, target: Any, color: Any = None, **style: Any) -> Any:
@@ -71,4 +71,4 @@ def _one_color(visual: Callable[..., Any]) -> Callable[..., Any]:
 def middle(pc: PlotCollection, draws: xr.DataArray, dim: str, label: str, **style: Any) -> None:
     """Line of the medians of the draws."""
     data = panels.over_time(draws, dim, "plot_axis", y=quantiles(draws, 0.5)[0])
-    pc.map(_one_color(line_xy), label, data=data, ignore_aes="all", **style)
+    pc.map(one_color(line_xy), label, data=data, ignore_aes="all", **style)

@@ -95,7 +95,7 @@ def plot_trajectories(
     >>> states = pds.sample_states(prior, model=model, group="prior", times=fine, random_seed=1)
     >>> pc = pds.plot_trajectories(states, backend="none")
     """
-    group = _group(dt, var_name) if group is None else group
+    group = group_with(dt, var_name) if group is None else group
     draws = panels.select(panels.variable(dt, group, var_name), coords)
     if f"{var_name}_state" in draws.dims:
         draws = draws.rename({f"{var_name}_state": "state"})
@@ -132,7 +132,7 @@ def plot_trajectories(
     return pc
 
 
-def _group(dt: Any, name: str) -> str:
+def group_with(dt: Any, name: str) -> str:
     """The first group that holds a variable."""
     if not isinstance(dt, xr.DataTree):
         raise TypeError(f"dt: expected a DataTree, got {type(dt).__name__}")
