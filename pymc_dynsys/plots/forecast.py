@@ -9,6 +9,7 @@ from arviz_plots import PlotCollection
 from arviz_plots.visuals import vline
 
 from pymc_dynsys.plots import panels
+from pymc_dynsys.plots.own_axes import Target
 from pymc_dynsys.plots.trajectories import plot_trajectories
 
 
@@ -21,7 +22,7 @@ def plot_forecast(
     ci_probs: Sequence[float] = (0.5, 0.9),
     transform: Callable[[Any], Any] | None = None,
     color_by: xr.DataArray | None = None,
-    plot_collection: PlotCollection | None = None,
+    plot_collection: Target | None = None,
     backend: str | None = None,
     visuals: Mapping[str, Mapping[str, Any] | bool] | None = None,
     **pc_kwargs: Any,

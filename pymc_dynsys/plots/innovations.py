@@ -8,13 +8,14 @@ from arviz_plots import PlotCollection
 from arviz_plots.visuals import hline
 
 from pymc_dynsys.plots import panels
+from pymc_dynsys.plots.own_axes import Target
 
 
 def plot_innovations(
     dt: xr.DataTree,
     *,
     coords: Mapping[str, Any] | None = None,
-    plot_collection: PlotCollection | None = None,
+    plot_collection: Target | None = None,
     backend: str | None = None,
     visuals: Mapping[str, Mapping[str, Any] | bool] | None = None,
     **pc_kwargs: Any,
@@ -29,8 +30,9 @@ def plot_innovations(
         From :func:`innovations`.
     coords : dict, optional
         Labels to draw, such as ``{"subject": ["a", "b"]}``.
-    plot_collection : PlotCollection, optional
-        Plots to draw into.
+    plot_collection : PlotCollection, Axes or DataArray, optional
+        What to draw into: an earlier plot, matplotlib's axes for a single panel, or a DataArray
+        of axes by label.
     backend : {"matplotlib", "plotly", "bokeh"}, optional
         Default ``rcParams["plot.backend"]``.
     visuals : mapping, optional

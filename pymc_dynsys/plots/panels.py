@@ -15,6 +15,8 @@ from arviz_plots.visuals import (
     scatter_xy,
 )
 
+from pymc_dynsys.plots.own_axes import Target, on_axes
+
 SAMPLE = ("chain", "draw")
 
 WIDTH, HEIGHT = 2.8, 2.1
@@ -167,13 +169,15 @@ def over_time(array: xr.DataArray, dim: str, axis: str, **parts: xr.DataArray) -
 def collection(
     data: xr.Dataset,
     facets: Sequence[str],
-    plot_collection: PlotCollection | None,
+    plot_collection: Target | None,
     backend: str | None,
     options: Mapping[str, Any],
 ) -> PlotCollection:
     """A grid of panels with common axes, one for each label along the facets."""
-    if plot_collection is not None:
+    if isinstance(plot_collection, PlotCollection):
         return plot_collection
+    if plot_collection is not None:
+        return on_axes(data, facets, plot_collection)
     backend = rcParams["plot.backend"] if backend is None else backend
     options = {"cols": list(facets), "col_wrap": 4, **options}
     figure = {**options.get("figure_kwargs", {})}

@@ -12,6 +12,7 @@ from pymc_dynsys.plots import panels
 from pymc_dynsys.plots.bands import one_color
 from pymc_dynsys.plots.colors import colors_of
 from pymc_dynsys.plots.legend import Entry, draw_legend
+from pymc_dynsys.plots.own_axes import Target
 from pymc_dynsys.plots.trajectories import group_with
 
 
@@ -26,7 +27,7 @@ def plot_phase(
     n_paths: int = 20,
     transform: Callable[[Any], Any] | None = None,
     color_by: xr.DataArray | None = None,
-    plot_collection: PlotCollection | None = None,
+    plot_collection: Target | None = None,
     backend: str | None = None,
     visuals: Mapping[str, Mapping[str, Any] | bool] | None = None,
     **pc_kwargs: Any,
@@ -56,8 +57,9 @@ def plot_phase(
         what is drawn.
     color_by : DataArray, optional
         Group of each panel, as in :func:`plot_trajectories`.
-    plot_collection : PlotCollection, optional
-        Plots to draw into.
+    plot_collection : PlotCollection, Axes or DataArray, optional
+        What to draw into: an earlier plot, matplotlib's axes for a single panel, or a DataArray
+        of axes by label.
     backend : {"matplotlib", "plotly", "bokeh"}, optional
         Default ``rcParams["plot.backend"]``.
     visuals : mapping, optional

@@ -11,6 +11,7 @@ from arviz_plots.visuals import line_xy
 from pymc_dynsys.plots import panels
 from pymc_dynsys.plots.bands import band, middle
 from pymc_dynsys.plots.legend import Entry, draw_legend
+from pymc_dynsys.plots.own_axes import Target
 
 STRATUM = "stratum"
 
@@ -25,7 +26,7 @@ def plot_predictive_check(
     ci_prob: float = 0.9,
     by: xr.DataArray | None = None,
     transform: Callable[[Any], Any] | None = None,
-    plot_collection: PlotCollection | None = None,
+    plot_collection: Target | None = None,
     backend: str | None = None,
     visuals: Mapping[str, Mapping[str, Any] | bool] | None = None,
     **pc_kwargs: Any,

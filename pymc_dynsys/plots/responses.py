@@ -9,6 +9,7 @@ from arviz_plots import PlotCollection
 from pymc_dynsys.plots import panels
 from pymc_dynsys.plots.bands import bands_and_median
 from pymc_dynsys.plots.legend import draw_legend
+from pymc_dynsys.plots.own_axes import Target
 
 Visuals = Mapping[str, Mapping[str, Any] | bool]
 
@@ -19,7 +20,7 @@ def plot_impulse_response(
     group: str = "posterior",
     coords: Mapping[str, Any] | None = None,
     ci_probs: Sequence[float] = (0.5, 0.9),
-    plot_collection: PlotCollection | None = None,
+    plot_collection: Target | None = None,
     backend: str | None = None,
     visuals: Visuals | None = None,
     **pc_kwargs: Any,
@@ -36,8 +37,9 @@ def plot_impulse_response(
         Labels to draw, such as ``{"shock": ["rate"]}``.
     ci_probs : sequence of float
         Probabilities of the bands, equal-tailed.
-    plot_collection : PlotCollection, optional
-        Plots to draw into.
+    plot_collection : PlotCollection, Axes or DataArray, optional
+        What to draw into: an earlier plot, matplotlib's axes for a single panel, or a DataArray
+        of axes by label.
     backend : {"matplotlib", "plotly", "bokeh"}, optional
         Default ``rcParams["plot.backend"]``.
     visuals : mapping, optional
@@ -74,7 +76,7 @@ def plot_lagged_effects(
     group: str = "posterior",
     coords: Mapping[str, Any] | None = None,
     ci_probs: Sequence[float] = (0.5, 0.9),
-    plot_collection: PlotCollection | None = None,
+    plot_collection: Target | None = None,
     backend: str | None = None,
     visuals: Visuals | None = None,
     **pc_kwargs: Any,
@@ -115,7 +117,7 @@ def _plot(
     array: xr.DataArray,
     coords: Mapping[str, Any] | None,
     ci_probs: Sequence[float],
-    plot_collection: PlotCollection | None,
+    plot_collection: Target | None,
     backend: str | None,
     visuals: Visuals | None,
     pc_kwargs: Mapping[str, Any],

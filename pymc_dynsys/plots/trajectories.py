@@ -10,6 +10,7 @@ from pymc_dynsys.plots import panels
 from pymc_dynsys.plots.bands import bands_and_median
 from pymc_dynsys.plots.colors import colors_of
 from pymc_dynsys.plots.legend import Entry, draw_legend
+from pymc_dynsys.plots.own_axes import Target
 
 GROUPS = ("posterior", "posterior_predictive", "predictions", "prior", "prior_predictive")
 
@@ -24,7 +25,7 @@ def plot_trajectories(
     ci_probs: Sequence[float] = (0.5, 0.9),
     transform: Callable[[Any], Any] | None = None,
     color_by: xr.DataArray | None = None,
-    plot_collection: PlotCollection | None = None,
+    plot_collection: Target | None = None,
     backend: str | None = None,
     visuals: Mapping[str, Mapping[str, Any] | bool] | None = None,
     **pc_kwargs: Any,
@@ -54,8 +55,9 @@ def plot_trajectories(
         modelled on the log scale.
     color_by : DataArray, optional
         Group of each panel, such as ``panel["arm_of_subject"]``: each group has its own colour.
-    plot_collection : PlotCollection, optional
-        Plots to draw into.
+    plot_collection : PlotCollection, Axes or DataArray, optional
+        What to draw into: an earlier plot, matplotlib's axes for a single panel, or a DataArray
+        of axes by label.
     backend : {"matplotlib", "plotly", "bokeh"}, optional
         Default ``rcParams["plot.backend"]``.
     visuals : mapping, optional
