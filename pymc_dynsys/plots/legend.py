@@ -75,7 +75,8 @@ def _handle(entry: Entry) -> Line2D | Patch:
         return Patch(facecolor=to_rgba(color, look.get("alpha")), label=entry.label)
     if entry.kind == "line":
         dashes = look.get("linestyle", "-")
-        return Line2D([], [], color=color, linestyle=dashes, label=entry.label)
+        alpha = look.get("alpha")
+        return Line2D([], [], color=color, linestyle=dashes, alpha=alpha, label=entry.label)
     return Line2D([], [], color=color, marker="o", markersize=3, linestyle="", label=entry.label)
 
 
