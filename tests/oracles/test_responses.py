@@ -211,3 +211,50 @@ def test_what_is_refused(decaying):
         pds.Trajectory("y", bent, observed=np.zeros(2), dims="time")
     with pytest.raises(ValueError, match="lagged_effects: the dynamics of 'y' are not linear"):
         pds.lagged_effects(None, model=crooked, intervals=[1.0])
+
+
+@pytest.mark.parametrize(
+    ("of", "plot"),
+    [
+        ("impulse_response", pds.plot_impulse_response),
+        pytest.param("lagged_effects", pds.plot_lagged_effects, marks=pytest.mark.slow),
+    ],
+)
+def test_bands_against_their_closed_form(of, plot):
+    r"""Two equal rates and one cross effect: c t exp(-a t), whose quantiles are those of c."""
+    a, c, t = 0.5, np.linspace(-0.2, 0.6, 81), np.array([0.0, 0.5, 1.0, 2.0, 4.0, 9.0])
+    draws = np.stack([[[-a, 0.0], [one, -a]] for one in c])
+    model = continuous(draws[0], np.eye(2))
+    both = np.stack([draws, np.swapaxes(draws, 1, 2)], axis=1)
+    posterior = xr.Dataset(
+        {"A": (("chain", "draw", "subject", "i", "j"), both[None])},
+        coords={dim: COORDS[dim] for dim in ("subject", "i", "j")},
+    )
+    idata = xr.DataTree.from_dict({"posterior": posterior})
+    along, other = ("horizons", "shock") if of == "impulse_response" else ("intervals", "predictor")
+    found = getattr(pds, of)(idata, model=model, **{along: t})
+    pc = plot(
+        found,
+        coords={"subject": ["p"], "response": ["b"], other: ["a"]},
+        ci_probs=(0.5, 0.9),
+        backend="matplotlib",
+    )
+    curve = t * np.exp(-a * t)
+    # The wide band first, then the narrow one; between evenly spaced draws quantiles are linear.
+    bands = [drawn for axes in _axes(pc) for drawn in axes.collections]
+    assert len(bands) == 2
+    for band, probability in zip(bands, (0.9, 0.5), strict=True):
+        corners = band.get_paths()[0].vertices
+        tail = (1 - probability) / 2
+        for k, time in enumerate(t):
+            y = corners[np.isclose(corners[:, 0], time), 1]
+            expected = np.quantile([c.min(), c.max()], [tail, 1 - tail]) * curve[k]
+            np.testing.assert_allclose([y.min(), y.max()], expected, **EXACT)
+    (line,) = [line for axes in _axes(pc) for line in axes.lines]
+    np.testing.assert_allclose(line.get_ydata(), 0.2 * curve, **EXACT)
+
+
+def _axes(pc):
+    """The axes of a collection of plots that have something in them."""
+    figure = pc.get_viz("figure")
+    return [axes for axes in figure.axes if axes.collections]
