@@ -34,6 +34,7 @@ def test_the_pages_are_found():
         "dynestyx",
         "dynamax",
         "pymc_extras",
+        "statsmodels",
         "ctsem",
         "nlmixr2",
         "lme4_brms",
