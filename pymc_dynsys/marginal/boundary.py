@@ -18,8 +18,11 @@ COST = 1e-3
 """Nats that a step towards an edge may cost."""
 
 STEP = 2.0
-FAR = (4.0, 7.0, 10.0)
-"""Steps back from an edge, of which one must cost TELLING nats, or the data say nothing."""
+FAR = (4.0, 7.0, 10.0, 14.0, 20.0)
+"""Steps back from an edge, of which one must cost TELLING nats, or the data say nothing.
+
+A search may end far out, since nothing changes there.
+"""
 TELLING = 0.1
 
 SINGULAR = 1e-7
@@ -73,7 +76,7 @@ def find_edges(
         if min(costs) > COST:
             continue
         sign = -1 if costs[0] <= costs[1] else 1
-        if not any(cost(-sign * far) > TELLING for far in FAR):
+        if not any(TELLING < cost(-sign * far) < np.inf for far in FAR):
             raise ValueError(
                 f"model: the data say nothing of {names[j]}: moving it by {FAR[-1]:g} changes the "
                 "log-likelihood by less than 0.1; fix it, or fit with priors=True"
@@ -96,5 +99,6 @@ def require_identified(hessian: np.ndarray, edges: Edges, names: list[str]) -> N
         raise ValueError(
             f"model: the log-likelihood has no curvature along {found} where it is largest, so the "
             "data do not tell them apart, or some are infinite there; fix one of them, drop a "
-            "covariate, or fit with priors=True"
+            "covariate, or fit with priors=True. With priors it may be one of these that has no "
+            "maximum, as LKJCholeskyCov has none where correlations reach 1: take priors=False"
         )
