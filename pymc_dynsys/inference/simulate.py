@@ -13,14 +13,14 @@ from pymc_dynsys.bridge.labels import by_label
 from pymc_dynsys.discretization import Design, Doses, Operands
 from pymc_dynsys.discretization.operands import kinds_of_doses
 from pymc_dynsys.reading.accumulated import accumulated_states, refuse_beside, restarts
-from pymc_dynsys.reading.calendar import refuse_periods
+from pymc_dynsys.reading.calendar import inferred, refuse_in_continuous_time, refuse_months
 from pymc_dynsys.reading.consistency import check_arrays
 from pymc_dynsys.reading.doses import read_doses, settled
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.inputs import input_core_shape, lines_of, own_part, read_input
 from pymc_dynsys.reading.labels import Labels, gathered
 from pymc_dynsys.reading.own_rows import on_own_rows
-from pymc_dynsys.reading.times import as_times, time_labels
+from pymc_dynsys.reading.times import as_dates, as_times, time_labels
 from pymc_dynsys.reading.units import Units, unit_of
 from pymc_dynsys.reading.values import as_float
 from pymc_dynsys.simulation.lost import warn_lost
@@ -34,6 +34,7 @@ from pymc_dynsys.simulation.paths import (
 from pymc_dynsys.systems.bind import bind_system
 from pymc_dynsys.systems.bound import System
 from pymc_dynsys.systems.brought import as_system
+from pymc_dynsys.systems.discrete import DiscreteTime
 from pymc_dynsys.systems.linear_gaussian import LinearGaussian
 
 
@@ -47,6 +48,7 @@ def simulate(
     n: int = 1,
     simulator: Simulator | None = None,
     t0: Any = None,
+    unit: str | None = None,
     dims: Sequence[str] | None = None,
     random_seed: Any = None,
 ) -> xr.Dataset:
@@ -63,7 +65,8 @@ def simulate(
     times : array or DataArray
         Times at which to report, ascending: ``(time,)`` for all trajectories, or a DataArray
         whose last dim is time and whose others are batch dims (NaN: no visit). Same unit as
-        the rates in the system.
+        the rates in the system. Dates with `unit` and, in discrete time, periods are read as by
+        :class:`~pymc_dynsys.Trajectory`.
     inputs : mapping of str to DataArray or Input, optional
         Time-varying inputs, as for :class:`~pymc_dynsys.Trajectory`.
     events : Dataset, optional
@@ -73,8 +76,11 @@ def simulate(
     simulator : Discretization or ODESolve, optional
         How gaps are crossed; default the exact distribution of a linear system, else Euler-Maruyama
         with a twentieth of the median gap. The simulator used is in the result's attributes.
-    t0 : float or DataArray, optional
+    t0 : float, date, period or DataArray, optional
         Time of the initial distribution; default the first time of each trajectory.
+    unit : str, optional
+        Unit of times that are dates: ``"W"``, ``"D"``, ``"h"``, ``"m"``, ``"s"`` or ``"ms"``; in
+        discrete time also ``"M"``, ``"Q"``, ``"Q-MAR"``, ``"Y"`` or ``"B"``, a period a step.
     dims : sequence of str, optional
         The batch dims, in order; other dims of DataArrays belong to one trajectory.
     random_seed : int, Generator or None
@@ -84,7 +90,8 @@ def simulate(
     -------
     xarray.Dataset
         ``states`` with dims ``(sample, *batch, time, state)`` and ``observations`` with
-        ``(sample, *batch, time[, component])``.
+        ``(sample, *batch, time[, component])``. Times that were dates or periods are dates, of
+        a period its first day.
 
     Raises
     ------
@@ -113,25 +120,16 @@ def simulate(
     inputs = on_own_rows(system, inputs or {})
     source, params = as_system(system, params, inputs)
     params, labels = by_label(source, params, {})
-    refuse_periods("times", np.asarray(times))
     frame, own_times = _frame(params, labels, times, t0, events, dims)
-    time_array, time_dim, _ = as_times(
-        "times", times, frame.batch_dims, "time", coords=frame.labels, lengths=frame.lengths
-    )
-    frame = _with_inputs(replace(frame, time_dim=time_dim), inputs)
-    start, _, _ = as_times(
-        "t0",
-        np.nan if t0 is None else t0,
-        frame.batch_dims,
-        None,
-        coords=frame.labels,
-        lengths=frame.lengths,
-    )
+    time_array, start, frame = _clocks(source, times, t0, unit, frame)
+    time_dim = frame.time_dim
+    frame = _with_inputs(frame, inputs)
     arrays = {name: _batch_first(name, value, frame) for name, value in params.items()}
     of_inputs = {k: input_core_shape(v, frame.batch_dims, time_dim) for k, v in inputs.items()}
     shapes = {name: array.shape[frame.rank :] for name, array in arrays.items()}
     bound = bind_system(source, shapes, of_inputs, lines=lines_of(inputs))
-    along = {**frame.labels, time_dim: time_labels(times, time_array, time_dim)}
+    of_times = time_labels(times, time_array, time_dim, frame.unit, frame.origin)
+    along = {**frame.labels, time_dim: of_times}
     of_visits = replace(frame, labels=along)
     read = {name: read_input(name, value, of_visits, time_array) for name, value in inputs.items()}
     if accumulated_states(bound):
@@ -166,12 +164,36 @@ def simulate(
         coords={**frame.batch_coords(), "state": list(bound.states), **names},
         attrs={"system": repr(system), "simulator": repr(simulator)},
     )
-    about = Units(time=unit_of(times)).of_time()
+    about = {} if frame.origin is not None else Units(time=unit_of(times)).of_time()
+    shown = as_dates(time_array, frame.unit, frame.origin)
     if own_times:
         own = [dim for dim in frame.batch_dims if dim in own_times]
-        values = time_array.reshape(*(frame.lengths[dim] for dim in own), -1)
+        values = shown.reshape(*(frame.lengths[dim] for dim in own), -1)
         return out.assign_coords(time=((*own, time_dim), values, about))
-    return out.assign_coords({time_dim: (time_dim, time_array.reshape(-1), about)})
+    return out.assign_coords({time_dim: (time_dim, shown.reshape(-1), about)})
+
+
+def _clocks(
+    source: System, times: Any, t0: Any, unit: str | None, frame: Frame
+) -> tuple[np.ndarray, np.ndarray, Frame]:
+    """Times of visits and ``t0`` as numbers; the frame with dim, unit and origin of times."""
+    in_steps = isinstance(source, DiscreteTime)
+    if not in_steps:
+        refuse_in_continuous_time(times, unit)
+    elif unit is None:
+        unit = inferred(times)
+
+    def read(role: str, value: Any, dim: str | None, origin: Any) -> tuple[np.ndarray, str, Any]:
+        dims, labels, lengths = frame.batch_dims, frame.labels, frame.lengths
+        return as_times(
+            role, value, dims, dim, coords=labels, lengths=lengths, unit=unit, origin=origin
+        )
+
+    visits, time_dim, origin = read("times", times, "time", None)
+    if in_steps:
+        refuse_months(times, visits, unit, origin)
+    start, _, _ = read("t0", np.nan, None, None) if t0 is None else read("t0", t0, None, origin)
+    return visits, start, replace(frame, time_dim=time_dim, unit=unit, origin=origin)
 
 
 def _frame(

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pymc as pm
 import pytest
+import xarray as xr
 from numpyro import distributions as dist
 
 import pymc_dynsys as pds
@@ -46,6 +47,42 @@ def test_periods_in_continuous_time(by, freq):
         build(DIFFUSION, periods.to_timestamp(), unit=freq, by=by)
     with pytest.raises(TypeError, match="is a period of time, not a time"):
         pds.simulate(DIFFUSION, {}, periods)
+
+
+def test_simulated_dates():
+    """Periods and dates move the state as their numbers do, and results have their first days."""
+    drawn = {"params": {}, "random_seed": 1}
+    numbers = pds.simulate(WALK, times=np.array([0.0, 1.0, 4.0]), t0=-1.0, **drawn)
+    gap = pd.PeriodIndex(["2024-01", "2024-02", "2024-05"], freq="M")
+    by_period = pds.simulate(WALK, times=gap, t0=pd.Period("2023-12", "M"), **drawn)
+    start = np.datetime64("2023-12-07")
+    by_date = pds.simulate(WALK, times=gap.to_timestamp(how="end"), unit="M", t0=start, **drawn)
+    for found in (by_period, by_date):
+        np.testing.assert_array_equal(found["observations"], numbers["observations"])
+        np.testing.assert_array_equal(found["time"], gap.to_timestamp())
+    days = pd.date_range("2024-01-30", periods=3)
+    for system in (WALK, DIFFUSION):
+        found = pds.simulate(system, times=days, unit="D", **drawn)
+        numbers = pds.simulate(system, times=np.arange(3.0), **drawn)
+        np.testing.assert_array_equal(found["states"], numbers["states"])
+        np.testing.assert_array_equal(found["time"], days)
+    own = xr.DataArray([days, days.shift(1)], dims=("subject", "time"))
+    found = pds.simulate(DIFFUSION, times=own, unit="D", **drawn)
+    np.testing.assert_array_equal(found["time"], own)
+
+
+def test_simulated_dates_that_are_refused():
+    days = pd.date_range("2024-01-30", periods=3)
+    with pytest.raises(ValueError, match="times: dates need a unit"):
+        pds.simulate(DIFFUSION, {}, days)
+    with pytest.raises(ValueError, match="unit: 'M' counts periods"):
+        pds.simulate(DIFFUSION, {}, days, unit="M")
+    with pytest.raises(TypeError, match="t0: times are dates, so t0 must be a date too"):
+        pds.simulate(DIFFUSION, {}, days, unit="D", t0=0.0)
+    with pytest.raises(ValueError, match="are months apart"):
+        pds.simulate(WALK, {}, pd.date_range("2024-01-01", periods=4, freq="MS"), unit="D")
+    with pytest.raises(ValueError, match="lie in one period of frequency 'M'"):
+        pds.simulate(WALK, {}, days[:2], unit="M")
 
 
 def test_the_remedies_work():
