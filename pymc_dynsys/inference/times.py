@@ -7,7 +7,7 @@ import numpy as np
 
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.discretization import Operands
-from pymc_dynsys.reading.calendar import Origin
+from pymc_dynsys.panels.periods import Origin
 from pymc_dynsys.reading.times import as_times, check_times
 
 

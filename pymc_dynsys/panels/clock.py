@@ -1,18 +1,18 @@
-"""Times and spans of the table as numbers: dates in a stated unit since the earliest."""
+"""Times and spans of the table as numbers: dates in a stated unit, or periods, since the first."""
 
 import narwhals as nw
 import numpy as np
 
 from pymc_dynsys.panels.columns import Table, is_missing, numbers, refuse_missing
-
-UNITS = ("W", "D", "h", "m", "s", "ms")
-"""Units into which dates convert; months and years have no fixed length."""
+from pymc_dynsys.panels.periods import as_steps, frequency, is_frequency
+from pymc_dynsys.panels.rows import Rows
 
 
 def read_times(table: Table, column: str, unit: str | None) -> tuple[np.ndarray, dict[str, str]]:
     """Times as float64, and how to turn them back into dates.
 
-    Dates with a time zone are taken to UTC first, so that a clock change is no gap.
+    Dates with a time zone are taken to UTC first, so that a clock change is no gap; where a unit
+    counts periods, a date stands for the one that it has in its own zone.
 
     Returns
     -------
@@ -20,19 +20,25 @@ def read_times(table: Table, column: str, unit: str | None) -> tuple[np.ndarray,
         One number a row.
     attrs : dict
         Empty for numbers. For dates ``unit``, ``origin`` (ISO 8601; in UTC where there is a
-        zone) and ``time_zone`` if there is one; for durations ``unit``.
+        zone) and ``time_zone`` if there is one; for durations ``unit``; for periods their frequency
+        as ``unit`` and the first day of the first one as ``origin``.
     """
-    if unit is not None and unit not in UNITS:
-        raise ValueError(f"unit: {unit!r} is not one of {', '.join(map(repr, UNITS))}")
+    if is_frequency(unit):
+        frequency(str(unit))
     series = table[column]
     refuse_missing("time", column, is_missing(series))
     if isinstance(series.dtype, nw.Date):
         series = series.cast(nw.Datetime("ms"))
     if isinstance(series.dtype, nw.Datetime):
+        if is_frequency(unit):
+            return _counted(_local(series), unit)
         return _since_earliest(series, column, unit)
     if isinstance(series.dtype, nw.Duration):
+        _refuse_frequency("time", column, unit)
         length = _one(unit, column, "durations")
         return _array(series, "m") / length, {"unit": str(unit)}
+    if len(series) and hasattr(series.item(0), "to_timestamp"):
+        return _counted(np.array(series.to_list(), dtype=object), unit)
     _refuse_other_dates(series, column)
     times = numbers(table, "time", column)
     if unit is not None:
@@ -56,7 +62,48 @@ def read_spans(table: Table, role: str, column: str, unit: str | None) -> np.nda
             f"{role}: column {column!r} holds durations, but the times are numbers; convert it to "
             "numbers in their unit"
         )
+    _refuse_frequency(role, column, unit)
     return _array(series, "m") / np.timedelta64(1, unit)  # type: ignore[call-overload]
+
+
+def refuse_two_in_a_period(table: Table, column: str, rows: Rows, attrs: dict[str, str]) -> None:
+    """Raise for two dates of one subject in one period, where times are numbers of periods."""
+    series = table[column]
+    if not is_frequency(attrs.get("unit")) or not isinstance(series.dtype, nw.Date | nw.Datetime):
+        return
+    dates = _local(series.cast(nw.Datetime("ms")) if series.dtype == nw.Date else series)
+    order, instant = rows.instants()
+    both = (np.diff(instant) == 0) & (dates[order][1:] != dates[order][:-1])
+    if both.any():
+        k = int(np.argmax(both))
+        first, second = sorted(order[k : k + 2])
+        whose = rows.subjects[rows.subject[first]].item()
+        raise ValueError(
+            f"time: subject {whose!r} has {str(dates[first])[:10]} and {str(dates[second])[:10]} "
+            f"(rows {first} and {second}) in one period of frequency {attrs['unit']!r}; a period "
+            "has one date a subject: take their sum or mean, or a shorter unit"
+        )
+
+
+def _counted(items: np.ndarray, unit: str | None) -> tuple[np.ndarray, dict[str, str]]:
+    """Dates or periods as numbers of periods since the first."""
+    steps, origin = as_steps("time", items, unit, None)
+    return steps, {"unit": origin.freq, "origin": str(origin)}
+
+
+def _local(series: nw.Series) -> np.ndarray:
+    """Dates as they stand in the calendar of their own time zone."""
+    zone = series.dtype.time_zone  # type: ignore[attr-defined]
+    return _array(series if zone is None else series.dt.replace_time_zone(None), "M")
+
+
+def _refuse_frequency(role: str, column: str, unit: str | None) -> None:
+    """Raise for durations where the unit counts periods."""
+    if is_frequency(unit):
+        raise ValueError(
+            f"{role}: column {column!r} holds durations, and unit={unit!r} counts periods, which "
+            "have no length; give numbers of periods"
+        )
 
 
 def _one(unit: str | None, column: str, kind: str) -> np.timedelta64:
@@ -94,12 +141,6 @@ def _refuse_other_dates(series: nw.Series, column: str) -> None:
     """Dates as text are the user's to read: their format is not ours to guess."""
     first = series.item(0)
     looks = isinstance(first, str) and any(mark in first for mark in "-/:") and first[:1].isdigit()
-    if hasattr(first, "to_timestamp"):
-        raise TypeError(
-            f"time: column {column!r} holds the period {str(first)!r} in row 0, which is no time; "
-            "number the periods, frame[...].astype('int64'), or take when they begin, "
-            "frame[...].dt.to_timestamp(), with a unit"
-        )
     dated = hasattr(first, "isoformat")
     if looks or dated or series.dtype.is_temporal():
         raise TypeError(

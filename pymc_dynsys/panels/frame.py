@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pymc_dynsys.panels.clock import read_times
+from pymc_dynsys.panels.clock import read_times, refuse_two_in_a_period
 from pymc_dynsys.panels.endpoints import as_endpoint, codes_of, refuse_mixed, split_endpoints
 from pymc_dynsys.panels.events import read_events
 from pymc_dynsys.panels.limits import at_visits, in_use, read_bounds
@@ -50,8 +50,9 @@ def panel(
         Column that says whose row it is: text, categories or integers. The labels, in their
         categories' order or ascending, are the coordinate ``subject``.
     time : str
-        Column of times: numbers in a unit of your own, dates or durations. Dates become numbers
-        of `unit` since the earliest in the table, by way of UTC if they have a time zone.
+        Column of times: numbers in a unit of your own, dates, durations or pandas' periods. Dates
+        become numbers of `unit` since the earliest in the table, by way of UTC if they have a time
+        zone; periods, and dates whose unit counts periods, become numbers of periods.
     observed : str or sequence of str
         What was measured. One column keeps its name; several become the variable ``observed``
         with a last dim ``component``. A row without any value is still a visit.
@@ -71,8 +72,10 @@ def panel(
         each subject's label) and the coordinate ``clinic_of_subject`` (the label itself). In a
         model write ``mu_clinic[panel["clinic_index"].values]``, or give
         ``panel["clinic_of_subject"]`` to ``effects.varying(within=...)``.
-    unit : {"W", "D", "h", "m", "s", "ms"}, optional
-        Unit into which dates and durations are converted. Numbers are never rescaled.
+    unit : {"W", "D", "h", "m", "s", "ms"} or a frequency, optional
+        Unit into which dates and durations are converted. Numbers are never rescaled. For discrete
+        time the frequency of the periods that dates stand for, ``"M"`` (months), ``"Q"``,
+        ``"Q-MAR"``, ``"Y"`` or ``"B"`` (business days), one step each; periods have their own.
     events : mapping or "nonmem", optional
         Columns that describe events, see Notes; ``"nonmem"`` means those of NONMEM's names
         (given there in brackets) which the table has.
@@ -105,14 +108,17 @@ def panel(
         All numbers are float64, NaN where missing and after a subject's last visit. It can be
         written to netCDF and zarr. Where the times were dates, the coordinate ``time`` has the
         attributes ``unit``, ``origin`` (ISO 8601, in UTC if there was a zone) and ``time_zone``,
-        so ``pd.Timestamp(origin) + pd.to_timedelta(times, unit=unit)`` are a subject's dates.
+        so ``pd.Timestamp(origin) + pd.to_timedelta(times, unit=unit)`` are a subject's dates. Of
+        periods `unit` is the frequency and `origin` the first day of the first, so number k is
+        ``pd.Period(origin, freq=unit) + k``.
 
     Raises
     ------
     TypeError
         For a column that holds something other than its role needs: text among numbers, say.
     ValueError
-        For absent columns, columns in two roles, two rows of one subject at one time, missing
+        For absent columns, columns in two roles, two rows of one subject at one time, two dates of
+        one subject in one period, missing
         subjects or times, infinite values, categories without a row, covariates and groups that
         vary within a subject, and events that make no sense.
 
@@ -202,8 +208,9 @@ def panel(
     subjects, position = members(table, "subject", subject)
     times, attrs = read_times(table, time, unit)
     rows = Rows(subjects, position, times)
+    refuse_two_in_a_period(table, time, rows, attrs)
     y = np.column_stack([finite(table, "observed", column, rows) for column in roles.observed])
-    happenings = read_events(table, roles.events, rows, y, unit)
+    happenings = read_events(table, roles.events, rows, y, attrs.get("unit", unit))
     is_event = np.isin(np.arange(len(y)), happenings.row)
     bounds = read_bounds(table, roles, y[:, 0], is_event, rows)
     y, components = happenings.y, list(roles.observed)

@@ -9,14 +9,8 @@ import xarray as xr
 
 from pymc_dynsys.discretization.grid import build_grid
 from pymc_dynsys.discretization.stepping import WHOLE
-from pymc_dynsys.panels.clock import UNITS
-from pymc_dynsys.reading.calendar import (
-    Origin,
-    are_periods,
-    as_steps,
-    is_frequency,
-    refuse_periods,
-)
+from pymc_dynsys.panels.periods import UNITS, Origin, are_periods, as_steps, is_frequency
+from pymc_dynsys.reading.calendar import refuse_periods
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.labels import aligned, labelled
 from pymc_dynsys.reading.values import as_float, place

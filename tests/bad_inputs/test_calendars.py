@@ -8,6 +8,7 @@ import xarray as xr
 from numpyro import distributions as dist
 
 import pymc_dynsys as pds
+from pymc_dynsys.bridge.study import find_trajectory
 
 WALK = pds.DiscreteTime(
     states=("level",),
@@ -121,9 +122,15 @@ def test_dates_of_a_panel_that_are_months_apart():
     with pm.Model(coords=pds.coords(panel)):
         with pytest.raises(ValueError, match=r"2024-01-31, 2024-02-29, .* are months apart"):
             pds.Trajectory("y", WALK, observed=panel["y"])
-    frame["when"] = MONTHS
-    with pytest.raises(TypeError, match=r"time: column 'when' holds the period '2024-01' in row 0"):
-        pds.panel(frame, subject="id", time="when", observed="y")
+    for when, unit in ((dates, "M"), (MONTHS, None)):
+        frame["when"] = when
+        panel = pds.panel(frame, subject="id", time="when", observed="y", unit=unit)
+        with pm.Model(coords=pds.coords(panel)) as model:
+            pds.Trajectory("y", WALK, observed=panel["y"])
+        np.testing.assert_array_equal(find_trajectory(model, None).operands.times, [[0, 1, 2, 3]])
+        with pm.Model(coords=pds.coords(panel)):
+            with pytest.raises(ValueError, match=r"times: 'time' counts periods \(unit='M'\)"):
+                pds.Trajectory("y", DIFFUSION, observed=panel["y"])
 
 
 def test_days_are_days():

@@ -101,8 +101,8 @@ def test_durations_need_a_unit():
         panel(frame_of(pd, pd.to_timedelta([1, 2, 3], unit="h")), **ROLES)
 
 
-@pytest.mark.parametrize("unit", ["M", "Y", "days", ""])
-def test_unit_has_a_fixed_length(unit):
+@pytest.mark.parametrize("unit", ["ME", "days", ""])
+def test_unit_is_none(unit):
     with pytest.raises(ValueError, match=f"unit: '{unit}' is not one of 'W', 'D'"):
         panel(frame_of(pd, dates(pd, STARTS)), **ROLES, unit=unit)
 
@@ -146,3 +146,61 @@ def test_rows_in_any_order_have_the_same_origin():
     xr.testing.assert_identical(
         panel(frame[::-1], **ROLES, unit="h"), panel(frame, **ROLES, unit="h")
     )
+
+
+@pytest.mark.parametrize("library", [pd, pl])
+@pytest.mark.parametrize(
+    "unit, steps, name, origin",
+    [
+        ("M", [0, 1, 13], "M", "2024-01-01"),
+        ("Q", [0, 0, 4], "Q-DEC", "2024-01-01"),
+        ("Q-FEB", [0, 0, 4], "Q-FEB", "2023-12-01"),
+        ("Y", [0, 0, 1], "Y-DEC", "2024-01-01"),
+        ("B", [0, 21, 282], "B", "2024-01-31"),
+    ],
+)
+def test_dates_as_periods(library, unit, steps, name, origin):
+    """Counted on a calendar: 2024-01-31 and 2024-02-29 are Wednesday and Thursday."""
+    texts = ["2024-01-31 00:00", "2024-02-29 00:00", "2025-02-28 00:00"]
+    frame = library.DataFrame({"id": [1, 2, 3], "t": dates(library, texts), "y": [1.0, 2.0, 3.0]})
+    got = panel(frame, **ROLES, unit=unit)["time"]
+    np.testing.assert_array_equal(got.values.ravel(), steps)
+    assert got.attrs == {"unit": name, "origin": origin}
+    if unit != "B":
+        back = [pd.Period(origin, freq=name) + int(k) for k in got.values.ravel()]
+        assert all(
+            p.start_time <= pd.Timestamp(t) <= p.end_time for p, t in zip(back, texts, strict=True)
+        )
+
+
+def test_pandas_periods_need_no_unit():
+    months = pd.PeriodIndex(["2024-03", "2024-05", "2024-02"], freq="M")
+    got = panel(frame_of(pd, months), **ROLES)["time"]
+    np.testing.assert_array_equal(got.values, [[1.0, 3.0], [0.0, np.nan]])
+    assert got.attrs == {"unit": "M", "origin": "2024-02-01"}
+    with pytest.raises(ValueError, match="periods of frequency 'M', one step each; leave unit='D'"):
+        panel(frame_of(pd, months), **ROLES, unit="D")
+
+
+@pytest.mark.parametrize("library", [pd, pl])
+def test_a_date_stands_for_the_month_of_its_own_zone(library):
+    texts = ["2024-04-01 00:30", "2024-06-01 00:30", "2024-03-01 00:30"]
+    got = panel(frame_of(library, dates(library, texts, "Europe/Amsterdam")), **ROLES, unit="M")
+    np.testing.assert_array_equal(got["time"].values, [[1.0, 3.0], [0.0, np.nan]])
+
+
+@pytest.mark.parametrize("library", [pd, pl])
+def test_two_dates_in_a_month(library):
+    texts = ["2024-03-20 00:00", "2024-03-05 00:00", "2024-03-05 00:00"]
+    message = r"time: subject 1 has 2024-03-20 and 2024-03-05 \(rows 0 and 1\) in one period .*'M'"
+    with pytest.raises(ValueError, match=message):
+        panel(frame_of(library, dates(library, texts)), **ROLES, unit="M")
+
+
+def test_durations_are_no_months():
+    with pytest.raises(ValueError, match="time: column 't' holds durations, and unit='M' counts"):
+        panel(frame_of(pd, pd.to_timedelta([1, 2, 3], unit="h")), **ROLES, unit="M")
+    frame = frame_of(pd, pd.PeriodIndex(["2024-03", "2024-05", "2024-02"], freq="M"))
+    frame = frame.assign(amt=1.0, dur=pd.Timedelta(1, "D"))
+    with pytest.raises(ValueError, match="column 'dur' holds durations, and unit='M' counts"):
+        panel(frame, **ROLES, events={"amount": "amt", "duration": "dur"})
