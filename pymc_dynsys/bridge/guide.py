@@ -7,7 +7,9 @@ import pymc as pm
 import pytensor.tensor as pt
 import xarray as xr
 from pytensor.graph.basic import Variable
+from pytensor.xtensor.type import XTensorVariable
 
+from pymc_dynsys.bridge.dims import named_dims, require_in_model
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.latent.law import Layout, stage_shape
 from pymc_dynsys.latent.parametrizations import Guided
@@ -18,10 +20,14 @@ from pymc_dynsys.reading.values import as_float, place
 def read_guide(
     guide: Guided, study: Study, layout: Layout, model: pm.Model
 ) -> tuple[Variable, Variable, Variable]:
-    """Values and precisions ``(*batch, time, state)``, and normals of the reference."""
+    """Values and precisions ``(*batch, time, state)``, and normals of the reference.
+
+    A standard deviation may be a variable; what is known when the model is built is checked.
+    """
     values = _of_states("Guided: values", guide.values, study, model)
-    sd = _of_states("Guided: sd", guide.sd, study, model)
     told = ~np.isnan(values)
+    moving = isinstance(guide.sd, Variable | XTensorVariable)
+    sd = np.ones(()) if moving else _of_states("Guided: sd", guide.sd, study, model)
     wrong = told & ~(np.broadcast_to(sd, values.shape) > 0)
     if wrong.any():
         here = tuple(np.argwhere(wrong)[0])
@@ -37,10 +43,32 @@ def read_guide(
             f"Guided: values has {values[here]:g} {_where(here, study)}, but the time there is "
             "NaN, which means no visit"
         )
-    precision = np.where(told, 1.0 / np.where(told, sd, 1.0) ** 2, 0.0)
+    precision: Any = np.where(told, 1.0 / np.where(told, sd, 1.0) ** 2, 0.0)
+    if moving:
+        precision = pt.where(told, _variable_sd(guide.sd, study, model) ** -2.0, 0.0)
     reference = np.zeros((*(1 for _ in study.frame.batch), *stage_shape(study.program, layout)))
-    arrays = (np.where(told, values, 0.0), precision, reference)
-    return tuple(pt.constant(np.ascontiguousarray(a)) for a in arrays)  # type: ignore[return-value]
+    values = np.where(told, values, 0.0)
+    return pt.constant(values), pt.as_tensor(precision), pt.constant(reference)
+
+
+def _variable_sd(given: Any, study: Study, model: pm.Model) -> Any:
+    """A variable with axes that stretch to ``(*batch, time, state)``, by the names of its dims."""
+    require_in_model("Guided: sd", given, model)
+    tensor, dims = named_dims("sd", given, model, "Guided: ")
+    places = (*study.frame.dims, "state")
+    strange = [dim for dim in dims if dim not in places]
+    if strange:
+        raise ValueError(
+            f"Guided: sd has the dims {tuple(dims)}; those of the guide are {places}, of which it "
+            "may have any"
+        )
+    if "state" in dims and list(model.coords.get("state") or ()) != list(study.system.states):
+        raise ValueError(
+            f"Guided: sd varies along 'state', which has the labels {model.coords.get('state')} in "
+            f"the model; those of the path are {list(study.system.states)}"
+        )
+    order = [dims.index(dim) if dim in dims else "x" for dim in places]
+    return pt.as_tensor(tensor).astype("float64").dimshuffle(*order)
 
 
 def _of_states(role: str, given: Any, study: Study, model: pm.Model) -> np.ndarray:
@@ -50,7 +78,7 @@ def _of_states(role: str, given: Any, study: Study, model: pm.Model) -> np.ndarr
     ``state`` they are those of the only one.
     """
     if isinstance(given, Variable):
-        raise TypeError(f"{role}: expected numbers, got a variable; a guide is fixed")
+        raise TypeError(f"{role}: expected numbers, got a variable; of a guide only sd may be one")
     frame, states = study.frame, study.system.states
     shape = (*frame.batch, study.operands.times.shape[-1], len(states))
     if np.ndim(given) == 0:

@@ -17,11 +17,12 @@ from scipy import special
 
 from pymc_dynsys.batching.execution import DEFAULT, Execution
 from pymc_dynsys.bridge.draws import OperandDraws
-from pymc_dynsys.bridge.study import Study, find_trajectory
+from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.discretization import Operands, TimeGrid
 from pymc_dynsys.inference.advice import advise
 from pymc_dynsys.inference.draws import prepared
 from pymc_dynsys.inference.labels import data_groups, draws_of
+from pymc_dynsys.inference.of_paths import trajectory_to_check
 from pymc_dynsys.likelihoods import registry
 from pymc_dynsys.likelihoods.base import Likelihood, Run
 from pymc_dynsys.likelihoods.caveats import is_blind
@@ -91,7 +92,7 @@ def check_likelihood(
     Raises
     ------
     ValueError, TypeError
-        For a model without a trajectory, or draws that do not fit it.
+        For a model without a trajectory, for a ``Path``, or draws that do not fit the model.
 
     Examples
     --------
@@ -114,7 +115,7 @@ def check_likelihood(
     for name, value in (("n_draws", n_draws), ("n_seeds", n_seeds)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
             raise ValueError(f"{name}: expected a positive integer, got {value!r}")
-    study = find_trajectory(model, var_name)
+    study = trajectory_to_check(model, var_name)
     draws, chosen = _draws(model, idata, n_draws)
     operands = OperandDraws(study, model, draws).at(np.arange(len(chosen)))
     likelihood, shape = study.program.likelihood, (len(chosen), *study.frame.batch)
@@ -177,9 +178,8 @@ def _diagnostics(study: Study, operands: Operands, like: xr.Dataset) -> xr.Datas
     def ask(operands: Operands) -> dict[str, Array]:
         return map_run(program, ask_diagnostics, operands, grid, noise)
 
-    template = like["log_likelihood"]
-    found = {name: np.broadcast_to(v, template.shape) for name, v in ask(operands).items()}
-    variables = {name: (template.dims, values) for name, values in found.items()}
+    all_ = like["log_likelihood"]
+    variables = {k: (all_.dims, np.broadcast_to(v, all_.shape)) for k, v in ask(operands).items()}
     return xr.Dataset(variables, coords=like.coords)
 
 

@@ -1,4 +1,4 @@
-"""States of paths that are variables of a model: where a forecast goes on, and their labels."""
+"""Paths that are variables of a model: where a forecast goes on, labels, and what has no check."""
 
 from collections.abc import Container
 
@@ -8,10 +8,42 @@ import pymc as pm
 import xarray as xr
 
 from pymc_dynsys.bridge.draws import aligned_draws
-from pymc_dynsys.bridge.study import Study
+from pymc_dynsys.bridge.study import Study, find_path, find_trajectory
 from pymc_dynsys.inference.labels import labelled
 from pymc_dynsys.inference.times import OutputTimes, last_data, starts
+from pymc_dynsys.latent.law import PathLaw
 from pymc_dynsys.likelihoods.answers import Present
+
+
+def trajectory_to_check(model: pm.Model, var_name: str | None) -> Study:
+    """The trajectory whose likelihood is checked; a path, which has none, raises with what helps.
+
+    The likelihood of a path is PyMC's of the data given its states. What may be approximate are
+    the steps that it takes.
+    """
+    path = find_path(model, var_name)
+    if path is None:
+        return find_trajectory(model, var_name)
+    law, system = path.program.likelihood, path.system
+    assert isinstance(law, PathLaw)
+    scheme = law.scheme(system)
+    if system.step is not None or (scheme.exact_if_linear and system.proof.affine_path):
+        what = f"its states move exactly, by {law.parts}, so that there is nothing to check"
+    elif law.solver is not None:
+        what = f"its error is that of {law.parts}; compare draws under smaller tolerances"
+    else:
+        step = scheme.longest_step
+        if step is None:
+            step = float(np.nanmax(np.diff(np.asarray(path.operands.times, float), axis=-1)))
+        half = f"discretization=pds.{type(scheme).__name__}(dt={step / 2:g})"
+        what = (
+            f"what is approximate are its steps, {law.parts}; build the model with {half}, half "
+            "their length, and compare the posteriors"
+        )
+    raise ValueError(
+        f"model: {path.name!r} is a path whose states are variables, so that no likelihood is "
+        f"approximated; {what}"
+    )
 
 
 def last_states(

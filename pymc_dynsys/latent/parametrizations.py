@@ -43,14 +43,19 @@ class Guided:
     values : array or DataArray
         Pseudo-data of the states, with the dims of the path (then of the only state) or these and
         ``state``. NaN: nothing is said there.
-    sd : float, array or DataArray
-        Standard deviations, in units of the states: one, or as many as there are values.
+    sd : float, array, DataArray or TensorVariable
+        Standard deviations, in units of the states: one, or as many as there are values; or a
+        variable of the model, with dims among those of the path and ``state``. With the parameter
+        that is the sd of a Gaussian datum, the normals of a linear path are standard normal
+        given the data too, whatever the parameters.
 
     Raises
     ------
     ValueError
-        When the model is built: shapes that do not fit, values that are infinite, standard
-        deviations that are not positive.
+        When the model is built: shapes or dims that do not fit, values that are infinite,
+        standard deviations that are not positive.
+    TypeError
+        For values that are variables.
 
     References
     ----------

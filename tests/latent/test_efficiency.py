@@ -20,7 +20,7 @@ SAMPLE = {
 }
 
 
-def nile(marginal: bool) -> pm.Model:
+def nile(kind: str) -> pm.Model:
     """A local level of the flow: its walk is integrated out, or guided by the flow."""
     flow = pds.load_data("nile")["flow"].to_numpy() / 100
     walk = pds.DiscreteTime(
@@ -31,36 +31,40 @@ def nile(marginal: bool) -> pm.Model:
     )
     with pm.Model(coords={"year": np.arange(len(flow))}) as model:
         step, error = pm.HalfNormal("step", 1.0), pm.HalfNormal("error", 2.0)
-        if marginal:
+        if kind == "marginal":
             params = {"step": step, "error": error}
             pds.Trajectory("flow", walk, params=params, observed=flow, dims="year")
         else:
-            guide = pds.Guided(flow, 1.2)
+            guide = pds.Guided(flow, 1.2 if kind == "fixed" else error)
             x = pds.Path("x", walk, params={"step": step}, dims="year", parametrization=guide)
             pm.Normal("flow", x[..., 0], error, observed=flow, dims="year")
     return model
 
 
-def test_guided_by_its_data_a_path_mixes_nearly_as_if_it_were_integrated_out():
-    """The same posterior, and more than half as many effective draws a leapfrog step.
+def test_guided_by_its_data_a_path_mixes_as_if_it_were_integrated_out():
+    """The same posterior, and 0.8 of the effective draws a leapfrog step, of the fewest parameter.
 
-    Seen: 45 a thousand steps, the filter 73, of the parameter with the fewest. A draw of 103
-    standard normals takes shorter steps than one of 2 parameters does, whatever the guide.
+    Trees of a hundred standard normals have 7 steps or 15, and at a target of 0.8 it is by chance
+    which; so the target is 0.7, for the filter too. Seen with two seeds for 1,000 steps: the filter
+    76 and 92, with the sd of the error in the guide 142 and 161, with a fixed one 74 and 72.
     """
     per_step, draws = {}, {}
-    for name in ("marginal", "guided"):
-        with nile(name == "marginal"):
-            idata = pm.sample(1000, tune=1000, **SAMPLE)
+    for kind in ("marginal", "moving", "fixed"):
+        with nile(kind):
+            idata = pm.sample(1000, tune=1000, target_accept=0.7, **SAMPLE)
         assert int(idata.sample_stats["diverging"].sum()) <= 1
         posterior = idata.posterior
         fewest = min(float(az.ess(np.log(posterior[p].values))) for p in ("step", "error"))
-        per_step[name] = 1000 * fewest / float(idata.sample_stats["n_steps"].sum())
-        draws[name] = {p: np.log(posterior[p].values) for p in ("step", "error")}
-    assert per_step["guided"] > 0.5 * per_step["marginal"]
-    for p, ours in draws["guided"].items():
-        theirs = draws["marginal"][p]
-        error = np.hypot(*(d.std() / np.sqrt(float(az.ess(d))) for d in (ours, theirs)))
-        assert abs(ours.mean() - theirs.mean()) < 4 * error
+        per_step[kind] = 1000 * fewest / float(idata.sample_stats["n_steps"].sum())
+        draws[kind] = {p: np.log(posterior[p].values) for p in ("step", "error")}
+    assert per_step["moving"] > 0.8 * per_step["marginal"]
+    # An effective number is known to a tenth or two of itself, so 0.8 would fail by chance here.
+    assert per_step["fixed"] > 0.6 * per_step["marginal"]
+    for kind in ("moving", "fixed"):
+        for p, ours in draws[kind].items():
+            theirs = draws["marginal"][p]
+            error = np.hypot(*(d.std() / np.sqrt(float(az.ess(d))) for d in (ours, theirs)))
+            assert abs(ours.mean() - theirs.mean()) < 4 * error, (kind, p)
 
 
 @pytest.mark.parametrize("kind", ["free", "guided"])

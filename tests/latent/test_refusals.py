@@ -3,6 +3,7 @@
 import numpy as np
 import pymc as pm
 import pytest
+import xarray as xr
 from numpyro import distributions as dist
 
 import pymc_dynsys as pds
@@ -85,10 +86,10 @@ def test_a_system_without_a_start_is_no_system():
         pds.DiscreteTime(states=("a",), transition=lambda a: dist.Normal(a, 1.0))
 
 
-def test_a_path_has_no_likelihood_to_check(model):
+def test_a_path_has_no_innovations(model):
     pds.Path("x", walk(), dims="time")
     with pytest.raises(ValueError, match=r"no Trajectory in it.*idata.posterior\['x'\]"):
-        pds.check_likelihood(model)
+        pds.innovations(xr.DataTree(), model=model)
 
 
 def test_a_large_path_is_warned_of():
@@ -122,3 +123,21 @@ def test_cells_that_are_not_there_are_an_error(model):
         pds.observed_cells(np.zeros((2, 3)))
     with pytest.raises(ValueError, match="no dim 'day'"):
         pds.observed_cells(np.zeros(3), ("day",))
+
+
+def test_a_check_of_a_path_says_what_there_is_to_compare():
+    def sde(drift) -> pds.SDE:
+        return pds.SDE(states="level", drift=drift, diffusion=0.3, initial=dist.Normal(0.0, 1.0))
+
+    linear, cubic = sde(lambda level: -level), sde(lambda level: -(level**3))
+    for system, kind, words in (
+        (cubic, pds.EulerMaruyama(dt=0.5), r"dt=0.5\); build.*pds.EulerMaruyama\(dt=0.25\)"),
+        (cubic, pds.EulerMaruyama(), r"build.*pds.EulerMaruyama\(dt=1\)"),
+        (linear, None, r"move exactly, by Exact.*nothing to check"),
+        (walk(), None, r"move exactly, by Stepping"),
+        (linear, pds.EulerMaruyama(dt=0.5), r"pds.EulerMaruyama\(dt=0.25\)"),
+    ):
+        with pm.Model(coords={"time": [0.0, 1.0, 3.0]}) as path:
+            pds.Path("x", system, dims="time", discretization=kind)
+        with pytest.raises(ValueError, match=f"'x' is a path.*{words}"):
+            pds.check_likelihood(path)
