@@ -3,7 +3,6 @@
 import numpy as np
 import pymc as pm
 import pytest
-import xarray as xr
 from numpyro import distributions as dist
 
 import pymc_dynsys as pds
@@ -86,10 +85,10 @@ def test_a_system_without_a_start_is_no_system():
         pds.DiscreteTime(states=("a",), transition=lambda a: dist.Normal(a, 1.0))
 
 
-def test_a_path_has_no_innovations(model):
+def test_a_path_has_no_data_to_check(model):
     pds.Path("x", walk(), dims="time")
     with pytest.raises(ValueError, match=r"no Trajectory in it.*idata.posterior\['x'\]"):
-        pds.innovations(xr.DataTree(), model=model)
+        pds.check_data(model)
 
 
 def test_a_large_path_is_warned_of():
