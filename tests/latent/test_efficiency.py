@@ -51,7 +51,8 @@ def test_guided_by_its_data_a_path_mixes_as_if_it_were_integrated_out():
     per_step, draws = {}, {}
     for kind in ("marginal", "moving", "fixed"):
         with nile(kind):
-            idata = pm.sample(1000, tune=1000, target_accept=0.7, **SAMPLE)
+            nuts = {"chain_method": "sequential", "target_accept": 0.7}
+            idata = pm.sample(1000, tune=1000, **{**SAMPLE, "nuts": nuts})
         assert int(idata.sample_stats["diverging"].sum()) <= 1
         posterior = idata.posterior
         fewest = min(float(az.ess(np.log(posterior[p].values))) for p in ("step", "error"))
