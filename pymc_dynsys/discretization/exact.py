@@ -29,6 +29,7 @@ from pymc_dynsys.discretization.base import (
     require_linear_dynamics,
 )
 from pymc_dynsys.discretization.triangular import is_triangular, triangular_transition
+from pymc_dynsys.discretization.two_way import is_two_way, two_way_transition
 from pymc_dynsys.linalg import congruence, linearize, matmul, matvec, symmetrize
 from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.held import Held
@@ -131,13 +132,16 @@ def noiseless_transition(
 ) -> LinearTransition:
     """``(F, G, 0)`` over a gap `h`: :func:`exact_transition` without the doublings of Q.
 
-    Where it is known which states feed which, few states in one direction have a closed form.
+    Where it is known which states feed which, few states in one direction have a closed form, and
+    so have two that feed each other.
     """
     h, nothing = jnp.asarray(h, float), jnp.zeros_like(A)
     if A.shape == (1, 1):
         return exact_transition(A, nothing, h)
     if fed_by is not None and is_triangular(fed_by):
         return triangular_transition(A, h, fed_by)
+    if is_two_way(fed_by):
+        return two_way_transition(A, h)
     wanted, doublings, short = _halvings(A, h)
 
     def double(carry: tuple[Array, Array], i: Array) -> tuple[tuple[Array, Array], None]:
