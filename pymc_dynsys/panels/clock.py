@@ -1,5 +1,7 @@
 """Times and spans of the table as numbers: dates in a stated unit, or periods, since the first."""
 
+from typing import Any
+
 import narwhals as nw
 import numpy as np
 
@@ -148,3 +150,11 @@ def _refuse_other_dates(series: nw.Series, column: str) -> None:
             "dates; convert it first, with pandas.to_datetime(..., utc=True) or polars' "
             "str.to_datetime()"
         )
+
+
+def clock_of(times: np.ndarray, attrs: dict[str, str]) -> tuple[tuple[str, str], dict[str, Any]]:
+    """Dims and coordinates of what varies in time: one clock for all, or one a subject."""
+    if (times == times[0]).all():
+        return ("subject", "time"), {"time": ("time", times[0], attrs)}
+    clocks = (("subject", "visit"), times, attrs)
+    return ("subject", "visit"), {"visit": np.arange(times.shape[1]), "time": clocks}

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pymc_dynsys.panels.clock import read_times, refuse_two_in_a_period
+from pymc_dynsys.panels.clock import clock_of, read_times, refuse_two_in_a_period
+from pymc_dynsys.panels.complete import completed
 from pymc_dynsys.panels.endpoints import as_endpoint, codes_of, refuse_mixed, split_endpoints
 from pymc_dynsys.panels.events import read_events
 from pymc_dynsys.panels.limits import at_visits, in_use, read_bounds
@@ -35,6 +36,7 @@ def panel(
     censored: str | None = None,
     limit: str | None = None,
     units: Mapping[str, str] | None = None,
+    complete: bool = False,
 ) -> xr.Dataset:
     r"""A tidy table, one row per subject and time, as a labelled panel.
 
@@ -101,6 +103,11 @@ def panel(
         Units of columns of numbers, ``{"hour": "h", "conc": "mg/L"}``. Nothing is rescaled: they
         become the attribute ``unit`` of what a column becomes, go with a
         :class:`~pymc_dynsys.Trajectory` into its results, and label the axes of plots.
+    complete : bool, optional
+        Give every subject a visit at every time at which any has one, without a datum where it
+        has no row: after dropout all share the dim ``time``, as
+        :class:`~pymc_dynsys.LeaveFutureOut` needs. The likelihood stays as it is, but for
+        subjects that enter later: theirs begins at the first time, which a warning says.
 
     Returns
     -------
@@ -218,11 +225,13 @@ def panel(
         y, components = split_endpoints(table, of_endpoint, y, rows)
     refuse_mixed(table, codes_of(table, roles), y, components, rows)
     visits = find_visits(rows, happenings, y, components, ties)
+    if complete:
+        visits = completed(rows, visits)
 
     def over_visits(values: np.ndarray) -> np.ndarray:
         return pad(values, visits.subject, len(subjects))
 
-    dims, coordinates = _layout(over_visits(visits.times), attrs)
+    dims, coordinates = clock_of(over_visits(visits.times), attrs)
     coordinates = {"subject": subjects, **coordinates}
     variables: dict[str, Any] = {}
     for column in roles.inputs:
@@ -257,11 +266,3 @@ def panel(
         padded = pad(each, rows.subject[happenings.row], len(subjects))
         variables[name] = (("subject", "event"), padded, about)
     return with_units(xr.Dataset(variables, coordinates), roles, units or {})
-
-
-def _layout(times: np.ndarray, attrs: dict[str, str]) -> tuple[tuple[str, str], dict[str, Any]]:
-    """Dims and coordinates of what varies in time: one clock for all, or one a subject."""
-    if (times == times[0]).all():
-        return ("subject", "time"), {"time": ("time", times[0], attrs)}
-    clocks = (("subject", "visit"), times, attrs)
-    return ("subject", "visit"), {"visit": np.arange(times.shape[1]), "time": clocks}

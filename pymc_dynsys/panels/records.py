@@ -16,15 +16,15 @@ def as_record(
     coordinates: dict[str, Any],
     attrs: dict[str, str],
 ) -> tuple[Any, ...]:
-    """An input over the visits, or over all rows where some rows are no visits of their own.
+    """An input over the visits, or over all rows where rows and visits are not the same.
 
     Values are those of the table's rows. In the second case their times become the coordinate
     ``record_time``; what only one of several rows of one time says holds for all of these.
     """
     n = len(rows.subjects)
     order, instant = rows.instants()
-    if len(visits.subject) == len(order):
-        inverse = np.argsort(visits.of_row)
+    inverse = np.argsort(visits.of_row)
+    if np.array_equal(visits.of_row[inverse], np.arange(len(visits.subject))):
         return dims, pad(values[inverse], visits.subject, n)
     clock = pad(rows.times[order], rows.subject[order], n)
     coordinates["record_time"] = (("subject", "record"), clock, attrs)
