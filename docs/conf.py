@@ -47,6 +47,10 @@ copybutton_exclude = ".linenos, .gp, .go"  # of an example the code is copied, w
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "_templates"]
 
+# A copy of MathJax 3.2.2 with its fonts (SVG), so that formulas are also there without a network.
+# Version 4 would fetch the rarer glyphs from elsewhere.
+mathjax_path = "mathjax/tex-svg.js"
+
 # Pages
 
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
