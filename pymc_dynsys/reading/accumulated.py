@@ -16,6 +16,10 @@ def accumulated_states(system: BoundSystem) -> tuple[str, ...]:
 def refuse_beside(system: BoundSystem, events: object, changing: bool) -> None:
     """Raise where something else says what events there are, or visits may change."""
     names = ", ".join(accumulated_states(system))
+    if events is not None and system.step is not None:
+        raise ValueError(
+            "events: a DiscreteTime system has none; let an input enter its transition"
+        )
     if events is not None:
         raise ValueError(
             f"events: {names} is set to zero at every visit by an event there, and doses beside "

@@ -23,7 +23,7 @@ def check_arrays(
     """
     times, t0 = np.asarray(operands.times), np.asarray(operands.t0)
     check_times(times, t0, frame.batch_labels, frame.batch_dims)
-    if design.system.step is not None and operands.doses is None:
+    if design.system.step is not None:
         require_whole_steps(design.system.step, times, t0, frame)
     for name, values in operands.params.items():
         if values is not None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pymc_dynsys.systems.binding import check_states, require_initial
+from pymc_dynsys.systems.dose import check_accumulated
 from pymc_dynsys.systems.facts import Described
 
 
@@ -50,6 +51,10 @@ class DiscreteTime(Described):
     step : float
         Time between successive states, in the user's unit. Visits lie whole steps apart; over a
         gap of several steps the state moves several times.
+    accumulate : sequence of str, optional
+        States that count what happened since the last visit, such as reported cases: zero at `t0`
+        by `initial`, and set to zero after every visit, once its datum saw them. The transition
+        adds to them, ``cases + new``, over as many steps as there are between two visits.
 
     Raises
     ------
@@ -89,11 +94,14 @@ class DiscreteTime(Described):
     initial: Callable[..., Any] | Any = None
     states: Sequence[str] | None = None
     step: float = 1.0
+    accumulate: Sequence[str] = ()
 
     events = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "states", check_states(self.states))
+        accumulate = check_accumulated(self.accumulate, self.states, None)
+        object.__setattr__(self, "accumulate", accumulate)
         require_initial(self.initial)
         step = self.step
         is_number = isinstance(step, int | float | np.number) and not isinstance(step, bool)
