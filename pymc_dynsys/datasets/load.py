@@ -12,8 +12,10 @@ KINDS: dict[str, dict[str, Any]] = {
     "lynx_hare": {},
     "nile": {"dtype": {"flow": float}},
     "oil": {"parse_dates": ["date"]},
+    "ovary": {},
     "phenobarb": {},
     "quinidine": {},
+    "sleepstudy": {},
     "theoph": {},
 }
 """How each table is read, by name."""
@@ -27,10 +29,11 @@ def load_data(name: str) -> pd.DataFrame:
     name : str
         ``"epil"``: seizures of 59 people in four periods, counts of a trial. ``"lynx_hare"``: pelts
         of two species, 1900 to 1920. ``"nile"``: annual flow of the Nile, 1871 to 1970. ``"oil"``:
-        daily price of crude oil, 2014 to 2016. ``"phenobarb"``: doses and concentrations of
-        phenobarbital in 59 infants. ``"quinidine"``: doses and concentrations of quinidine in 136
-        patients, steady states and covariates that vary in time among them. ``"theoph"``:
-        concentrations of theophylline in 12 subjects.
+        daily price of crude oil, 2014 to 2016. ``"ovary"``: follicles of 11 mares over a cycle.
+        ``"phenobarb"``: doses and concentrations of phenobarbital in 59 infants. ``"quinidine"``:
+        doses and concentrations of quinidine in 136 patients, steady states and covariates that
+        vary in time among them. ``"sleepstudy"``: reaction times of 18 people without sleep.
+        ``"theoph"``: concentrations of theophylline in 12 subjects.
 
     Returns
     -------
