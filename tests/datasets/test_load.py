@@ -11,8 +11,10 @@ SIZES = {
     "lynx_hare": (21, 3),
     "nile": (100, 2),
     "oil": (756, 2),
+    "ovary": (308, 3),
     "phenobarb": (744, 7),
     "quinidine": (1471, 14),
+    "sleepstudy": (180, 3),
     "theoph": (132, 5),
 }
 
