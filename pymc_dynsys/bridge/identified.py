@@ -11,7 +11,7 @@ from pymc_dynsys.systems.identification import Line, lines_of_constancy
 from pymc_dynsys.systems.measurement import Measurement
 
 
-def warn_unidentified(study: Study) -> None:
+def warn_unfixed(study: Study) -> None:
     """Warn where the likelihood is constant along a line, and say what moves on it."""
     if not isinstance(study.system.source.observation, Measurement):
         return

@@ -24,7 +24,7 @@ from pymc_dynsys.bridge.data import (
 )
 from pymc_dynsys.bridge.dims import require_in_model
 from pymc_dynsys.bridge.gates import warn_of_gates
-from pymc_dynsys.bridge.identified import warn_unidentified
+from pymc_dynsys.bridge.identified import warn_unfixed
 from pymc_dynsys.bridge.labels import how_dims_are_read, require_dims, require_order
 from pymc_dynsys.bridge.probe import probe
 from pymc_dynsys.bridge.random_variable import TrajectoryRV
@@ -188,7 +188,7 @@ class Trajectory(Distribution):
         rv = _random_variable(study, size, model.dim_lengths)
         probe(study, model, numbers)
         warn_of_gates(study)
-        warn_unidentified(study)
+        warn_unfixed(study)
         advice = None if numbers is None else advise_centring(study, model, numbers)
         read = how_dims_are_read(study.frame, model)
         for message in (*announcements, *(said for said in (read, advice) if said)):

@@ -178,9 +178,9 @@ def _diagnostics(study: Study, operands: Operands, like: xr.Dataset) -> xr.Datas
     def ask(operands: Operands) -> dict[str, Array]:
         return map_run(program, ask_diagnostics, operands, grid, noise)
 
-    all_ = like["log_likelihood"]
-    variables = {k: (all_.dims, np.broadcast_to(v, all_.shape)) for k, v in ask(operands).items()}
-    return xr.Dataset(variables, coords=like.coords)
+    template = like["log_likelihood"]
+    found = {name: np.broadcast_to(v, template.shape) for name, v in ask(operands).items()}
+    return xr.Dataset({n: (template.dims, v) for n, v in found.items()}, coords=like.coords)
 
 
 def ask_diagnostics(

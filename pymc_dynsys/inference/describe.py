@@ -9,6 +9,7 @@ import pymc as pm
 from jax import ShapeDtypeStruct
 from numpyro import distributions as dist
 from pytensor.graph.basic import Variable
+from pytensor.graph.traversal import ancestors
 
 from pymc_dynsys.bridge.study import Study, find_path, find_trajectory
 from pymc_dynsys.discretization.operands import Role, Slot
@@ -92,11 +93,7 @@ def describe(model: pm.Model, *, var_name: str | None = None) -> Facts:
     rows = [
         *_read(study, observed=path is None),
         ("states", ", ".join(study.system.states)),
-        *(
-            row
-            for row in functions_of(study.system.source)
-            if path is None or row[0] != "observation"
-        ),
+        *functions_of(study.system.source),
         *_arrays(study, model),
         *_doses(study),
         *_proved(study.system),
@@ -147,7 +144,7 @@ def _arrays(study: Study, model: pm.Model) -> Iterator[Row]:
     for slot, variable in zip(study.design.slots[1:], study.variables, strict=True):
         if slot.role not in (Role.PARAM, Role.INPUT) or slot.name not in shapes:
             continue
-        sources = sorted(dict.fromkeys(_named(variable, model)))
+        sources = sorted(set(_named(variable, model)))
         parts = [f"of {', '.join(sources)}" if sources else "fixed"]
         if slot.name in kinds:
             parts[0] = f"input {parts[0]}"
@@ -164,14 +161,7 @@ def _arrays(study: Study, model: pm.Model) -> Iterator[Row]:
 def _named(variable: Variable, model: pm.Model) -> Iterator[str]:
     """Names of those variables of the model that an expression is made of, the nearest ones."""
     known = {value: str(name) for name, value in model.root.named_vars.items()}
-    todo, seen = [variable], set()
-    while todo:
-        found = todo.pop()
-        if found in known:
-            yield known[found]
-        elif found not in seen and found.owner is not None:
-            todo.extend(found.owner.inputs)
-        seen.add(found)
+    return (known[v] for v in ancestors([variable], blockers=known) if v in known)
 
 
 def _varies(study: Study, slot: Slot, variable: Variable) -> Iterator[str]:

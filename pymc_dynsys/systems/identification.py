@@ -22,7 +22,7 @@ from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.held import Held
 
 EPS = 1e-9
-"""Singular values below this part of the largest are zero; rounding leaves 1e-15."""
+"""Singular values, and what is left of a change, below this part of the largest are zero."""
 
 
 class Line(NamedTuple):
