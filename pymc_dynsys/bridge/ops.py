@@ -24,6 +24,7 @@ from pytensor.link.jax.dispatch import jax_funcify
 from pytensor.tensor.extra_ops import broadcast_shape_iter
 
 from pymc_dynsys.bridge.data import is_variable
+from pymc_dynsys.bridge.forks import use_jax
 from pymc_dynsys.bridge.runtime import (
     check_fixed,
     fixed_arrays,
@@ -145,6 +146,7 @@ class TrajectoryOp(Op):
 
     def perform(self, node: Apply, inputs: Sequence[Any], output_storage: Any) -> None:
         """Outputs as writable numpy arrays."""
+        use_jax()
         require_rows(node, self.cores()[0], inputs)
         results = self.compute(*inputs)
         for storage, result, output in zip(output_storage, results, node.outputs, strict=True):

@@ -15,6 +15,7 @@ from pytensor.tensor.random.op import RandomVariable
 from pytensor.tensor.type_other import NoneTypeT
 
 from pymc_dynsys.bridge.data import current_value
+from pymc_dynsys.bridge.forks import use_jax
 from pymc_dynsys.bridge.likelihood_op import LogLikelihood
 from pymc_dynsys.bridge.runtime import check_fixed, has_gaps, is_traced, known_arrays
 from pymc_dynsys.discretization import Design
@@ -75,6 +76,7 @@ class TrajectoryRV(RandomVariable):
     __props__ = (*RandomVariable.__props__, "spec")  # type: ignore[assignment]
 
     def __init__(self, spec: Specification, **kwargs: Any) -> None:
+        use_jax()  # what was proved of the system ran it
         self.spec = spec
         inner = f"{spec.system.source!r}, {spec.likelihood!r}"
         self._print_name = (
@@ -97,6 +99,7 @@ class TrajectoryRV(RandomVariable):
 
     def rng_fn(self, rng: np.random.Generator, *args: Any, **kwargs: Any) -> Any:
         """Draw data, all trajectories in one call; a key for each."""
+        use_jax()
         *params, size = args
         seed = rng.integers(2**32, size=2, dtype=np.uint32)
         batch = self._batch_shape(params) if size is None else tuple(int(n) for n in size)

@@ -16,6 +16,7 @@ from pytensor.link.jax.dispatch.random import jax_sample_fn
 from pytensor.tensor.random.op import RandomVariable
 from pytensor.tensor.variable import TensorVariable
 
+from pymc_dynsys.bridge.forks import use_jax
 from pymc_dynsys.bridge.path_op import PathOp, require_known
 from pymc_dynsys.bridge.random_variable import Specification, signature_of
 from pymc_dynsys.discretization import Operands
@@ -82,6 +83,7 @@ class StepsRV(RandomVariable):
 
     def rng_fn(self, rng: np.random.Generator, *args: Any, **kwargs: Any) -> Any:
         """Draw paths, all trajectories in one call; a key for each."""
+        use_jax()
         *params, size = args
         seed = rng.integers(2**32, size=2, dtype=np.uint32)
         return np.array(self.draw(seed, size, params))
