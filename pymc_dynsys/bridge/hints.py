@@ -73,4 +73,9 @@ def _unnamed_hint(name: str, value: Placed, given: object, lengths: Mapping[str,
                 f"{name!r} has no named dims, so every trajectory sees all of it; if it varies "
                 f"by {dim}, write {how}"
             )
+    if not hints and lengths:
+        hints.append(
+            f"{name!r} of shape {value.core_shape} has no named dims, so every trajectory sees "
+            "all of it"
+        )
     return hints

@@ -105,7 +105,6 @@ class TrajectoryOp(Op):
 
     def check(self, arrays: Sequence[Any]) -> None:
         """Raise where inputs, as they come, do not fit each other."""
-        return
 
     def require_gradient(self, slot: Slot) -> None:
         """Raise TypeError if there is no gradient with respect to an array of the design."""
@@ -118,8 +117,7 @@ class TrajectoryOp(Op):
     def prepare(self, inputs: Sequence[Any]) -> Any:
         """Grid of gaps; kept while the same data come again. None where some of them are traced."""
         design, arrays = self.program.design, self.of_design(inputs)
-        fixed = fixed_arrays(design, arrays)
-        if any(map(is_traced, fixed)):
+        if any(map(is_traced, fixed_arrays(design, arrays))):
             return None
         known = [np.asarray(array) for array in known_arrays(design, arrays)]
         y = self.data_of(inputs)
