@@ -40,7 +40,13 @@ from pymc_dynsys.likelihoods import (
     Perturbed,
     SquareRoot,
 )
-from pymc_dynsys.marginal import compare_marginal, fit_marginal, profile_marginal, warm_start
+from pymc_dynsys.marginal import (
+    compare_marginal,
+    fit_marginal,
+    marginal_log_likelihood,
+    profile_marginal,
+    warm_start,
+)
 from pymc_dynsys.panels import coords, panel
 from pymc_dynsys.sampling import sample_blackjax, sample_pmmh
 from pymc_dynsys.systems import (
@@ -133,6 +139,7 @@ __all__ = [
     "local_level",
     "local_linear_trend",
     "log_likelihood",
+    "marginal_log_likelihood",
     "measurement",
     "observed_cells",
     "panel",

@@ -7,7 +7,14 @@ trajectory in them.
 
 from pymc_dynsys.marginal.compare_marginal import compare_marginal
 from pymc_dynsys.marginal.fit_marginal import fit_marginal
+from pymc_dynsys.marginal.marginal_log_likelihood import marginal_log_likelihood
 from pymc_dynsys.marginal.profile_marginal import profile_marginal
 from pymc_dynsys.marginal.warm_start import warm_start
 
-__all__ = ["compare_marginal", "fit_marginal", "profile_marginal", "warm_start"]
+__all__ = [
+    "compare_marginal",
+    "fit_marginal",
+    "marginal_log_likelihood",
+    "profile_marginal",
+    "warm_start",
+]

@@ -15,8 +15,8 @@ from pymc_dynsys.marginal.groups import groups, posterior
 from pymc_dynsys.marginal.laplace import LOG_2PI, Answer
 from pymc_dynsys.marginal.optimum import Optimum
 from pymc_dynsys.marginal.owners import find_owners
-from pymc_dynsys.marginal.problem import MOST_NODES, REACHED, Problem, prepare, search
-from pymc_dynsys.marginal.refuse import require_count
+from pymc_dynsys.marginal.problem import REACHED, Problem, prepare, search
+from pymc_dynsys.marginal.refuse import MOST_NODES, require_count
 from pymc_dynsys.marginal.report import Scales, names_at_edge
 from pymc_dynsys.marginal.tree import MarginalFit
 

@@ -93,8 +93,14 @@ class ByNodes:
 
     def value(self, density: Density, theta: np.ndarray, modes: Modes) -> float:
         """The marginal log-likelihood alone, for half of the work."""
+        return float(self.members(density, theta, modes).sum() + modes.rest)
+
+    def members(
+        self, density: Density, theta: np.ndarray, modes: Modes
+    ) -> Float[np.ndarray, " top"]:
+        """What of it belongs to each outermost member."""
         _, totals, _ = self.sums(density, theta, modes)
-        return float((totals[0] + modes.tree.whole(modes.log_volume)).sum() + modes.rest)
+        return totals[0] + modes.tree.whole(modes.log_volume)
 
     def with_logs(
         self, density: Density, theta: Float[np.ndarray, " parameter"], modes: Modes

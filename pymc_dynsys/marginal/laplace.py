@@ -52,11 +52,16 @@ class Integral(Protocol):
         """The marginal log-likelihood and its gradient at theta."""
 
 
-def laplace(density: Density, theta: Float[np.ndarray, " parameter"], modes: Modes) -> Answer:
-    """Laplace's approximation."""
+def laplace_members(density: Density, theta: np.ndarray, modes: Modes) -> Float[np.ndarray, " top"]:
+    """What of Laplace's approximation belongs to each outermost member."""
     tree = modes.tree
     of_entries = np.repeat(tree.widths, tree.sizes) * LOG_2PI / 2
-    members = tree.whole(modes.members + modes.log_volume + of_entries)
+    return tree.whole(modes.members + modes.log_volume + of_entries)
+
+
+def laplace(density: Density, theta: Float[np.ndarray, " parameter"], modes: Modes) -> Answer:
+    """Laplace's approximation."""
+    members = laplace_members(density, theta, modes)
     gradient = modes.by_theta + modes.twice_theta / 2
     along = modes.root.transposed(modes.twice_u) / 2  # s in units of V
     longest = np.abs(along).max()

@@ -16,9 +16,6 @@ from pymc_dynsys.marginal.optimum import LEFT, NotFinite, Optimum, Tick, climb, 
 from pymc_dynsys.marginal.owners import find_owners
 from pymc_dynsys.marginal.report import is_elementwise
 
-MOST_NODES = 1000
-"""Nodes of a member."""
-
 LEFT_BY_NODES = 1e-6
 """Nats left that are few enough where a gradient is that of few nodes, which is not exact."""
 
@@ -123,7 +120,8 @@ def prepare(
     """
     model = pm.modelcontext(model)
     dims = refuse.check_over(model, over)
-    refuse.check_model(model, dims)
+    refuse.check_model(model)
+    refuse.refuse_other_levels(model, dims)
     refuse.check_initvals(model, initvals)
     layout = lay_out(model, dims)
     refuse.check_size(layout.n_effects)
@@ -138,18 +136,9 @@ def prepare(
 
 def _integral(quadrature: int, layout: Layout) -> tuple[Integral, str, float]:
     """How to integrate, what to call it, and how near its optimum can be approached."""
-    q = layout.n_effects
-    if isinstance(quadrature, bool) or not isinstance(quadrature, int) or quadrature < 1:
-        raise ValueError(f"quadrature: got {quadrature!r}, expected a whole number, 1 for Laplace")
+    refuse.check_quadrature(quadrature, layout.n_effects)
     if quadrature == 1:
         return laplace, "Laplace's approximation", LEFT
-    if quadrature**q > MOST_NODES:
-        most = int(MOST_NODES ** (1 / q) + 1e-9)
-        remedy = f"at most {most}" if most > 1 else "1, Laplace's approximation"
-        raise ValueError(
-            f"quadrature: {quadrature} nodes along each of {q} effects are "
-            f"{quadrature**q} for each member, and {MOST_NODES} are the most; take {remedy}"
-        )
     return (
         gauss_hermite(quadrature, layout.widths),
         f"quadrature with {quadrature} nodes",

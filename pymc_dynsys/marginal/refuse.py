@@ -13,8 +13,17 @@ MOST_EFFECTS = 40
 """Effects of one member: the curvature takes four gradients for each of them."""
 
 
-def check_over(model: pm.Model, over: object) -> tuple[str, ...]:
-    """The dims of the members, from the outermost level to the innermost."""
+MOST_NODES = 1000
+"""Nodes of a member."""
+
+
+def check_over(
+    model: pm.Model, over: object, mend: str = "Give effects their dim, as in"
+) -> tuple[str, ...]:
+    """The dims of the members, from the outermost level to the innermost.
+
+    `mend` is the advice where nothing has the dim, followed by an example.
+    """
     found: Sequence[object] = ()
     if isinstance(over, str):
         found = (over,)
@@ -36,13 +45,12 @@ def check_over(model: pm.Model, over: object) -> tuple[str, ...]:
             inner = f" and none of {', '.join(map(repr, dims[i + 1 :]))}" if dims[i + 1 :] else ""
             raise ValueError(
                 f"over={dim!r}: no free variable has this dim{inner}; those with dims are "
-                f"{', '.join(there) or 'none'}. Give effects their dim, as in "
-                f"pm.Normal('z', dims={dim!r})"
+                f"{', '.join(there) or 'none'}. {mend} pm.Normal('z', dims={dim!r})"
             )
     return dims
 
 
-def check_model(model: pm.Model, over: tuple[str, ...]) -> None:
+def check_model(model: pm.Model) -> None:
     """Raise for variables that are not for an integral over members."""
     if not model.observed_RVs and not model.potentials:
         raise ValueError("model: nothing in it is observed, so there is no likelihood")
@@ -60,10 +68,9 @@ def check_model(model: pm.Model, over: tuple[str, ...]) -> None:
                 f"model: {name} holds the missing values of {base!r} as parameters, which would be "
                 "maximized over; drop these rows from the data (a Trajectory takes NaN as it is)"
             )
-    _refuse_other_levels(model, over)
 
 
-def _refuse_other_levels(model: pm.Model, over: tuple[str, ...]) -> None:
+def refuse_other_levels(model: pm.Model, over: tuple[str, ...]) -> None:
     """Raise for a parameter whose own prior has parameters: an effect of another level."""
     free = set(model.free_RVs)
     for rv in model.free_RVs:
@@ -119,6 +126,19 @@ def check_size(n_effects: int) -> None:
         raise ValueError(
             f"over: each member has {n_effects} effects, and {MOST_EFFECTS} are the most whose "
             "curvature is affordable; use pm.sample"
+        )
+
+
+def check_quadrature(quadrature: object, n_effects: int) -> None:
+    """Raise for what is no number of nodes, and for more nodes than can be afforded."""
+    if isinstance(quadrature, bool) or not isinstance(quadrature, int) or quadrature < 1:
+        raise ValueError(f"quadrature: got {quadrature!r}, expected a whole number, 1 for Laplace")
+    if quadrature > 1 and quadrature**n_effects > MOST_NODES:
+        most = int(MOST_NODES ** (1 / n_effects) + 1e-9)
+        remedy = f"at most {most}" if most > 1 else "1, Laplace's approximation"
+        raise ValueError(
+            f"quadrature: {quadrature} nodes along each of {n_effects} effects are "
+            f"{quadrature**n_effects} for each member, and {MOST_NODES} are the most; take {remedy}"
         )
 
 
