@@ -151,7 +151,8 @@ def marginal_log_likelihood(
         warnings.warn(
             f"marginal_log_likelihood: {layout.told}: {settled.name} has Pareto k up to "
             f"{settled.pareto_k.max():.2f}, above 0.7, for {shown(who.tolist())}, whose values "
-            "are rough; write the model with fewer effects per member, or leave these out by refits",
+            "are rough; write the model with fewer effects per member, or leave these out by "
+            "refits",
             UserWarning,
             stacklevel=2,
         )
@@ -206,8 +207,8 @@ class Walk:
         layout = self.density.layout
         raise ValueError(
             f"{layout.told}: the log-density of {shown(layout.members[failed].tolist())} has no "
-            f"maximum in its effects that could be found at draw {draw} of {len(self.theta)}; leave out draws "
-            "that are not of the posterior, such as those of warm-up, or give effects a narrower "
+            f"maximum in its effects that could be found at draw {draw} of {len(self.theta)}; leave out "
+            "draws that are not of the posterior, such as those of warm-up, or give effects a narrower "
             "prior"
         )
 
