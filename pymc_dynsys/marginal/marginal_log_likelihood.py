@@ -207,9 +207,9 @@ class Walk:
         layout = self.density.layout
         raise ValueError(
             f"{layout.told}: the log-density of {shown(layout.members[failed].tolist())} has no "
-            f"maximum in its effects that could be found at draw {draw} of {len(self.theta)}; leave out "
-            "draws that are not of the posterior, such as those of warm-up, or give effects a narrower "
-            "prior"
+            f"maximum in its effects that could be found at draw {draw} of {len(self.theta)}; "
+            "leave out draws that are not of the posterior, such as those of warm-up, or give "
+            "effects a narrower prior"
         )
 
     def _found(self, draw: int, u: np.ndarray, root: Root, known: bool) -> Modes:
