@@ -44,8 +44,9 @@ from pymc_dynsys.reading.accumulated import (
 )
 from pymc_dynsys.reading.calendar import inferred, refuse_in_continuous_time, refuse_months
 from pymc_dynsys.reading.consistency import check_arrays
-from pymc_dynsys.reading.doses import read_doses, settled
+from pymc_dynsys.reading.doses import read_doses
 from pymc_dynsys.reading.frame import Frame
+from pymc_dynsys.reading.lasting import settled
 from pymc_dynsys.reading.own_rows import announced, on_own_rows
 from pymc_dynsys.reading.units import Units, unit_of
 from pymc_dynsys.simulation.paths import Simulator, check_simulator, default_simulator
@@ -211,9 +212,10 @@ def _require_slopes(likelihood: Likelihood, system: BoundSystem) -> None:
     """Raise for a likelihood without derivatives by the lengths of gaps."""
     if likelihood.scheme(system).adaptive:
         raise ValueError(
-            f"likelihood: {likelihood!r} has no slope in the times at which doses arrive (lag) or, "
-            "with a bioavailability that is not known, infusions given by their rate end; choose "
-            "EKF(), Kalman() or ODESolve(), or give event_duration (DUR), which does not change"
+            f"likelihood: {likelihood!r} has no slope in the times at which doses arrive (lag) or "
+            "infusions end (a rate or duration that is not known, or a bioavailability beside a "
+            "rate); choose EKF(), Kalman() or ODESolve(), or give event_duration (DUR), which does "
+            "not change"
         )
 
 

@@ -44,8 +44,8 @@ def check_path(arrays: Arrays, parametrization: Parametrization) -> None:
     if design.moving:
         raise ValueError(
             "events: where parameters say when a dose arrives (lag times) or an infusion ends (a "
-            "bioavailability beside a rate), the steps of a path are not known; give times of "
-            "arrival, and event_duration (DUR), which do not change"
+            "rate, a duration, or a bioavailability beside a rate), the steps of a path are not "
+            "known; give times of arrival, and event_duration (DUR), which do not change"
         )
     if design.laws:
         raise ValueError(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pymc_dynsys.bridge.study import Study
-from pymc_dynsys.discretization.operands import Law
+from pymc_dynsys.discretization.events import Law
 
 NO_SLOPE = 1e-12
 """Rate, relative to the fastest one, below which nothing leaves a state."""

@@ -7,11 +7,12 @@ rows that are crossed. Nothing here knows PyMC, or likelihoods.
 from pymc_dynsys.discretization.base import Discretization, LinearTransition, Transition
 from pymc_dynsys.discretization.choose import default_scheme
 from pymc_dynsys.discretization.euler_maruyama import EulerMaruyama
+from pymc_dynsys.discretization.events import Doses
 from pymc_dynsys.discretization.exact import Exact
 from pymc_dynsys.discretization.grid import TimeGrid, build_grid, gaps_of, prepare_grid
 from pymc_dynsys.discretization.local_linearization import LocalLinearization
 from pymc_dynsys.discretization.moment_ode import MomentODE
-from pymc_dynsys.discretization.operands import Design, Doses, InputKind, Operands, Signal
+from pymc_dynsys.discretization.operands import Design, InputKind, Operands, Signal
 from pymc_dynsys.discretization.rows import Rows, at_row, over_gap
 from pymc_dynsys.discretization.stepping import (
     Stepping,

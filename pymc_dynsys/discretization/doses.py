@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from pymc_dynsys.batching.mapping import map_batch
 from pymc_dynsys.discretization.rows import Rows
 from pymc_dynsys.systems.bound import BoundSystem, Params
+from pymc_dynsys.systems.event_functions import Part
 
 
 def dose_at(row: Rows) -> tuple[Array, Array]:
@@ -18,28 +19,16 @@ def dose_at(row: Rows) -> tuple[Array, Array]:
     return given, jnp.where(given, row.amount, 0.0)
 
 
-def fractions(system: BoundSystem, params: Mapping[str, Any], rank: int) -> Array:
-    """Fraction of a dose that arrives in each trajectory, ``(*batch,)``."""
-    names = system.dosing.fraction_names
+def parts_of_doses(system: BoundSystem, part: Part, params: Mapping[str, Any], rank: int) -> Array:
+    """Fraction, lag, rate or duration of the doses of each trajectory, ``(*batch, event)``."""
+    names = system.dosing.names(part)
     found: Array = map_batch(
-        lambda values: jnp.asarray(system.dosing.available(1.0, values), float),
+        lambda values: system.dosing.value(part, values),
         ({name: params[name] for name in names},),
         ({name: len(system.param_shapes[name]) for name in names},),
         rank,
     )
-    return found
-
-
-def lags(system: BoundSystem, params: Mapping[str, Any], rank: int) -> Array:
-    """Time after which a dose arrives in each trajectory, ``(*batch,)``."""
-    names = system.dosing.lag_names
-    found: Array = map_batch(
-        system.dosing.lag,
-        ({name: params[name] for name in names},),
-        ({name: len(system.param_shapes[name]) for name in names},),
-        rank,
-    )
-    return found
+    return found[..., None]
 
 
 def give_dose(

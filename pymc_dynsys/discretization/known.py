@@ -5,6 +5,10 @@ from types import ModuleType
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
+
+Known = np.ndarray | Array
+"""An array that is known, or one of a traced program."""
 
 
 def is_known(*trees: object) -> bool:

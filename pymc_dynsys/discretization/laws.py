@@ -2,9 +2,9 @@
 
 from typing import Any, NamedTuple
 
+from pymc_dynsys.discretization.events import Doses
 from pymc_dynsys.discretization.known import numpy_for
 from pymc_dynsys.discretization.layout import Marks
-from pymc_dynsys.discretization.operands import Doses
 
 
 class LawsAtRows(NamedTuple):
@@ -28,4 +28,4 @@ def laws_at_rows(marks: Marks, doses: Doses | None) -> LawsAtRows | None:
     event = xp.asarray(doses.laws.event)[..., None]
     here = (event >= 0) & (event == xp.asarray(marks.dose)[..., None, :])
     row = xp.where(here.any(-1), here.argmax(-1), -1)
-    return LawsAtRows(row, *doses.laws[1:])
+    return LawsAtRows(row, *doses.laws[1:5])

@@ -2,15 +2,18 @@
 
 Rows are laid out twice. What is known beforehand is the start and the longest gap, without the rows
 that move; a program then lays out all rows by JAX, as often as parameters change. A dose counts as
-given at its record: that is where a trajectory may begin.
+given at its record: that is where a trajectory may begin. So does what a record says of the law of
+the state, which is never late; it is an event without a dose.
 """
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from pymc_dynsys.discretization.doses import fractions, lags
+from pymc_dynsys.discretization.doses import parts_of_doses
+from pymc_dynsys.discretization.events import Doses, Law, Laws
 from pymc_dynsys.discretization.known import numpy_for
+from pymc_dynsys.discretization.lasting import lengths
 from pymc_dynsys.discretization.layout import lay_out
 from pymc_dynsys.discretization.operands import Design, Operands
 
@@ -20,8 +23,8 @@ def without_moving(design: Design, operands: Operands) -> Operands:
     doses = operands.doses
     assert doses is not None
     xp = numpy_for(doses, operands.times, operands.t0)
-    if doses.stretched is not None:
-        endless = xp.where(xp.asarray(doses.stretched) > 0, xp.inf, doses.durations)
+    if doses.lasting is not None:
+        endless = xp.where(xp.asarray(doses.lasting) > 0, xp.inf, doses.durations)
         doses = doses._replace(durations=endless)
     if not design.late:
         return operands._replace(doses=doses)
@@ -30,8 +33,8 @@ def without_moving(design: Design, operands: Operands) -> Operands:
     given = xp.isfinite(xp.asarray(operands.t0, float))[..., None]
     records = doses._replace(times=xp.where(given, xp.nan, times))
     start = lay_out(design, operands._replace(doses=records)).start
-    never = xp.full_like(times, xp.nan)
-    return operands._replace(doses=doses._replace(times=never), t0=start)
+    stay = xp.where(xp.isnan(xp.asarray(doses.amounts, float)), times, xp.nan)
+    return operands._replace(doses=doses._replace(times=stay), t0=start)
 
 
 def with_moving(
@@ -42,21 +45,88 @@ def with_moving(
     A late dose comes before what else happens at the time at which it arrives. One that arrived
     before the `start` is in the state there.
     """
-    system, rank = design.system, np.ndim(operands.t0)
+    system, params, rank = design.system, operands.params, np.ndim(operands.t0)
     doses, wrong = operands.doses, jnp.zeros((1,) * rank + (1,), bool)
     assert doses is not None
-    if doses.stretched is not None:
-        fraction = fractions(system, operands.params, rank)[..., None]
-        durations = jnp.asarray(doses.durations)
-        durations = jnp.where(jnp.asarray(doses.stretched) > 0, fraction * durations, durations)
-        doses, wrong = doses._replace(durations=durations), wrong | (fraction < 0)
-    if not design.late:
-        return operands._replace(doses=doses), wrong
-    lag = lags(system, operands.params, rank)[..., None]
-    times = jnp.asarray(doses.times) + lag
-    at_once = True if doses.durations is None else jnp.asarray(doses.durations) == 0
-    times = jnp.where(at_once & (times < jnp.asarray(start)[..., None]), jnp.nan, times)
-    order = jnp.nan if doses.order is None else jnp.asarray(doses.order)
-    order = jnp.broadcast_to(jnp.where(lag > 0, 0.0, order), times.shape)
-    doses = doses._replace(times=times, order=order)
-    return operands._replace(doses=doses, t0=start), wrong | ~(lag >= 0)
+    laws, is_dose = doses.laws, ~jnp.isnan(jnp.asarray(doses.amounts))
+    if doses.lasting is not None:
+        durations, unclear = lengths(
+            system, params, rank, doses.durations, doses.amounts, doses.lasting
+        )
+        there = is_dose & ~jnp.isnan(jnp.asarray(doses.times))
+        wrong = wrong | (unclear & there).any(-1, keepdims=True)
+        doses = doses._replace(durations=jnp.where(is_dose, durations, 0.0))
+    lag = parts_of_doses(system, "lag", params, rank)
+    if laws is not None and laws.interval is not None:
+        laws, astray = _laws(design, operands, laws, lag)
+        wrong = wrong | astray
+    doses = doses._replace(laws=laws)
+    if design.late:
+        wrong = wrong | ~(lag >= 0)
+        order = jnp.full_like(is_dose, jnp.nan, float) if doses.order is None else doses.order
+        order = jnp.where(is_dose & (lag > 0), 0.0, order)
+        doses = doses._replace(order=jnp.broadcast_to(order, _shape(doses, order)))
+    return operands._replace(doses=_arriving(doses, lag, start), t0=start), wrong
+
+
+def _arriving(
+    doses: Doses, lag: Float[Array, "*lags 1"], start: Float[Array, "*batch"] | np.ndarray
+) -> Doses:
+    """Doses when they arrive, without what a forgotten or a later state does not hold.
+
+    All parts are ``(*batch, event)``. What is under way ends where the state is forgotten, and runs
+    from there on where it is of the intervals before a steady state.
+    """
+    record, amounts = jnp.asarray(doses.times), jnp.asarray(doses.amounts)
+    is_dose = ~jnp.isnan(amounts)
+    lasts = jnp.zeros_like(record) if doses.durations is None else jnp.asarray(doses.durations)
+    begins = record + jnp.where(is_dose, lag, 0.0)
+    ends = begins + lasts
+    if doses.age is not None:
+        begins = jnp.where(jnp.asarray(doses.age) > 0, record, begins)
+        ends = ends - doses.age
+    if doses.until is not None:
+        ends = jnp.minimum(ends, doses.until)
+    at_once = lasts == 0
+    over = at_once & (begins < jnp.asarray(start)[..., None])
+    if doses.until is not None:
+        over = over | is_dose & (begins >= doses.until)
+    over = over | ~at_once & (ends <= begins)
+    # Zero, not what is no number, where there is no infusion: else slopes are no numbers either.
+    left = jnp.where(at_once | over | ~is_dose | jnp.isnan(record), 0.0, ends - begins)
+    share = jnp.where(at_once, 1.0, left / jnp.where(at_once, 1.0, lasts))
+    arriving = jnp.where(is_dose, share * jnp.where(is_dose, amounts, 0.0), jnp.nan)
+    doses = doses._replace(times=jnp.where(over, jnp.nan, begins), amounts=arriving)
+    return doses if doses.durations is None else doses._replace(durations=left)
+
+
+def _laws(
+    design: Design, operands: Operands, laws: Laws, lag: Float[Array, "*lags 1"]
+) -> tuple[Laws, Bool[Array, "*batch 1"]]:
+    """Laws of infusions that last as parameters say, and where there is no room for what runs.
+
+    Nor is there a steady state of doses that come a whole interval late, or later.
+    """
+    doses, rank = operands.doses, np.ndim(operands.t0)
+    assert doses is not None
+    kind, event = jnp.asarray(laws.kind), jnp.maximum(jnp.asarray(laws.event), 0)
+    periodic = (kind == Law.STEADY) | (kind == Law.ADDED)
+    wrong = periodic & (lag >= jnp.asarray(laws.interval)) & design.late
+    if laws.duration is None:
+        return laws, wrong.any(-1, keepdims=True)
+    duration = jnp.asarray(laws.duration)
+    if doses.lasting is not None:
+        lasting = jnp.asarray(doses.lasting)
+        lead = np.broadcast_shapes(lasting.shape[:-1], event.shape[:-1])
+        lasting = jnp.broadcast_to(lasting, (*lead, lasting.shape[-1]))
+        codes = jnp.take_along_axis(lasting, jnp.broadcast_to(event, (*lead, event.shape[-1])), -1)
+        found, _ = lengths(design.system, operands.params, rank, duration, laws.amount, codes)
+        duration = jnp.where(periodic, found, duration)
+    if laws.room is not None:
+        most = (jnp.asarray(laws.room) + 1) * jnp.asarray(laws.interval)
+        wrong = wrong | periodic & (duration + lag > most)
+    return laws._replace(duration=duration), wrong.any(-1, keepdims=True)
+
+
+def _shape(doses: Doses, order: Array) -> tuple[int, ...]:
+    return np.broadcast_shapes(np.shape(doses.times), order.shape)

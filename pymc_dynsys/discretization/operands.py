@@ -8,9 +8,10 @@ where a value does not vary.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum, IntEnum
+from enum import Enum
 from typing import Any, Literal, NamedTuple, TypedDict
 
+from pymc_dynsys.discretization.events import Doses, Laws
 from pymc_dynsys.systems.bound import BoundSystem
 
 Interpolation = Literal["previous", "next", "linear"]
@@ -71,67 +72,6 @@ class Signal(NamedTuple):
     times: Any = None
 
 
-class Law(IntEnum):
-    """What an event says of the law of the state before it gives its own dose.
-
-    The numbers are those that arrays hold. ``SINCE_EVER`` is the state under an infusion without
-    end, which ends here; ``ADDED`` puts a steady state on top of the state that there is, and the
-    others forget it.
-    """
-
-    NONE = 0
-    STEADY = 1
-    ADDED = 2
-    RESET = 3
-    SINCE_EVER = 4
-    SINCE_EVER_ADDED = 5
-
-    @property
-    def forgets(self) -> bool:
-        """Whether what was before no longer matters."""
-        return self in (Law.STEADY, Law.RESET, Law.SINCE_EVER)
-
-
-class Laws(NamedTuple):
-    """Events that say a law of the state, ``(*batch, law)``, padded with events of -1.
-
-    ``event`` is the place of the event among those of a trajectory, ``kind`` a :class:`Law`. In a
-    steady state ``amount`` (for ``SINCE_EVER`` a rate) enters every ``interval``, over
-    ``duration``, which is zero for a bolus. The first two are None where there are only resets,
-    the last one where there are only boluses, and no infusion since ever either.
-    """
-
-    event: Any
-    kind: Any
-    amount: Any = None
-    interval: Any = None
-    duration: Any = None
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """Names of the arrays that there are."""
-        return tuple(name for name in self._fields if getattr(self, name) is not None)
-
-
-class Doses(NamedTuple):
-    """Events ``(*batch, event)``, padded with NaN times; a duration of zero is a bolus.
-
-    ``durations`` is None where there is no infusion. ``targets`` are indices of states. ``order``
-    counts the visits at the time of an event that come before it, NaN where all do; None: they do
-    everywhere. ``stretched`` is 1 where the duration is that of the whole amount, and what arrives
-    lasts a fraction of it; None where the durations are known. ``laws`` is None where no event
-    resets the state or says a steady state; an amount of NaN is then no dose.
-    """
-
-    times: Any
-    amounts: Any
-    targets: Any
-    durations: Any = None
-    order: Any = None
-    stretched: Any = None
-    laws: Laws | None = None
-
-
 class Operands(NamedTuple):
     """The arrays of a design. ``y`` is None where there are no data, as in a simulation."""
 
@@ -153,9 +93,10 @@ class Design:
         Dynamics of one trajectory.
     inputs : tuple of InputKind
         Time-varying inputs.
-    doses, infusions, ordered, stretched : bool
-        Whether there are events, whether some last, whether some come before a visit of their
-        time, and whether parameters say how long some last.
+    doses : bool
+        Whether there are events.
+    dose_parts : tuple of str
+        What is said of them besides time, amount and state.
     laws : tuple of str
         What is said of events that reset the state or say a steady state; empty: there are none.
     late : bool
@@ -165,9 +106,7 @@ class Design:
     system: BoundSystem
     inputs: tuple[InputKind, ...] = ()
     doses: bool = False
-    infusions: bool = False
-    ordered: bool = False
-    stretched: bool = False
+    dose_parts: tuple[str, ...] = ()
     laws: tuple[str, ...] = ()
     late: bool = False
 
@@ -179,12 +118,14 @@ class Design:
     @property
     def nominal(self) -> "Design":
         """The design where doses arrive at once, and last as long as the whole amount would."""
-        return replace(self, stretched=False, late=False)
+        parts = tuple(part for part in self.dose_parts if part not in MOVING)
+        laws = tuple(part for part in self.laws if part != "room")
+        return replace(self, dose_parts=parts, laws=laws, late=False)
 
     @property
     def moving(self) -> bool:
         """Whether parameters say when something happens."""
-        return self.stretched or self.late
+        return self.late or "lasting" in self.dose_parts
 
     @property
     def slots(self) -> tuple[Slot, ...]:
@@ -199,12 +140,8 @@ class Design:
         if self.doses:
             for name in ("time", "amount", "state"):
                 yield Slot(Role.EVENT, name, ("event",), False)
-            if self.infusions:
-                yield Slot(Role.EVENT, "duration", ("event",), False)
-            if self.ordered:
-                yield Slot(Role.EVENT, "order", ("event",), False)
-            if self.stretched:
-                yield Slot(Role.EVENT, "stretched", ("event",), False)
+            for name in self.dose_parts:
+                yield Slot(Role.EVENT, name, ("event",), False)
             for name in self.laws:
                 yield Slot(Role.EVENT, f"law {name}", ("law",), False)
         for kind in self.inputs:
@@ -222,15 +159,9 @@ class Design:
         doses = None
         if self.doses:
             doses = Doses(next(rest), next(rest), next(rest))
-            if self.infusions:
-                doses = doses._replace(durations=next(rest))
-            if self.ordered:
-                doses = doses._replace(order=next(rest))
-            if self.stretched:
-                doses = doses._replace(stretched=next(rest))
+            doses = doses._replace(**{name: next(rest) for name in self.dose_parts})
             if self.laws:
-                parts = {name: next(rest) for name in self.laws}
-                doses = doses._replace(laws=Laws(**parts))
+                doses = doses._replace(laws=Laws(**{name: next(rest) for name in self.laws}))
         inputs = {
             kind.name: Signal(next(rest), next(rest) if kind.own_times else None)
             for kind in self.inputs
@@ -243,9 +174,7 @@ class Design:
         flat = [operands.y, operands.times, operands.t0]
         if operands.doses is not None:
             flat += operands.doses[:3]
-            flat += [operands.doses.durations] if self.infusions else []
-            flat += [operands.doses.order] if self.ordered else []
-            flat += [operands.doses.stretched] if self.stretched else []
+            flat += [getattr(operands.doses, name) for name in self.dose_parts]
             flat += [getattr(operands.doses.laws, name) for name in self.laws]
         for kind in self.inputs:
             signal = operands.inputs[kind.name]
@@ -262,13 +191,15 @@ class Design:
         return Design(self.system, kinds, **kinds_of_doses(doses, self.system))
 
 
+MOVING = ("lasting", "until", "age")
+"""What is said of doses only where parameters say when something happens."""
+
+
 class KindsOfDoses(TypedDict):
     """What a design says of doses."""
 
     doses: bool
-    infusions: bool
-    ordered: bool
-    stretched: bool
+    dose_parts: tuple[str, ...]
     late: bool
     laws: tuple[str, ...]
 
@@ -278,10 +209,8 @@ def kinds_of_doses(doses: Doses | None, system: BoundSystem) -> KindsOfDoses:
     laws = None if doses is None else doses.laws
     return {
         "doses": doses is not None,
-        "infusions": doses is not None and doses.durations is not None,
-        "ordered": doses is not None and doses.order is not None,
-        "stretched": doses is not None and doses.stretched is not None,
-        "late": doses is not None and system.dosing.is_late,
+        "dose_parts": () if doses is None else doses.parts,
+        "late": doses is not None and system.dosing.has("lag"),
         "laws": () if laws is None else laws.parts,
     }
 

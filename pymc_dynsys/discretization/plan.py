@@ -4,10 +4,8 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Array
 
-Known = np.ndarray | Array
-"""An array that is known, or one of a traced program."""
+from pymc_dynsys.discretization.known import Known
 
 
 class Plan(NamedTuple):

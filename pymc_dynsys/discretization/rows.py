@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from pymc_dynsys.discretization.events import Doses
 from pymc_dynsys.discretization.known import numpy_for
 from pymc_dynsys.discretization.layout import Marks, Weighted
-from pymc_dynsys.discretization.operands import Doses, Operands
+from pymc_dynsys.discretization.operands import Operands
 from pymc_dynsys.systems.held import Held, Lines
 
 

@@ -14,6 +14,9 @@ over :math:`T = n \tau + q`, :math:`0 \le q < \tau`,
 models implemented in the Monolix software*, have the sums for one to three compartments). Under an
 infusion without end :math:`A x + c + r = 0`. In an SDE these are means; the covariance is the
 stationary one, which doses do not move.
+
+Where doses arrive a lag :math:`\ell < \tau` after their records, those before did too: the state at
+a record is the one :math:`\tau - \ell` after a dose.
 """
 
 from typing import NamedTuple
@@ -73,6 +76,51 @@ def periodic_state(
     else:
         x, decaying = stationary_mean(F, added), decays(F)
     return jnp.where(decaying, x, jnp.nan)
+
+
+def state_since(
+    rates: LinearDynamics,
+    given: Repeated,
+    offset: Float[Array, " state"],
+    x: Float[Array, " state"],
+    since: Float[Array, ""],
+    fed_by: FedBy | None = None,
+) -> Float[Array, " state"]:
+    """State some time, shorter than the interval, after a dose, from the `x` just before it.
+
+    Infusions of n whole intervals and a rest run n + 1 side by side until the rest is over, and
+    then n.
+    """
+    parts = phases(given, since)
+    crossed = jax.vmap(lambda gap: noiseless_transition(rates.A, gap, fed_by))(parts.gaps)
+    x = x + parts.bolus
+    for k in range(len(parts.gaps)):
+        x = matvec(crossed.F[k], x) + matvec(crossed.G[k], parts.rates[k] + offset)
+    return x
+
+
+class Phases(NamedTuple):
+    """What is given at a dose, and lengths and rates of infusion of what follows it."""
+
+    bolus: Float[Array, " state"]
+    gaps: Float[Array, " part"]
+    rates: Float[Array, "part state"]
+
+
+def phases(given: Repeated, since: Float[Array, ""]) -> Phases:
+    """What is given from a dose up to some time, at most an interval, after it."""
+    amount, interval, duration = given
+    if duration is None:
+        return Phases(amount, since[None], jnp.zeros((1, *amount.shape)))
+    lasts = duration > 0
+    rate = jnp.where(lasts, amount / jnp.where(lasts, duration, 1.0), 0.0)
+    whole = jax.lax.stop_gradient(jnp.floor(duration / interval))
+    rest = jnp.where(lasts, duration - whole * interval, 0.5 * interval)
+    first = jnp.minimum(rest, since)
+    gaps = jnp.stack([first, since - first])
+    return Phases(
+        jnp.where(lasts, 0.0, amount), gaps, jnp.stack([(whole + 1) * rate, whole * rate])
+    )
 
 
 def constant_state(

@@ -199,6 +199,8 @@ def _doses(study: Study) -> Iterator[Row]:
         text += f"; into {listed(study.system.states[i] for i in into)}"
     if study.design.late:
         text += "; with a lag"
+    if doses.lasting is not None:
+        text += "; parameters say how long some infusions last"
     if doses.laws is not None:
         text += "; with resets or steady states"
     yield "doses", text

@@ -14,9 +14,10 @@ from pymc_dynsys.reading.accumulated import (
     restarts_to_come,
 )
 from pymc_dynsys.reading.consistency import refuse_infinite_input
-from pymc_dynsys.reading.doses import read_doses, settled
+from pymc_dynsys.reading.doses import read_doses
 from pymc_dynsys.reading.frame import Frame
-from pymc_dynsys.reading.regimens import cut_off, joined_laws, pruned
+from pymc_dynsys.reading.laid_apart import cut_off, joined_laws
+from pymc_dynsys.reading.lasting import settled
 from pymc_dynsys.reading.schedule import check_schedule
 
 
@@ -38,11 +39,10 @@ def read_future(
         given_doses = read_doses(events, frame, study.system)
         given_doses = settled(given_doses, study.system, operands.params, frame)
     # Doses that arrive late may have been given before the last datum.
-    late = study.system.dosing.is_late
-    doses = operands.doses if late else _after(operands.doses, last)
+    late = study.system.dosing.has("lag")
+    doses = _after(operands.doses, last, late)
     if given_doses is not None:
-        doses = _continued(doses, given_doses, last, study)
-        doses = doses if late else _after(doses, last)
+        doses = _after(_continued(doses, given_doses, last, study), last, late)
     ahead = np.where(times >= last[..., None], times, np.nan)
     future = Operands(operands.y, ahead, last, doses, coming.signals, operands.params)
     design = replace(study.design, inputs=coming.kinds).replaced(future)
@@ -58,10 +58,11 @@ def read_future(
     return design, future
 
 
-def _after(doses: Doses | None, last: np.ndarray) -> Doses | None:
-    """Doses without the boluses that the last states hold already.
+def _after(doses: Doses | None, last: np.ndarray, late: bool = False) -> Doses | None:
+    """Doses without the boluses, resets and steady states that the last states hold already.
 
-    A bolus at the time of the last datum is still to come, unless it has its place before a datum.
+    One at the time of the last datum is still to come, unless it has its place before a datum. A
+    bolus that is `late` stays: it may still arrive.
     """
     if doses is None:
         return None
@@ -69,6 +70,8 @@ def _after(doses: Doses | None, last: np.ndarray) -> Doses | None:
     placed = np.zeros(1, bool) if doses.order is None else ~np.isnan(doses.order)
     at = doses.times - last[..., None]
     past = bolus & ((at < 0) | ((at == 0) & placed))
+    if late:
+        past = past & np.isnan(doses.amounts)
     times = np.broadcast_to(doses.times, past.shape)
     return doses._replace(times=np.where(past, np.nan, times), order=None)
 
@@ -81,7 +84,7 @@ def _continued(old: Doses | None, new: Doses, last: np.ndarray, study: Study) ->
     """
     if old is None:
         return new
-    old, new = _written_out(old), _written_out(new)
+    old, new = old.written_out(), new.written_out()
     last = last[..., None]
     stays = old.times <= last
     again = (old.times == last) & (new.times == last).any(-1, keepdims=True)
@@ -98,18 +101,10 @@ def _continued(old: Doses | None, new: Doses, last: np.ndarray, study: Study) ->
         )
     old = old._replace(times=np.where(stays & ~again, old.times, np.nan))
     lead = np.broadcast_shapes(old.times.shape[:-1], new.times.shape[:-1])
-    pairs = zip(old[:6], new[:6], strict=True)
+    pairs = zip(old[:-1], new[:-1], strict=True)
     parts = [joined(list(pair), lead, -1) for pair in pairs]
     laws = joined_laws(old.laws, new.laws, old.times.shape[-1], lead)
-    whole = Doses._make((*parts, laws))
+    whole = Doses.of(parts, laws)
     places = np.broadcast_to(np.arange(whole.times.shape[-1]), whole.times.shape)
-    return pruned(cut_off(whole, study.frame, places))
-
-
-def _written_out(doses: Doses) -> Doses:
-    """Doses with all parts, of one shape."""
-    durations = np.zeros(1) if doses.durations is None else doses.durations
-    order = np.full(1, np.nan) if doses.order is None else doses.order
-    stretched = np.zeros(1) if doses.stretched is None else doses.stretched
-    parts = (doses.times, doses.amounts, doses.targets, durations, order, stretched)
-    return Doses._make((*np.broadcast_arrays(*parts), doses.laws))
+    moving = study.system.dosing.has("lag") or bool((whole.lasting > 0).any())
+    return cut_off(whole, places, moving).pruned()

@@ -15,10 +15,11 @@ from pymc_dynsys.discretization.operands import kinds_of_doses
 from pymc_dynsys.reading.accumulated import accumulated_states, refuse_beside, restarts
 from pymc_dynsys.reading.calendar import inferred, refuse_in_continuous_time, refuse_months
 from pymc_dynsys.reading.consistency import check_arrays
-from pymc_dynsys.reading.doses import read_doses, settled
+from pymc_dynsys.reading.doses import read_doses
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.inputs import input_core_shape, lines_of, own_part, read_input
 from pymc_dynsys.reading.labels import Labels, gathered
+from pymc_dynsys.reading.lasting import settled
 from pymc_dynsys.reading.own_rows import on_own_rows
 from pymc_dynsys.reading.times import as_dates, as_times, time_labels
 from pymc_dynsys.reading.units import Units, unit_of

@@ -11,10 +11,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from pymc_dynsys.discretization import TimeGrid
+from pymc_dynsys.discretization.events import Law
 from pymc_dynsys.discretization.laws import LawsAtRows
-from pymc_dynsys.discretization.operands import Law
 from pymc_dynsys.discretization.rows import Fresh, Rows
-from pymc_dynsys.discretization.steady_state import Repeated, constant_state, periodic_state
+from pymc_dynsys.discretization.steady_state import (
+    Repeated,
+    constant_state,
+    periodic_state,
+    state_since,
+)
 from pymc_dynsys.likelihoods.base import Likelihood
 from pymc_dynsys.likelihoods.ode import ODESolve
 from pymc_dynsys.likelihoods.steady_state import Cycle, Solver, nonlinear_periodic_state
@@ -94,11 +99,17 @@ def _law(
     amount = jnp.where(law.kind == Law.RESET, 0.0, law.amount)
     into = jnp.where(jnp.arange(system.n_states) == row.target, amount, 0.0)
     available = jnp.asarray(system.dosing.available(into, held.values))
-    given = Repeated(available, jnp.where(periodic, law.interval, 1.0), law.duration)
+    interval, since = jnp.where(periodic, law.interval, 1.0), None
+    if system.dosing.has("lag"):
+        # Within an interval, since a program makes nothing of what comes later than that.
+        lag = system.dosing.value("lag", params)
+        since = jnp.where((lag >= 0) & (lag < interval), interval - lag, interval)
+    given = Repeated(available, interval, law.duration)
     if system.proof.dynamics.linear:
-        mean, cov = _linear(system, held, t, given, into, law.kind)
+        mean, cov = _linear(system, held, t, given, into, law.kind, since)
     else:
-        mean = nonlinear_periodic_state(Cycle(system, solver, held, given, into), start[0])
+        cycle = Cycle(system, solver, held, given, into)
+        mean = nonlinear_periodic_state(cycle, start[0], since)
         cov = jnp.zeros((system.n_states, system.n_states))
     is_reset = law.kind == Law.RESET
     return jnp.where(is_reset, start[0], mean), jnp.where(is_reset, start[1], cov)
@@ -111,8 +122,9 @@ def _linear(
     given: Repeated,
     rate: Float[Array, " state"],
     kind: Array,
+    since: Array | None,
 ) -> Moments:
-    """Steady state of a linear system, of the shapes of a law.
+    """Steady state of a linear system just before a dose, or since one, of the shapes of a law.
 
     `rate` is that of an infusion without end, all of which arrives.
     """
@@ -122,6 +134,8 @@ def _linear(
     offset = jnp.where(added, jnp.where(rates.c == 0, 0.0, jnp.nan), rates.c)
     endless = (kind == Law.SINCE_EVER) | (kind == Law.SINCE_EVER_ADDED)
     periodic = periodic_state(rates, given, offset, fed_by)
+    if since is not None:
+        periodic = state_since(rates, given, offset, periodic, since, fed_by)
     mean = periodic
     if given.duration is not None:
         mean = jnp.where(endless, constant_state(rates, rate, offset), periodic)

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from pymc_dynsys.discretization.steady_state import Repeated
+from pymc_dynsys.discretization.steady_state import Repeated, phases
 from pymc_dynsys.linalg.lyapunov import decays, stationary_mean
 from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.held import Held
@@ -72,28 +72,27 @@ class Cycle:
         return Cycle(self.system, self.solver, held, given, amount)
 
     def after(self, x: Float[Array, " state"], *, forwards: bool) -> Float[Array, " state"]:
-        """State just before the next dose, from that before this one.
+        """State just before the next dose, from that before this one."""
+        return self.since(x, self.given.interval, forwards=forwards)
 
-        An infusion of several intervals and a rest runs beside its predecessors.
-        """
-        duration, interval = self.given.duration, self.given.interval
-        if duration is None:
-            return self._flow(x + self.given.amount, None, interval, forwards)
-        lasts = duration > 0
-        rate = jnp.where(lasts, self.amount / jnp.where(lasts, duration, 1.0), 0.0)
-        whole = jax.lax.stop_gradient(jnp.floor(duration / interval))
-        rest = jnp.where(lasts, duration - whole * interval, 0.5 * interval)
-        x = x + jnp.where(lasts, 0.0, self.given.amount)
-        x = self._flow(x, (whole + 1) * rate, rest, forwards)
-        return self._flow(x, whole * rate, interval - rest, forwards)
-
-    def _flow(self, x: Array, infusion: Array | None, gap: Array, forwards: bool) -> Array:
-        held = self.held._replace(infusion=infusion)
-        return self.solver.flow(self.system, held, x, gap, forwards=forwards)
+    def since(
+        self, x: Float[Array, " state"], gap: Float[Array, ""], *, forwards: bool
+    ) -> Float[Array, " state"]:
+        """State some time, at most an interval, after this dose, from that before it."""
+        # The drift lets what is available of an infusion in, so its rate is that of the whole.
+        parts = phases(self.given._replace(amount=self.amount), gap)
+        x = x + phases(self.given, gap).bolus
+        for k in range(len(parts.gaps)):
+            infusion = None if self.given.duration is None else parts.rates[k]
+            held = self.held._replace(infusion=infusion)
+            x = self.solver.flow(self.system, held, x, parts.gaps[k], forwards=forwards)
+        return x
 
 
-def nonlinear_periodic_state(cycle: Cycle, start: Float[Array, " state"]) -> Float[Array, " state"]:
-    """State just before a dose, found from a state; NaN where doses do not come to balance."""
+def nonlinear_periodic_state(
+    cycle: Cycle, start: Float[Array, " state"], since: Float[Array, ""] | None = None
+) -> Float[Array, " state"]:
+    """State just before a dose, or since one, found from a state; NaN where there is no balance."""
     still, start = cycle.still(), jax.lax.stop_gradient(start)
 
     def cycled(x: Array) -> Array:
@@ -102,6 +101,8 @@ def nonlinear_periodic_state(cycle: Cycle, start: Float[Array, " state"]) -> Flo
     x, slope, balanced = jax.lax.stop_gradient(_found(cycled, start, still.given.amount))
     off = cycle.after(x, forwards=False) - x
     x = x + stationary_mean(slope, off)
+    if since is not None:
+        x = cycle.since(x, since, forwards=False)
     return jnp.where(balanced & decays(slope), x, jnp.nan)
 
 

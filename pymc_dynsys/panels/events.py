@@ -203,12 +203,17 @@ def _infusion(
     check.refuse(
         "rate",
         rate,
-        is_event & np.isin(rate, (-1, -2)),
-        "a rate or duration that is itself a parameter is not supported; give a number",
+        is_event & (rate < 0) & ~np.isin(rate, (-1, -2)),
+        "a rate is not negative; -1 stands for the rate that the system says, -2 for the duration",
     )
-    for part, value in (("rate", rate), ("duration", duration)):
-        check.refuse(part, value, is_event & (value < 0), f"a {part} is not negative")
+    check.refuse("duration", duration, is_event & (duration < 0), "a duration is not negative")
     given = is_event & (duration > 0)
+    check.refuse(
+        "rate",
+        rate,
+        given & (rate < 0),
+        f"it says that the system knows how long the dose lasts, and {check.name('duration')} says",
+    )
     check.refuse(
         "rate",
         rate,

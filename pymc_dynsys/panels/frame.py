@@ -151,9 +151,10 @@ def panel(
     since ever, just before its own dose; steady state 2 adds that state to the one there is. An
     amount of 0 with a rate and without an interval is the steady state of an infusion that ends
     here. Resets and steady state 1 also end what runs, and cancel the repeats to come of earlier
-    rows. Where a table has any, the order of its rows counts among events of one time. Rates that
-    are themselves parameters are refused, and so is what a row says of a dose that it does not
-    give. Data of one column whose rows have several states, or several codes in a column
+    rows. Where a table has any, the order of its rows counts among events of one time. A rate
+    of -1 or -2 stands for the rate or the duration that the system says, ``Dose(rate=)`` or
+    ``Dose(duration=)``. What a row says of a dose that it does not give is refused.
+    Data of one column whose rows have several states, or several codes in a column
     DVID, are refused unless `endpoint` tells them apart.
 
     The panel then has ``event_time``, ``event_amount``, ``event_rate`` and ``event_duration``

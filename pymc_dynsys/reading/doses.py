@@ -1,22 +1,18 @@
 """Doses of users as arrays of the trajectories."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import xarray as xr
 
 from pymc_dynsys.discretization import Doses
-from pymc_dynsys.discretization.doses import fractions
 from pymc_dynsys.reading.frame import Frame
 from pymc_dynsys.reading.labels import aligned
-from pymc_dynsys.reading.regimens import (
-    Read,
-    laid_apart,
-    read_laws,
-    refuse_event,
-    require_lawful,
+from pymc_dynsys.reading.lasting import (
+    read_lasting,
+    refuse_undecided,
     require_punctual,
+    told_durations,
 )
+from pymc_dynsys.reading.regimens import Read, read_laws, require_lawful
 from pymc_dynsys.reading.times import as_numbers
 from pymc_dynsys.reading.values import as_float
 from pymc_dynsys.systems import BoundSystem
@@ -62,14 +58,13 @@ def read_doses(events: object, frame: Frame, system: BoundSystem) -> Doses | Non
     there, rates = np.isfinite(times), np.nan_to_num(rates)
     if "event_reset" in table:
         amounts = np.where(np.isnan(amounts) & (read("event_reset", 0.0) > 0), 0.0, amounts)
-    durations = _durations(frame, times, amounts, rates, told)
+    lasting = read_lasting(frame, system, times, amounts, rates, told)
+    durations = told_durations(frame, times, amounts, rates, told, lasting)
     laws = read_laws(read, times, amounts, rates, frame)
     if laws is not None:
         require_lawful(laws, system)
     require_punctual(laws, system)
-    stretched = there & (rates > 0) & (amounts > 0) & system.dosing.is_partial
-    if stretched.any():
-        _require_one(frame, system, times, stretched & (told > 0))
+    refuse_undecided(frame, system, times, told, lasting)
     empty = (amounts == 0) & (rates == 0) & (laws is not None)
     _require_states(table, read, frame, system, np.where(empty, np.nan, times), durations)
     if "event_recorded" in table:
@@ -83,39 +78,9 @@ def read_doses(events: object, frame: Frame, system: BoundSystem) -> Doses | Non
         targets,
         durations if (durations > 0).any() else None,
         order if (there & ~np.isnan(order)).any() else None,
-        stretched.astype(float) if stretched.any() else None,
-        laws,
+        lasting.astype(float) if (lasting > 0).any() else None,
+        laws=laws,
     )
-
-
-def settled(
-    doses: Doses | None, system: BoundSystem, params: Mapping[str, np.ndarray | None], frame: Frame
-) -> Doses | None:
-    """Doses whose durations are known as far as parameters are; None: the parameter is not.
-
-    Resets and steady states are then events of their own.
-    """
-    names = system.dosing.fraction_names
-    if doses is None:
-        return None
-    if doses.stretched is not None and all(params[name] is not None for name in names):
-        doses = _stretched(doses, system, params, frame.rank)
-    return doses if doses.laws is None else laid_apart(doses, frame)
-
-
-def _stretched(
-    doses: Doses, system: BoundSystem, params: Mapping[str, np.ndarray | None], rank: int
-) -> Doses:
-    """Doses that last as long as the fraction that arrives says."""
-    assert doses.stretched is not None
-    fraction = np.asarray(fractions(system, params, rank))[..., None]
-    if (fraction < 0).any():
-        raise ValueError(
-            f"events: the bioavailability is {fraction.min():g}, and an infusion cannot last less "
-            "than no time"
-        )
-    durations = np.where(doses.stretched > 0, fraction * doses.durations, doses.durations)
-    return doses._replace(durations=durations, stretched=None)
 
 
 def _refuse_repeats(
@@ -133,25 +98,6 @@ def _refuse_repeats(
             f"events: what the event at time {times[here]:g} for {frame.who(here[:-1])} does "
             f"depends on the input {asked[0]!r}, and it repeats a dose of an earlier row, whose "
             "value would count; write the repeats as rows of their own, with their values"
-        )
-
-
-def _require_one(frame: Frame, system: BoundSystem, times: np.ndarray, both: np.ndarray) -> None:
-    """Raise where rate and duration would mean two things, or an input says how long it lasts."""
-    where = np.argwhere(both)
-    if len(where):
-        here = tuple(where[0])
-        raise ValueError(
-            f"events: the event at time {times[here]:g} for {frame.who(here[:-1])} has a rate and "
-            "a duration, but with a bioavailability one of them changes: give only the rate if the "
-            "duration does, only the duration if the rate does"
-        )
-    inputs = [name for name in system.dosing.fraction_names if name in system.input_shapes]
-    if inputs:
-        raise ValueError(
-            f"events: the bioavailability depends on the input {inputs[0]!r}, and so would the "
-            "duration of an infusion at a given rate, which is not supported; give event_duration "
-            "(DUR), or a parameter"
         )
 
 
@@ -176,32 +122,6 @@ def _as_table(events: object, system: BoundSystem) -> xr.Dataset:
                 "drop it"
             )
     return events
-
-
-def _durations(
-    frame: Frame, times: np.ndarray, amounts: np.ndarray, rates: np.ndarray, durations: np.ndarray
-) -> np.ndarray:
-    """Duration of each event, 0 for a bolus; numbers that make no sense are refused.
-
-    All arrays are ``(*batch, event)``.
-    """
-    there = np.isfinite(times)
-    both = there & (rates > 0) & (durations > 0)
-    for what, values, bad, expected in (
-        ("amount", amounts, ~np.isfinite(amounts), "a number"),
-        ("duration", durations, ~((durations >= 0) & (durations < np.inf)), "0 or more"),
-        ("rate", rates, ~((rates >= 0) & (rates < np.inf)), "0 or more"),
-        (
-            "rate",
-            rates,
-            both & ~np.isclose(rates * durations, amounts, rtol=1e-6),
-            "the amount divided by the duration; give only one of rate and duration",
-        ),
-    ):
-        refuse_event(what, values, there & bad, expected, times, frame)
-    by_rate = there & (rates > 0) & (durations == 0)
-    durations = np.where(by_rate, amounts / np.where(by_rate, rates, 1.0), durations)
-    return np.where(there, durations, 0.0)
 
 
 def _everywhere(frame: Frame, value: float) -> np.ndarray:

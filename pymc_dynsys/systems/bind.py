@@ -26,7 +26,6 @@ from pymc_dynsys.systems import checks
 from pymc_dynsys.systems.binding import (
     BoundFunction,
     bind,
-    bind_part,
     check_all_used,
     check_names,
     check_state_used,
@@ -34,9 +33,9 @@ from pymc_dynsys.systems.binding import (
 from pymc_dynsys.systems.bound import BoundSystem, System
 from pymc_dynsys.systems.components import Names, in_order_of, observation_shape
 from pymc_dynsys.systems.discrete import DiscreteTime
-from pymc_dynsys.systems.dose import Dose, restart
 from pymc_dynsys.systems.dosing import Dosing
 from pymc_dynsys.systems.dynamics import Continuous, Discrete, Dynamics
+from pymc_dynsys.systems.event_functions import EventFunctions, bind_events
 from pymc_dynsys.systems.held import Held
 from pymc_dynsys.systems.observation import Observation
 from pymc_dynsys.systems.ode import ODE
@@ -107,25 +106,19 @@ def _nothing_seen() -> dist.Distribution:
 
 
 class Functions(NamedTuple):
-    """Functions of a system whose arguments were found; those it does not have are None.
-
-    ``dose_state`` is the index of the state that doses enter, where the system says which.
-    """
+    """Functions of a system whose arguments were found; those it does not have are None."""
 
     drift: BoundFunction | None
     diffusion: BoundFunction | None
     transition: BoundFunction | None
     observation: BoundFunction
     initial: BoundFunction
-    jump: BoundFunction | None
-    bioavailability: BoundFunction | None
-    lag: BoundFunction | None
-    dose_state: int | None
+    events: EventFunctions
 
     @property
     def all(self) -> tuple[BoundFunction, ...]:
         """Functions that there are, in the order in which messages list them."""
-        return tuple(f for f in self[:8] if isinstance(f, BoundFunction))
+        return tuple(f for f in (*self[:5], *self.events) if isinstance(f, BoundFunction))
 
 
 @lru_cache(maxsize=256)
@@ -196,8 +189,9 @@ def _bind_functions(
         )
     observation = bind("observation", source.observation, states, names)
     initial = bind("initial", source.initial, states, params, of_state=False)
-    events = _bind_events(source, states, params, names)
-    return Functions(drift, diffusion, transition, observation, initial, *events)
+    accumulated = getattr(source, "accumulate", ())
+    events = bind_events(source.events, accumulated, states, params, names)
+    return Functions(drift, diffusion, transition, observation, initial, events)
 
 
 def _check_shapes(
@@ -208,7 +202,7 @@ def _check_shapes(
     Returns the shape of an observation, ``()`` or ``(component,)``, and names of its components.
     """
     x, t, values = abstract.x, abstract.t, abstract.held.values
-    drift, diffusion, jump = functions.drift, functions.diffusion, functions.jump
+    drift, diffusion, jump = functions.drift, functions.diffusion, functions.events.jump
     if drift is not None:
         checks.evaluate(drift, x, t, values, lambda v: checks.as_vector("drift", v, states))
     if functions.transition is not None:
@@ -235,9 +229,7 @@ def _make_parts(
     In order: what events do, how the state moves, what is seen of it, and where it begins.
     """
     values = abstract.held.values
-    dosing = Dosing(
-        states, functions.dose_state, functions.jump, functions.bioavailability, functions.lag
-    )
+    dosing = Dosing(states, functions.events)
     dynamics: Dynamics
     if isinstance(source, DiscreteTime):
         assert functions.transition is not None
@@ -261,32 +253,3 @@ def _make_parts(
         _initial=functions.initial,
     )
     return dynamics, observation, start, dosing
-
-
-def _bind_events(
-    source: System, states: tuple[str, ...] | None, params: tuple[str, ...], names: tuple[str, ...]
-) -> tuple[BoundFunction | None, BoundFunction | None, BoundFunction | None, int | None]:
-    """Bind the jump, the bioavailability, the lag, and the index of the state that doses enter.
-
-    Either a jump is there or what a ``Dose`` says: a function of the user's says all of what an
-    event does, a ``Dose`` which state it enters, which fraction of it arrives, and when.
-    """
-    events = source.events
-    accumulated = getattr(source, "accumulate", ())
-    if accumulated:
-        again = restart(states or (), accumulated)
-        return bind("events", again, states, names), None, None, None
-    if events is None:
-        return None, None, None, None
-    if isinstance(events, str):
-        events = Dose(events)
-    if not isinstance(events, Dose):
-        if "amount" in (*(states or ()), *names):
-            raise ValueError(
-                "events: 'amount' is the amount of a dose in a function, and a state, parameter or "
-                "input of this system too; rename that"
-            )
-        return bind("events", events, states, (*names, "amount")), None, None, None
-    index = None if events.state is None else (states or ()).index(events.state)
-    fraction = bind_part("bioavailability", events.bioavailability, states, names)
-    return None, fraction, bind_part("lag", events.lag, states, params), index

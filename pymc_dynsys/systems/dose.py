@@ -26,6 +26,12 @@ class Dose:
         parameter, a number, or a function of parameters. Default none. A lag below zero has a
         likelihood of zero. A lagged bolus into an observed state makes the likelihood jump in the
         lag where it passes a datum, which a warning says.
+    rate : str, float or callable, optional
+        Rate :math:`r > 0` of the infusions that the event table marks by a rate of -1, which last
+        :math:`F a / r`: the name of a parameter, a number, or a function of parameters.
+    duration : str, float or callable, optional
+        Duration :math:`T > 0` of those that it marks by a rate of -2, at the rate
+        :math:`F a / T`. A rate or duration that is not positive has a likelihood of zero.
 
     Raises
     ------
@@ -36,12 +42,14 @@ class Dose:
     --------
     >>> import pymc_dynsys as pds
     >>> pds.Dose("depot", bioavailability="F")
-    Dose(state='depot', bioavailability='F', lag=None)
+    Dose(state='depot', bioavailability='F', lag=None, rate=None, duration=None)
     """
 
     state: str | None = None
     bioavailability: str | float | Callable[..., Any] | None = None
     lag: str | float | Callable[..., Any] | None = None
+    rate: str | float | Callable[..., Any] | None = None
+    duration: str | float | Callable[..., Any] | None = None
 
 
 def check_events(events: Any, states: Sequence[str] | None) -> None:

@@ -134,7 +134,7 @@ def test_a_fraction_that_is_known(given):
     model = model_of(system(SIGMA, kinds[given]), pds.Kalman(), params[given])
     found = logps(model, {"ke": np.array(KE)})
     np.testing.assert_allclose(found, exact(fractions, SIGMA), rtol=1e-10)
-    assert not model["y"].owner.op.spec.program.design.stretched
+    assert not model["y"].owner.op.spec.program.design.moving
 
 
 def test_data_may_change_the_fraction():

@@ -43,6 +43,16 @@ def test_paths_wait_for_their_doses():
     np.testing.assert_allclose(levels, expected, rtol=1e-7)
 
 
+def test_what_has_not_arrived_when_a_state_is_forgotten_never_does():
+    times = np.array([2.0, 5.0, 6.0, 7.0, 10.0])
+    table = events(time=[0.0, 4.0, 6.0], amount=[10.0, 8.0, 0.0], reset=[0, 0, 1])
+    paths = pds.simulate(oral(), {"k": K, "lag": 2.5}, times, events=table, random_seed=1)
+    levels = paths["states"].sel(state="level").values.ravel()
+    expected = np.where(times <= 6.0, 10.0 * absorbed(times - 2.5), 0.0)
+    # The solver's own tolerance is 1e-8.
+    np.testing.assert_allclose(levels, expected, rtol=1e-7)
+
+
 @pytest.mark.slow
 def test_a_forecast_waits_for_a_dose_that_was_given_before_the_last_datum():
     with pm.Model(coords={"time": [1.0, 7.0]}) as model:
@@ -62,7 +72,16 @@ def test_a_forecast_waits_for_a_dose_that_was_given_before_the_last_datum():
 @pytest.mark.parametrize(
     "system, table, message",
     [
-        (oral(), events(reset=[0, 1]), r"arrive late \(lag\) beside resets"),
+        (
+            oral(),
+            events(steady_state=[1, 0], amount=[0.0, 8.0], rate=[5.0, 0.0]),
+            r"infusion since ever .* is not clear where doses arrive late",
+        ),
+        (
+            oral(),
+            events(steady_state=[0, 1], interval=[0.0, 1.0]),
+            "the interval of the event at time 6 .* is 1, expected more than the lag, 1",
+        ),
         (oral(events=pds.Dose("depot", lag="delay")), events(), "lag asks for 'delay'"),
     ],
 )

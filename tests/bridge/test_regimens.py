@@ -156,12 +156,6 @@ def test_paths_have_the_moments_that_the_filter_predicts():
             {},
             "the interval of the event at time 1 .* is 0, expected more than 0",
         ),
-        (
-            ode(events=pds.Dose("depot", bioavailability="k")),
-            events(steady_state=[1, 0, 0], interval=[4.0, 0.0, 0.0], rate=[5.0, 0.0, 0.0]),
-            {},
-            "not known, says how long it lasts",
-        ),
     ],
 )
 def test_what_is_refused(system, table, options, message):
