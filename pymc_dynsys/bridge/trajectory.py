@@ -74,14 +74,14 @@ class Trajectory(Distribution):
     events : Dataset or mapping, optional
         Doses, as :func:`~pymc_dynsys.panel` makes them: ``event_time`` and ``event_amount``,
         perhaps ``event_duration`` or ``event_rate`` (infusions; -1 and -2 stand for the rate and
-        the duration of the system's ``Dose``) and ``event_state``, with the batch dims and one of their own,
-        NaN padded. At one instant data come before doses, so
-        a datum taken at the time of a dose is the trough before it, unless ``event_order`` says
-        how many data of that time come before the dose. ``event_reset`` 1 puts the initial
-        distribution first, ``event_steady_state`` 1 the periodic state that such doses lead to,
-        ``event_interval`` apart since ever, and 2 adds that state to the one there is. A mapping
-        from these names to DataArrays, in which times and amounts may be ``pm.Data`` with dims:
-        ``pm.set_data`` then changes them.
+        the duration of the system's ``Dose``) and ``event_state``, with the batch dims and one of
+        their own, NaN padded. At one instant data come before doses, so a datum taken at the time
+        of a dose is the trough before it, unless ``event_order`` says how many data of that time
+        come before the dose. ``event_reset`` 1 puts the initial distribution first,
+        ``event_steady_state`` 1 the periodic state that such doses lead to, ``event_interval``
+        apart since ever, and 2 adds that state to the one there is. A mapping from these names to
+        DataArrays, in which times and amounts may be ``pm.Data`` with dims: ``pm.set_data`` then
+        changes them.
     times : array, optional
         Observation times, ascending, in the user's unit: ``(time,)`` for all, or one row per
         trajectory with NaN where a ragged panel has no visit. Default: the time coordinate of
