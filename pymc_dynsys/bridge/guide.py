@@ -20,7 +20,7 @@ from pymc_dynsys.reading.values import as_float, place
 def read_guide(
     guide: Guided, study: Study, layout: Layout, model: pm.Model
 ) -> tuple[Variable, Variable, Variable]:
-    """Values and precisions ``(*batch, time, state)``, and normals of the reference.
+    """Information ``(*batch, time, state)``, precisions, and normals of the reference.
 
     A standard deviation may be a variable; what is known when the model is built is checked.
     """
@@ -47,8 +47,23 @@ def read_guide(
     if moving:
         precision = pt.where(told, _variable_sd(guide.sd, study, model) ** -2.0, 0.0)
     reference = np.zeros((*(1 for _ in study.frame.batch), *stage_shape(study.program, layout)))
-    values = np.where(told, values, 0.0)
-    return pt.constant(values), pt.as_tensor(precision), pt.constant(reference)
+    information = precision * np.where(told, values, 0.0)
+    matrices = precision[..., None] * np.eye(values.shape[-1])
+    return pt.as_tensor(information), pt.as_tensor(matrices), pt.constant(reference)
+
+
+def guide_to_learn(study: Study, layout: Layout, model: pm.Model) -> tuple[Variable, ...]:
+    """Data of the model for a guide that is learnt later, and says nothing until then."""
+    batch = tuple(study.frame.batch)
+    visit = (*batch, study.operands.times.shape[-1], len(study.system.states))
+    shapes = (visit, (*visit, visit[-1]), (*batch, *stage_shape(study.program, layout)))
+    names = guide_names(study.name)
+    return tuple(pm.Data(n, np.zeros(s)) for n, s in zip(names, shapes, strict=True))
+
+
+def guide_names(path: str) -> tuple[str, str, str]:
+    """Data of a guide that is learnt: information, precision, and normals of the reference."""
+    return f"{path}_guide_information", f"{path}_guide_precision", f"{path}_guide_reference"
 
 
 def _variable_sd(given: Any, study: Study, model: pm.Model) -> Any:

@@ -14,7 +14,7 @@ from pymc_dynsys.bridge.assemble import Options, read_arrays
 from pymc_dynsys.bridge.binding import Observed
 from pymc_dynsys.bridge.centred_path import register_centred
 from pymc_dynsys.bridge.coords import hold, hold_labels
-from pymc_dynsys.bridge.guide import read_guide
+from pymc_dynsys.bridge.guide import guide_to_learn, read_guide
 from pymc_dynsys.bridge.labels import require_dims
 from pymc_dynsys.bridge.path_law import check_path, choose_law, without_observation
 from pymc_dynsys.bridge.path_op import PathOp
@@ -177,6 +177,12 @@ def Path(
         register_times(str(x.name), operands.times, frame, model)
     for message in (f"path {law.parts}{why}", *announced):
         logger.info("%s: %s", name, message)
+    if isinstance(parametrization, Guided) and parametrization.is_learnt:
+        logger.info(
+            "%s: Guided() leaves the guide to be learnt from the data, "
+            "model = pds.reparametrize(model); until then the path is free",
+            name,
+        )
     _warn_of_memory(name, x)
     return x
 
@@ -222,7 +228,10 @@ def _register(
         noise = pm.Normal(f"{name}_noise", dims=(*frame.batch_dims, of_step, of_source))
     guide: tuple[Variable, ...] = ()
     if isinstance(parametrization, Guided):
-        guide = read_guide(parametrization, study, layout, model)
+        if parametrization.is_learnt:
+            guide = guide_to_learn(study, layout, model)
+        else:
+            guide = read_guide(parametrization, study, layout, model)
     found: Any = op(start, noise, *study.variables, *guide)
     if guided:
         found, correction = found

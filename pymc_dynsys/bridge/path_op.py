@@ -14,15 +14,15 @@ from pymc_dynsys.latent.guide import Guide
 from pymc_dynsys.latent.law import Layout, Pull, lay_out_paths, paths
 from pymc_dynsys.latent.paths import Normals
 
-OF_GUIDE = (2, 2, 2)
-"""Axes of values, precisions and reference normals of one trajectory."""
+OF_GUIDE = (2, 3, 2)
+"""Axes of information, precisions and reference normals of one trajectory."""
 
 
 class PathOp(TrajectoryOp):
     """States ``(*batch, time, state)``; with a guide also corrections ``(*batch,)``.
 
     Inputs are the normals of the start and of the steps, the arrays of the design but the data,
-    and, with a guide, values, precisions and normals of the reference.
+    and, with a guide, information, precisions and normals of the reference.
     """
 
     __props__: tuple[str, ...] = ("spec", "guided")
@@ -71,8 +71,8 @@ class PathOp(TrajectoryOp):
         normals = Normals(*(jnp.asarray(z) for z in arrays[: self.n_leading]))
         pull = None
         if self.guided:
-            values, precision, reference = arrays[-3:]
-            pull = Pull(Guide(values, precision), reference)
+            information, precision, reference = arrays[-3:]
+            pull = Pull(Guide(information, precision), reference)
         return paths(self.program, operands, layout, normals, pull)[: 1 + self.guided]
 
     def infer_shape(self, node: Apply, shapes: Any) -> list[Any]:

@@ -5,7 +5,7 @@ initial distribution. What is surely wrong there is an error, what may be wrong 
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import pymc as pm
 import pytensor
 from pymc.initial_point import make_initial_point_fn
+from pytensor.graph.basic import Variable
 from pytensor.graph.replace import clone_replace
 
 from pymc_dynsys.bridge.beside import require_finite_beside
@@ -66,16 +67,28 @@ def probe(study: Study, model: pm.Model, y: np.ndarray | None = None) -> None:
 
 def initial_values(study: Study, model: pm.Model) -> list[np.ndarray] | None:
     """Values of all arrays at the model's initial point; None if PyMC has none."""
-    fixed: dict[Any, Any] = dict(observed_values(model.root))
+    point: Mapping[str, np.ndarray] = {}
     if any(is_variable(tensor) for tensor in study.variables):
         try:
-            point = make_initial_point_fn(model=model.root, return_transformed=False)(0)
+            point = initial_point(model)
         except NotImplementedError:
             return None
-        fixed |= {
-            rv: rv.type.make_constant(np.asarray(point[rv.name], rv.dtype))
-            for rv in model.root.free_RVs
-        }
+    return values_at(study, model, point)
+
+
+def initial_point(model: pm.Model) -> dict[str, np.ndarray]:
+    """Values of the free variables, on their own scales, where a sampler would begin."""
+    return dict(make_initial_point_fn(model=model.root, return_transformed=False)(0))
+
+
+def values_at(study: Study, model: pm.Model, point: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """Values of all arrays where free variables have these on their own scales."""
+    fixed: dict[Variable, Variable] = dict(observed_values(model.root))
+    fixed |= {
+        rv: rv.type.make_constant(np.asarray(point[rv.name], rv.dtype))
+        for rv in model.root.free_RVs
+        if rv.name in point
+    }
     graph = clone_replace(list(study.variables), replace=fixed, rebuild_strict=False)
     return [np.asarray(v) for v in pytensor.function([], graph, mode="FAST_COMPILE")()]
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pymc as pm
 from pymc.model.fgraph import clone_model
-from pytensor.graph.basic import Constant, Variable
+from pytensor.compile.ops import ViewOp
+from pytensor.graph.basic import Apply, Constant, Variable
 
 from pymc_dynsys.bridge.coords import require_labels_of_data
 from pymc_dynsys.bridge.data import constant, current_value
@@ -137,11 +138,15 @@ def find_trajectory(model: pm.Model, var_name: str | None = None) -> Study:
 
 def find_paths(model: pm.Model) -> dict[str, Variable]:
     """The paths of a model, by name."""
-    return {
-        str(v.name): v
-        for v in model.deterministics
-        if v.owner is not None and isinstance(getattr(v.owner.inputs[0].owner, "op", None), PathOp)
-    }
+    return {str(v.name): v for v in model.deterministics if _node_of_path(v) is not None}
+
+
+def _node_of_path(variable: Variable) -> Apply | None:
+    """The node that makes a path; a deterministic variable is a view of it, in a copy itself."""
+    node = variable.owner
+    if node is not None and isinstance(node.op, ViewOp):
+        node = node.inputs[0].owner
+    return node if node is not None and isinstance(node.op, PathOp) else None
 
 
 def find_path(model: pm.Model, var_name: str | None = None) -> Study | None:
@@ -159,7 +164,7 @@ def find_path(model: pm.Model, var_name: str | None = None) -> Study | None:
     if var_name not in paths:
         return None
     assert var_name is not None
-    node: Any = paths[var_name].owner.inputs[0].owner
+    node: Any = _node_of_path(paths[var_name])
     op: PathOp = node.op
     variables = tuple(op.of_design(node.inputs)[1:])
     dims = tuple(map(str, model.named_vars_to_dims[var_name]))[:-1]

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pymc as pm
+import xarray as xr
 from pytensor.graph.basic import Variable
-from pytensor.graph.traversal import ancestors
-from pytensor.tensor.random.basic import NormalRV
 
+from pymc_dynsys.bridge.learnt_guide import paths_to_learn, with_learnt_guides
+from pymc_dynsys.bridge.probe import initial_point
+from pymc_dynsys.effects.eligible import checked, eligible, refuse_initvals, refuse_unused
 from pymc_dynsys.effects.information import information_shares
 from pymc_dynsys.effects.partly_centered import partly_centered
 from pymc_dynsys.effects.terms import refuse_taken
@@ -17,6 +19,9 @@ from pymc_dynsys.reading.labels import in_order
 from pymc_dynsys.reading.values import as_float
 
 _logger = logging.getLogger(__name__)
+
+POINTS_OF_GUIDES = 5
+"""Draws over which the guide of a path is averaged."""
 
 
 def reparametrize(
@@ -29,7 +34,7 @@ def reparametrize(
     random_seed: Any = None,
     progressbar: bool = True,
 ) -> pm.Model:
-    r"""The same model, with its centred normal effects moved towards the non-centred form.
+    r"""The same model, its centred normal effects moved towards the non-centred form, paths guided.
 
     :math:`\theta_k \sim N(\mu_k, \tau_k^2)` becomes
 
@@ -40,8 +45,9 @@ def reparametrize(
 
     which has the distribution of :math:`\theta` for every :math:`\lambda_k`: 1 is centred, 0
     non-centred.
-    Each member gets its own :math:`\lambda_k`. The posterior is that of the given model; what
-    changes is how easily it is sampled.
+    Each member gets its own :math:`\lambda_k`. A :class:`Path` with ``Guided()`` gets the guide
+    that its data make. The posterior is that of the given model; what changes is how easily it is
+    sampled.
 
     Parameters
     ----------
@@ -49,12 +55,13 @@ def reparametrize(
         Any PyMC model; the one of the ``with`` block by default. It is not changed. A nested one
         stands for the whole.
     var_names : str or sequence of str, optional
-        Which variables; by default every free ``pm.Normal`` whose mean or sd is random.
+        Which variables; by default every free ``pm.Normal`` whose mean or sd is random, and every
+        path with ``parametrization=Guided()``.
     centeredness : float or dict, optional
         The :math:`\lambda` between 0 and 1, for all variables or by name (a number, or an array or
         DataArray over the variable's dims). By default they are learnt, see Notes.
     tune, draws : int, optional
-        Length of the short run of NUTS from which they are learnt.
+        Length of the short run of NUTS from which they, and guides, are learnt.
     random_seed : int, optional
         Seed of that run.
     progressbar : bool, optional
@@ -65,18 +72,21 @@ def reparametrize(
     Model
         A new model with the same variables, dims and data. ``theta`` is now a deterministic; what
         is sampled is ``theta_offset`` (:math:`\eta`), and :math:`\lambda` is the data variable
-        ``theta_centeredness``.
+        ``theta_centeredness``. A path ``x`` keeps its normals; its guide are the data variables
+        ``x_guide_information``, ``x_guide_precision`` and ``x_guide_reference``.
 
     Raises
     ------
     ValueError
         If there is nothing to reparametrize, for variables that are not free normal ones (a
         non-centred one already is what it can be), for values outside [0, 1], for models with
-        ``initval``, and if the short run fails.
+        ``initval``, if the short run fails, and for paths that no data depend on or whose data are
+        impossible at the start.
 
     See Also
     --------
     pymc_dynsys.effects.varying : where a model can be written either way.
+    pymc_dynsys.Guided : where a path can be.
 
     Notes
     -----
@@ -93,6 +103,12 @@ def reparametrize(
     of its gradient along random signs, exact where members are independent given the rest). The
     lowest level is measured first, and each level with those below it in the form that was found
     for them.
+
+    The guide of a path is Laplace's: all that depends on the path is a log-density of its states,
+    of which Newton's method finds the mode, and slopes and curvatures there are those of Gaussian
+    pseudo-data. That is exact for Gaussian data of a linear path. It is done where the model
+    begins, for the short run, and at five of its draws, over which the guide is averaged. A datum
+    that sees several visits, such as a weekly mean, is taken for one of each, roughly.
 
     References
     ----------
@@ -119,46 +135,62 @@ def reparametrize(
     True
     """
     model = pm.modelcontext(model).root
-    _refuse_initvals(model)
+    refuse_initvals(model)
     if isinstance(var_names, str | Variable):
         var_names = [var_names]
-    chosen = None if var_names is None else [_checked(model, n) for n in var_names]
-    names = _eligible(model) if chosen is None else list(dict.fromkeys(chosen))
-    if not names:
+    chosen = None if var_names is None else [checked(model, n) for n in var_names]
+    every = [*eligible(model), *paths_to_learn(model)] if chosen is None else chosen
+    paths = [name for name in paths_to_learn(model) if name in every]
+    names = [name for name in dict.fromkeys(every) if name not in paths]
+    if not every:
         raise ValueError(
-            "reparametrize: the model has no free pm.Normal whose mean or sd is random; those that "
-            "are non-centred need nothing, and others have no such form"
+            "reparametrize: the model has no free pm.Normal whose mean or sd is random, and no "
+            "path with parametrization=pds.Guided(); effects that are non-centred need nothing, "
+            "and others have no such form"
         )
     for name in names:
         refuse_taken(name, [f"{name}_offset", f"{name}_centeredness"], model)
-    if centeredness is None:
-        values = _learn(model, names, tune, draws, random_seed, progressbar)
-    else:
+    values = None
+    if centeredness is not None:
         values = {name: _chosen(model, name, centeredness) for name in names}
-        _refuse_unused(model, names, centeredness)
+        refuse_unused(model, names, centeredness)
+    if values is None or paths:
+        model, values = _learn(model, names, paths, values, tune, draws, random_seed, progressbar)
     for name in names:
         model = partly_centered(model, name, values[name])
     return model
 
 
 def _learn(
-    model: pm.Model, names: list[str], tune: int, draws: int, random_seed: Any, progressbar: bool
-) -> dict[str, np.ndarray]:
-    """The share of what is known of each member that its data say, by name, like the variables.
+    model: pm.Model,
+    names: list[str],
+    paths: list[str],
+    chosen: dict[str, np.ndarray] | None,
+    tune: int,
+    draws: int,
+    random_seed: Any,
+    progressbar: bool,
+) -> tuple[pm.Model, dict[str, np.ndarray]]:
+    """The model with its paths guided, and by name how far each member is centred.
 
-    In order: all variables are centred half way, NUTS makes a short run of that model, and the
-    shares are averages over its draws.
+    In order: paths are guided by what data say of them at the initial point, variables are centred
+    as chosen or half way, and NUTS makes a short run of that model. Guides and the shares of what
+    is known of each member that its data say are averages over its draws.
     """
     if tune < 0 or draws < 2:
         raise ValueError(f"reparametrize: expected draws >= 2 and tune >= 0, got {draws}, {tune}")
     if model.discrete_value_vars:
         raise ValueError(
             f"reparametrize: {model.values_to_rvs[model.discrete_value_vars[0]].name!r} is "
-            "discrete, and the short run is of NUTS, which needs a gradient; give centeredness"
+            "discrete, and the short run is of NUTS, which needs a gradient; give centeredness, "
+            "and guides of paths, pds.Guided(values, sd)"
         )
+    for path in paths:
+        model = with_learnt_guides(model, [path], [initial_point(model)])
     pilot = model
     for name in names:
-        pilot = partly_centered(pilot, name, np.full(_shape(model, name), 0.5))
+        half = np.full(_shape(model, name), 0.5)
+        pilot = partly_centered(pilot, name, half if chosen is None else chosen[name])
     posterior = pm.sample(
         draws=draws,
         tune=tune,
@@ -175,7 +207,11 @@ def _learn(
                 f"reparametrize: the short run did not move {name!r}, so nothing can be learnt "
                 "from it; try a longer tune, or give centeredness"
             )
-    shares = information_shares(model, names, posterior)
+    guided = with_learnt_guides(model, paths, _points(model, posterior)) if paths else model
+    if chosen is not None:
+        return guided, chosen
+    # Normals of the run were counted from the guides that it had.
+    shares = information_shares(model, names, posterior) if names else {}
     for name, values in shares.items():
         if not values.size:
             continue
@@ -185,63 +221,14 @@ def _learn(
             values.min(),
             values.max(),
         )
-    return shares
+    return guided, shares
 
 
-def _eligible(model: pm.Model) -> list[str]:
-    """Free normal variables whose mean or sd is random, offsets of an earlier call left out."""
-    names = [rv.name for rv in model.free_RVs if not _objection(model, rv.name)]
-    return [n for n in names if f"{n.removesuffix('_offset')}_centeredness" not in model.named_vars]
-
-
-def _refuse_initvals(model: pm.Model) -> None:
-    for variable, value in model.rvs_to_initial_values.items():
-        if value is not None:
-            raise ValueError(
-                f"reparametrize: {variable.name!r} has an initval, which a new model cannot keep; "
-                "leave it out, and give pm.sample(initvals=...) if the start matters"
-            )
-
-
-def _refuse_unused(model: pm.Model, names: list[str], centeredness: Any) -> None:
-    """Raise for values of variables that are not reparametrized."""
-    for name in centeredness if isinstance(centeredness, Mapping) else ():
-        if name not in names:
-            objection = _objection(model, name) or "it is not among var_names"
-            raise ValueError(f"reparametrize: centeredness has {name!r}: {objection}")
-
-
-def _objection(model: pm.Model, name: str) -> str | None:
-    """Why a variable has no other form, if so."""
-    variable = model.named_vars.get(name)
-    if variable is None:
-        return f"the model has no such variable; it has {', '.join(map(repr, model.named_vars))}"
-    if variable in model.deterministics:
-        return (
-            "it is a deterministic, and a non-centred effect already is what it can be; build it "
-            "with centered=True to have its centeredness learnt"
-        )
-    if variable not in model.free_RVs:
-        return "it is observed or data, not a free variable"
-    if not isinstance(variable.owner.op, NormalRV):
-        return (
-            f"its distribution is {variable.owner.op.name or type(variable.owner.op).__name__}, "
-            "and only pm.Normal has the other form"
-        )
-    if model.rvs_to_transforms.get(variable) is not None:
-        return "it has a transform, such as an ordering"
-    free = set(model.free_RVs)
-    if not free & set(ancestors(variable.owner.op.dist_params(variable.owner))):
-        return "its mean and sd are fixed, so it has no hierarchy to be free of"
-    return None
-
-
-def _checked(model: pm.Model, name: Any) -> str:
-    name = getattr(name, "name", name)
-    objection = _objection(model, name)
-    if objection:
-        raise ValueError(f"reparametrize: {name!r}: {objection}")
-    return name
+def _points(model: pm.Model, posterior: xr.Dataset) -> list[dict[str, np.ndarray]]:
+    """Values of the free variables of a model at some draws, evenly spread."""
+    at = np.linspace(0, posterior.sizes["draw"] - 1, POINTS_OF_GUIDES).round().astype(int)
+    free = [rv.name for rv in model.free_RVs]
+    return [{n: np.asarray(posterior[n].isel(draw=i).values) for n in free} for i in at]
 
 
 def _chosen(model: pm.Model, name: str, centeredness: Any) -> np.ndarray:

@@ -1,8 +1,9 @@
 r"""Paths whose normals are counted from where pseudo-data lead them.
 
-With a Gaussian guide :math:`\tilde y_k = x_k + N(0, R_k)` at visits, Newton's equations of the
-path, linearized about a reference with normals :math:`\bar z`, give for each stage the normals that
-it would take, given the state that it leaves, and how far they are told (``riccati.py``):
+With a Gaussian guide :math:`\tilde y_k = x_k + N(0, W_k^{-1})` at visits, given as its information
+:math:`h_k = W_k \tilde y_k` and W, which may be singular, Newton's equations of the path,
+linearized about a reference with normals :math:`\bar z`, give for each stage the normals that it
+would take, given the state that it leaves, and how far they are told (``riccati.py``):
 
 .. math:: u_k = \bar z_k + \kappa_k + K_k (x_{k-1} - \bar x_{k-1}) + S_k^{-1/2} z_k, \qquad
           x_k = g_k(x_{k-1}, u_k).
@@ -38,18 +39,18 @@ from pymc_dynsys.linalg.written import matvec
 
 
 class Guide(NamedTuple):
-    """Pseudo-data of the states of one trajectory: values, and precisions, zero where none are."""
+    """Pseudo-data of the states: their precisions times them, and precisions; zero: none."""
 
-    values: Float[Array, "visit state"]
-    precision: Float[Array, "visit state"]
+    information: Float[Array, "*batch visit state"]
+    precision: Float[Array, "*batch visit state state"]
 
 
 class Guided(NamedTuple):
     """A path, its normals, and the correction of its log-density."""
 
-    x: Float[Array, "stage state"]
-    u: Float[Array, "stage noise"]
-    correction: Float[Array, ""]
+    x: Float[Array, "*batch stage state"]
+    u: Float[Array, "*batch stage noise"]
+    correction: Float[Array, "*batch"]
 
 
 def guided_path(
@@ -62,8 +63,8 @@ def guided_path(
     """The path that normals lead to about the guide; linearized where `reference` leads."""
     mean = path.roll(reference)
     stages = path.stages(mean, reference)
-    W = scatter(jax.vmap(jnp.diag)(guide.precision), moves)
-    g = scatter(guide.precision * (guide.values - mean[moves.at_visit]), moves)
+    told = jax.vmap(matvec)(guide.precision, mean[moves.at_visit])
+    W, g = scatter(guide.precision, moves), scatter(guide.information - told, moves)
     factor = factorize(stages, W)
     own = feedforward(stages, factor, g, -reference)[1] + spread(factor, z)
     if isinstance(path, AffinePath):

@@ -89,11 +89,27 @@ def sizes(program: Program, layout: Layout) -> tuple[int, int, int]:
     """Normals of the start, steps, and normals of each step."""
     system = program.system
     start = 0 if system.proof.start.known else system.n_states
-    law = program.likelihood
-    assert isinstance(law, PathLaw)
+    law = law_of(program)
     if law.solver is not None:
         return start, 0, 0
     return start, layout.moves.n_steps, noise_size(system, law.scheme(system))
+
+
+def law_of(program: Program) -> PathLaw:
+    """What carries states over gaps."""
+    assert isinstance(program.likelihood, PathLaw)
+    return program.likelihood
+
+
+def batch_cores(
+    program: Program, operands: Operands, layout: Layout
+) -> tuple[tuple[Params, TimeGrid, Moves], tuple[Any, ...]]:
+    """What is known of each trajectory, and how many axes of it belong to one."""
+    grid = with_rows(layout.grid, operands, program.design)
+    params = {name: len(shape) for name, shape in program.system.param_shapes.items()}
+    moves: Moves = jax.tree.map(lambda _: 1, layout.moves)
+    parts = (dict(operands.params), grid, layout.moves)
+    return parts, (params, grid_cores(grid, program.design), moves)
 
 
 def stage_shape(program: Program, layout: Layout) -> tuple[int, int]:
@@ -111,21 +127,11 @@ def paths(
     is not there has the state of the one before it.
     """
     require_double()
-    system, law = program.system, program.likelihood
-    assert isinstance(law, PathLaw)
-    grid = with_rows(layout.grid, operands, program.design)
-    params = {name: len(shape) for name, shape in system.param_shapes.items()}
-    moves: Moves = jax.tree.map(lambda _: 1, layout.moves)
-    cores = (
-        params,
-        grid_cores(grid, program.design),
-        moves,
-        Normals(1, 2),  # type: ignore[arg-type]
-        None if pull is None else Pull(Guide(2, 2), 2),  # type: ignore[arg-type]
-    )
-    parts = (dict(operands.params), grid, layout.moves, normals, pull)
+    parts, cores = batch_cores(program, operands, layout)
+    own: Any = (Normals(1, 2), None if pull is None else Pull(Guide(2, 3), 2))  # type: ignore[arg-type]
+    one = partial(_one, program.system, law_of(program))
     found: tuple[Array, Array] = map_batch(
-        partial(_one, system, law), parts, cores, normals.start.ndim - 1
+        one, (*parts, normals, pull), (*cores, *own), normals.start.ndim - 1
     )
     return found
 

@@ -36,26 +36,32 @@ class Guided:
 
     Good guides are, for a Gaussian datum of a state, itself and its standard deviation; for a count
     with a log link, ``log(y + 0.5)`` and ``sqrt(1 / (y + 0.5))``. What is left out (NaN) says
-    nothing.
+    nothing. ``Guided()`` has its guide learnt from whatever data the model has.
 
     Parameters
     ----------
     values : array or DataArray
         Pseudo-data of the states, with the dims of the path (then of the only state) or these and
         ``state``. NaN: nothing is said there.
+        Without values and sd the guide is learnt by :func:`reparametrize`, once the model is
+        complete: until then the path is free.
     sd : float, array, DataArray or TensorVariable
         Standard deviations, in units of the states: one, or as many as there are values; or a
         variable of the model, with dims among those of the path and ``state``. With the parameter
         that is the sd of a Gaussian datum, the normals of a linear path are standard normal
         given the data too, whatever the parameters.
 
+    See Also
+    --------
+    pymc_dynsys.reparametrize : learns the guide of ``Guided()``.
+
     Raises
     ------
+    TypeError
+        For values that are variables, or without sd.
     ValueError
         When the model is built: shapes or dims that do not fit, values that are infinite,
         standard deviations that are not positive.
-    TypeError
-        For values that are variables.
 
     References
     ----------
@@ -71,16 +77,24 @@ class Guided:
     >>> guide = pds.Guided(np.log(counts + 0.5), np.sqrt(1 / (counts + 0.5)))
     """
 
-    values: Any
-    sd: Any
+    values: Any = None
+    sd: Any = None
 
     def __post_init__(self) -> None:
-        if self.values is None or self.sd is None:
-            raise TypeError("Guided: give values and sd, pseudo-data of the states and their sd")
+        if (self.values is None) != (self.sd is None):
+            raise TypeError(
+                "Guided: give values and sd, pseudo-data of the states and their sd, or neither, "
+                "and let pds.reparametrize(model) learn them"
+            )
+
+    @property
+    def is_learnt(self) -> bool:
+        """Whether the guide is left to :func:`reparametrize`."""
+        return self.values is None
 
     def __repr__(self) -> str:
         """Without its arrays."""
-        return f"Guided({np.size(self.values)} values)"
+        return "Guided()" if self.is_learnt else f"Guided({np.size(self.values)} values)"
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,8 @@ def test_the_correction_is_a_change_of_variables_where_noise_is_singular(linear)
     path = path_of(system, scheme, params, course)
     n, w = path.shape
     rng = np.random.default_rng(3)
-    guide = Guide(jnp.asarray(rng.normal(size=(3, 2))), jnp.asarray([[4.0, 0], [0, 0], [9.0, 1]]))
+    precision = jnp.asarray([[[4.0, 1.0], [1.0, 0.5]], np.zeros((2, 2)), [[9.0, 0.0], [0.0, 1.0]]])
+    guide = Guide(jnp.asarray(rng.normal(size=(3, 2))), precision)
     live = np.zeros((n, w), bool)
     live[0] = True
     live[1:][np.asarray(course.moves.active), : 2 if linear else 1] = True
