@@ -31,7 +31,7 @@ def read_times(table: Table, column: str, unit: str | None) -> tuple[np.ndarray,
     refuse_missing("time", column, is_missing(series))
     if isinstance(series.dtype, nw.Date):
         series = series.cast(nw.Datetime("ms"))
-    if isinstance(series.dtype, nw.Datetime):
+    if _holds_dates(series):
         if is_frequency(unit):
             return _counted(_local(series), unit)
         return _since_earliest(series, column, unit)
@@ -71,7 +71,9 @@ def read_spans(table: Table, role: str, column: str, unit: str | None) -> np.nda
 def refuse_two_in_a_period(table: Table, column: str, rows: Rows, attrs: dict[str, str]) -> None:
     """Raise for two dates of one subject in one period, where times are numbers of periods."""
     series = table[column]
-    if not is_frequency(attrs.get("unit")) or not isinstance(series.dtype, nw.Date | nw.Datetime):
+    if not is_frequency(attrs.get("unit")):
+        return
+    if not isinstance(series.dtype, nw.Date) and not _holds_dates(series):
         return
     dates = _local(series.cast(nw.Datetime("ms")) if series.dtype == nw.Date else series)
     order, instant = rows.instants()
@@ -93,10 +95,32 @@ def _counted(items: np.ndarray, unit: str | None) -> tuple[np.ndarray, dict[str,
     return steps, {"unit": origin.freq, "origin": str(origin)}
 
 
+def _holds_dates(series: nw.Series) -> bool:
+    """Whether a column holds points in time, with or without a zone."""
+    return isinstance(series.dtype, nw.Datetime) or _zone(series) is not None
+
+
+def _zone(series: nw.Series) -> str | None:
+    """Time zone of a column; narwhals does not read names such as America/New_York from pandas."""
+    zone = getattr(series.dtype, "time_zone", None)
+    if zone is None and series.dtype == nw.Unknown:
+        zone = getattr(series.to_native().dtype, "tz", None)
+    return None if zone is None else str(zone)
+
+
+def _without_zone(series: nw.Series, zone: str | None) -> np.ndarray:
+    """Dates as they stand in the calendar of their own zone, or in that of another."""
+    if series.dtype == nw.Unknown:
+        native = series.to_native()
+        native = native if zone is None else native.dt.tz_convert(zone)
+        return np.asarray(native.dt.tz_localize(None).to_numpy())
+    series = series if zone is None else series.dt.convert_time_zone(zone)
+    return _array(series.dt.replace_time_zone(None), "M")
+
+
 def _local(series: nw.Series) -> np.ndarray:
     """Dates as they stand in the calendar of their own time zone."""
-    zone = series.dtype.time_zone  # type: ignore[attr-defined]
-    return _array(series if zone is None else series.dt.replace_time_zone(None), "M")
+    return _array(series, "M") if _zone(series) is None else _without_zone(series, None)
 
 
 def _refuse_frequency(role: str, column: str, unit: str | None) -> None:
@@ -122,10 +146,8 @@ def _since_earliest(
     series: nw.Series, column: str, unit: str | None
 ) -> tuple[np.ndarray, dict[str, str]]:
     length = _one(unit, column, "dates")
-    zone = series.dtype.time_zone  # type: ignore[attr-defined]
-    if zone is not None:
-        series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-    dates = _array(series, "M")
+    zone = _zone(series)
+    dates = _array(series, "M") if zone is None else _without_zone(series, "UTC")
     origin = dates.min()
     attrs = {"unit": str(unit), "origin": str(np.datetime_as_string(origin, unit="auto"))}
     return (dates - origin) / length, attrs if zone is None else {**attrs, "time_zone": zone}

@@ -44,6 +44,22 @@ def test_an_hour_is_lost_when_the_clocks_go_forward(library):
     }
 
 
+@pytest.mark.parametrize("zone", ["America/New_York", "Etc/GMT+5", "America/Port-au-Prince"])
+def test_zones_of_pandas_that_narwhals_does_not_name(zone):
+    """Clocks of America go forward at 2 on 10 March; those of Etc/GMT+5, UTC-5, never do."""
+    texts = ["2024-03-09 12:00", "2024-03-10 12:00", "2024-03-31 23:30"]
+    got = panel(frame_of(pd, dates(pd, texts, zone)), **ROLES, unit="h")["time"]
+    lost = 0.0 if zone == "Etc/GMT+5" else 1.0
+    np.testing.assert_array_equal(got.values, [[0.0, 24.0 - lost], [539.5 - lost, np.nan]])
+    assert got.attrs == {"unit": "h", "origin": "2024-03-09T17:00", "time_zone": zone}
+    # The last one is in April, by UTC.
+    with pytest.raises(ValueError, match="subject 1 has 2024-03-09 and 2024-03-10"):
+        panel(frame_of(pd, dates(pd, texts, zone)), **ROLES, unit="M")
+    alone = panel(frame_of(pd, dates(pd, texts, zone)).iloc[1:], **ROLES, unit="M")["time"]
+    np.testing.assert_array_equal(alone.values, [0.0])
+    assert alone.attrs == {"unit": "M", "origin": "2024-03-01"}
+
+
 def test_the_same_wall_time_twice_is_two_times():
     # 02:30 comes twice on the night the clocks go back.
     aware = pd.Series(
