@@ -29,7 +29,7 @@ from pymc_dynsys.bridge.labels import Given, by_label, make_frame, require_state
 from pymc_dynsys.bridge.late import warn_of_late
 from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.bridge.times import check_time_dim, find_times, read_times
-from pymc_dynsys.discretization import Design, Doses, Operands
+from pymc_dynsys.discretization import Design, Operands
 from pymc_dynsys.discretization.operands import kinds_of_doses
 from pymc_dynsys.likelihoods.base import Likelihood
 from pymc_dynsys.likelihoods.caveats import caveats, noise_of_state, unseen_states
@@ -37,10 +37,10 @@ from pymc_dynsys.likelihoods.program import Program
 from pymc_dynsys.likelihoods.regimens import require_laws
 from pymc_dynsys.likelihoods.registry import choose_likelihood, require_likelihood
 from pymc_dynsys.reading.accumulated import (
-    accumulated_states,
-    refuse_beside,
+    require_fixed,
     restarts,
     warn_of_start,
+    with_restarts,
 )
 from pymc_dynsys.reading.calendar import inferred, refuse_in_continuous_time, refuse_months
 from pymc_dynsys.reading.consistency import check_arrays
@@ -162,13 +162,12 @@ def read_arrays(
     if 0 in times_now.shape or 0 in frame.batch:
         raise ValueError(f"times: there is nothing to observe; times has shape {times_now.shape}")
     check_time_dim(model, dims, n_batch, times_now)
-    if accumulated_states(system):
-        refuse_beside(system, options.events, isinstance(found, Variable))
-        doses: Doses | None = restarts(times_now)
-    else:
-        doses = read_doses(events.table, frame, system)
+    doses = read_doses(events.table, frame, system)
+    require_fixed(system, doses, isinstance(found, Variable), bool(events.data))
     known = {name: constant_value(value.tensor) for name, value in placed.items()}
     doses = settled(doses, system, known, frame)
+    if system.dosing.accumulated:
+        doses = with_restarts(restarts(times_now), doses)
     told = place_inputs(inputs, frame, times_now, model)
     hold_lookups(inputs, frame, model)
     design = Design(system, told.kinds, **kinds_of_doses(doses, system))

@@ -11,6 +11,7 @@ from pymc_dynsys.bridge.study import Study, find_trajectory
 from pymc_dynsys.inference.labels import observed_data
 from pymc_dynsys.inference.read_inputs import about, read_inputs, whole
 from pymc_dynsys.inference.times import starts
+from pymc_dynsys.reading.accumulated import without_restarts
 from pymc_dynsys.reading.times import as_dates
 
 Variables = dict[str, Any]
@@ -94,7 +95,7 @@ def check_data(model: pm.Model, *, var_name: str | None = None) -> xr.DataTree:
         "inputs": read_inputs(study),
         "observed_data": observed_data(study),
     }
-    if study.operands.doses is not None:
+    if without_restarts(study.operands.doses) is not None:
         groups["events"] = _dataset(study, _events(study))
     return xr.DataTree.from_dict(groups)
 
@@ -157,7 +158,7 @@ def _subjects(study: Study) -> Variables:
         "last": dated(last),
         **{name: ((), values, unit) for name, values in gaps.items()},
     }
-    doses = study.operands.doses
+    doses = without_restarts(study.operands.doses)
     if doses is not None:
         given = whole(study, doses.times, 1)
         same = (times[..., :, None] == given[..., None, :]).any(-1).sum(-1)
@@ -193,7 +194,7 @@ def _doses(study: Study) -> Variables:
     Doses of a system that explains them by a function of its own have one label for all.
     """
     labels = _targets(study)
-    doses = study.operands.doses
+    doses = without_restarts(study.operands.doses)
     shape = (*study.frame.batch, len(labels))
     if doses is None:
         none = np.zeros(shape, int)
@@ -229,7 +230,7 @@ def _doses(study: Study) -> Variables:
 
 def _events(study: Study) -> Variables:
     """Each dose, ``(*batch, event)``: when, how much, over what time, and into which state."""
-    doses = study.operands.doses
+    doses = without_restarts(study.operands.doses)
     assert doses is not None
     times = whole(study, doses.times, 1)
     there = ~np.isnan(times)

@@ -15,6 +15,7 @@ from pymc_dynsys.bridge.study import Study, find_path, find_trajectory
 from pymc_dynsys.discretization.operands import Role, Slot
 from pymc_dynsys.inference.read_inputs import whole
 from pymc_dynsys.likelihoods.registry import choose_likelihood
+from pymc_dynsys.reading.accumulated import without_restarts
 from pymc_dynsys.reading.times import as_dates
 from pymc_dynsys.systems.bound import BoundSystem
 from pymc_dynsys.systems.components import Components
@@ -184,8 +185,8 @@ def _askers(system: BoundSystem, name: str) -> Iterator[str]:
 
 
 def _doses(study: Study) -> Iterator[Row]:
-    doses = study.operands.doses
-    if doses is None or tuple(getattr(study.system.source, "accumulate", ())):
+    doses = without_restarts(study.operands.doses)
+    if doses is None:
         return
     there = ~np.isnan(whole(study, doses.times, 1))
     text = f"{there.sum()} for {there.any(-1).sum()} trajectories"

@@ -9,9 +9,10 @@ from pymc_dynsys.bridge.study import Study
 from pymc_dynsys.discretization import Design, Doses, Operands
 from pymc_dynsys.inference.future_inputs import Coming, joined
 from pymc_dynsys.reading.accumulated import (
-    accumulated_states,
-    refuse_beside,
+    require_fixed,
     restarts_to_come,
+    with_restarts,
+    without_restarts,
 )
 from pymc_dynsys.reading.consistency import refuse_infinite_input
 from pymc_dynsys.reading.doses import read_doses
@@ -30,19 +31,17 @@ def read_future(
     its value until the first one given.
     """
     operands = study.operands
-    given_doses = None
-    if accumulated_states(study.system):
-        refuse_beside(study.system, events, False)
-        known = np.asarray(operands.times)
-        operands = operands._replace(doses=restarts_to_come(known, last, times))
-    else:
-        given_doses = read_doses(events, frame, study.system)
-        given_doses = settled(given_doses, study.system, operands.params, frame)
+    given_doses = read_doses(events, frame, study.system)
+    require_fixed(study.system, given_doses, False, False)
+    given_doses = settled(given_doses, study.system, operands.params, frame)
     # Doses that arrive late may have been given before the last datum.
     late = study.system.dosing.has("lag")
-    doses = _after(operands.doses, last, late)
+    doses = _after(without_restarts(operands.doses), last, late)
     if given_doses is not None:
         doses = _after(_continued(doses, given_doses, last, study), last, late)
+    if study.system.dosing.accumulated:
+        begun = restarts_to_come(np.asarray(operands.times), last, times)
+        doses = with_restarts(begun, doses)
     ahead = np.where(times >= last[..., None], times, np.nan)
     future = Operands(operands.y, ahead, last, doses, coming.signals, operands.params)
     design = replace(study.design, inputs=coming.kinds).replaced(future)

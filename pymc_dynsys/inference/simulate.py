@@ -10,9 +10,9 @@ import numpy as np
 import xarray as xr
 
 from pymc_dynsys.bridge.labels import by_label
-from pymc_dynsys.discretization import Design, Doses, Operands
+from pymc_dynsys.discretization import Design, Operands
 from pymc_dynsys.discretization.operands import kinds_of_doses
-from pymc_dynsys.reading.accumulated import accumulated_states, refuse_beside, restarts
+from pymc_dynsys.reading.accumulated import require_fixed, restarts, with_restarts
 from pymc_dynsys.reading.calendar import inferred, refuse_in_continuous_time, refuse_months
 from pymc_dynsys.reading.consistency import check_arrays
 from pymc_dynsys.reading.doses import read_doses
@@ -133,11 +133,11 @@ def simulate(
     along = {**frame.labels, time_dim: of_times}
     of_visits = replace(frame, labels=along)
     read = {name: read_input(name, value, of_visits, time_array) for name, value in inputs.items()}
-    if accumulated_states(bound):
-        refuse_beside(bound, events, False)
-        doses: Doses | None = restarts(time_array)
-    else:
-        doses = settled(read_doses(events, frame, bound), bound, arrays, frame)
+    given = read_doses(events, frame, bound)
+    require_fixed(bound, given, False, False)
+    doses = settled(given, bound, arrays, frame)
+    if bound.dosing.accumulated:
+        doses = with_restarts(restarts(time_array), doses)
     kinds = tuple(kind for kind, _ in read.values())
     design = Design(bound, kinds, **kinds_of_doses(doses, bound))
     signals = {name: signal for name, (_, signal) in read.items()}

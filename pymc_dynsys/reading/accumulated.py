@@ -6,36 +6,74 @@ import numpy as np
 
 from pymc_dynsys.discretization import Doses
 from pymc_dynsys.systems import BoundSystem
+from pymc_dynsys.systems.dosing import RESTART
 
 
-def accumulated_states(system: BoundSystem) -> tuple[str, ...]:
-    """Names of the states that begin again after every visit."""
-    return tuple(getattr(system.source, "accumulate", ()))
-
-
-def refuse_beside(system: BoundSystem, events: object, changing: bool) -> None:
-    """Raise where something else says what events there are, or visits may change."""
-    names = ", ".join(accumulated_states(system))
-    if events is not None and system.step is not None:
-        raise ValueError(
-            "events: a DiscreteTime system has none; let an input enter its transition"
-        )
-    if events is not None:
-        raise ValueError(
-            f"events: {names} is set to zero at every visit by an event there, and doses beside "
-            "these are not supported; write the visits among your events, with a function of the "
-            "amount, SDE(events=lambda ..., amount: ...)"
-        )
-    if changing:
+def require_fixed(
+    system: BoundSystem, doses: Doses | None, times_change: bool, doses_change: bool
+) -> None:
+    """Raise where visits may change, or where doses do what is not supported beside restarts."""
+    names = ", ".join(system.dosing.accumulated)
+    if not names:
+        return
+    if times_change:
         raise ValueError(
             f"times: {names} is set to zero at every visit, so visits cannot change with pm.Data; "
             "give times as an array, and build the model again for others"
         )
+    if doses_change:
+        raise ValueError(
+            f"events: {names} is set to zero at every visit, and doses beside that cannot change "
+            "with pm.Data; give numbers, as in pds.panel's Dataset, and build the model again for "
+            "others, or forecast with others, forecast(events=...)"
+        )
+    if doses is None:
+        return
+    said = {
+        "doses that arrive late (lag)": system.dosing.has("lag"),
+        "infusions whose duration parameters say (a rate of -1 or -2, or a bioavailability beside "
+        "a rate)": doses.lasting is not None,
+        "resets and steady states (EVID 3 and 4, SS)": doses.laws is not None,
+    }
+    for what, there in said.items():
+        if there:
+            raise ValueError(
+                f"events: {names} is set to zero at every visit, and {what} are not supported "
+                "beside that; write out doses with times and durations that are known"
+            )
 
 
 def restarts(times: np.ndarray) -> Doses:
     """An event after the datum of every visit, ``(*batch, visit)``; NaN where there is none."""
-    return Doses(times, np.ones(times.shape), np.zeros(times.shape, int))
+    return Doses(times, np.ones(times.shape), np.full(times.shape, RESTART))
+
+
+def with_restarts(begun: Doses, doses: Doses | None) -> Doses:
+    """Restarts, and doses; at one time restarts come before the doses that follow its data."""
+    if doses is None:
+        return begun
+    lead = np.broadcast_shapes(begun.times.shape[:-1], doses.times.shape[:-1])
+    both = []
+    for part, other in zip(begun.written_out()[:-1], doses.written_out()[:-1], strict=True):
+        wide = [np.broadcast_to(array, (*lead, array.shape[-1])) for array in (part, other)]
+        both.append(np.concatenate(wide, axis=-1))
+    return Doses.of(both, None).pruned()
+
+
+def without_restarts(doses: Doses | None) -> Doses | None:
+    """The doses among events, in which restarts have places of their own; None if there are none.
+
+    Events are those of :func:`with_restarts`, or of a system where nothing restarts.
+    """
+    if doses is None:
+        return None
+    begins = np.asarray(doses.targets) == RESTART
+    if not begins.any():
+        return doses
+    own = np.flatnonzero(~begins.any(tuple(range(begins.ndim - 1))))
+    if not len(own):
+        return None
+    return Doses.of((None if part is None else part[..., own] for part in doses[:-1]), doses.laws)
 
 
 def restarts_to_come(known: np.ndarray, last: np.ndarray, ahead: np.ndarray) -> Doses:
@@ -49,7 +87,7 @@ def restarts_to_come(known: np.ndarray, last: np.ndarray, ahead: np.ndarray) -> 
 
 def warn_of_start(name: str, system: BoundSystem, times: np.ndarray, t0: np.ndarray) -> None:
     """Warn where nothing can have accumulated before the first datum."""
-    states = accumulated_states(system)
+    states = system.dosing.accumulated
     if not states:
         return
     first = np.where(np.isnan(times), np.inf, times).min(-1, initial=np.inf)

@@ -100,7 +100,7 @@ class DiscreteTime(Described):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "states", check_states(self.states))
-        accumulate = check_accumulated(self.accumulate, self.states, None)
+        accumulate = check_accumulated(self.accumulate, self.states)
         object.__setattr__(self, "accumulate", accumulate)
         require_initial(self.initial)
         step = self.step

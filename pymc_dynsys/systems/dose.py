@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
-
 
 @dataclass(frozen=True)
 class Dose:
@@ -67,9 +65,7 @@ def check_events(events: Any, states: Sequence[str] | None) -> None:
         raise ValueError(f"events: {state!r} is not a state; the system has {known}")
 
 
-def check_accumulated(
-    names: Sequence[str], states: Sequence[str] | None, events: object
-) -> tuple[str, ...]:
+def check_accumulated(names: Sequence[str], states: Sequence[str] | None) -> tuple[str, ...]:
     """Names of states that are set to zero after every visit."""
     found = (names,) if isinstance(names, str) else tuple(names)
     for name in found:
@@ -78,20 +74,4 @@ def check_accumulated(
                 f"accumulate: {name!r} is none of the states {tuple(states or ())}; name those "
                 "that count since the last visit, states=(..., 'cases'), accumulate=('cases',)"
             )
-    if found and events is not None:
-        raise ValueError(
-            f"accumulate: {', '.join(found)} is set to zero by an event after every visit, and a "
-            "system with events of its own is not supported beside that; say in events= what both "
-            "kinds do, and give the visits among the events"
-        )
     return found
-
-
-def restart(states: Sequence[str], accumulated: Sequence[str]) -> Callable[..., Any]:
-    """What the event after a visit does to a state vector."""
-    kept = jnp.array([0.0 if name in accumulated else 1.0 for name in states])
-
-    def events(states: Any) -> Any:
-        return states * kept
-
-    return events

@@ -11,6 +11,9 @@ from pymc_dynsys.systems.binding import BoundFunction
 from pymc_dynsys.systems.event_functions import EventFunctions, Part
 from pymc_dynsys.systems.held import Held, Params
 
+RESTART = -1
+"""Index, in place of that of a state, of an event that sets accumulated states to zero."""
+
 
 @dataclass(frozen=True, eq=False)
 class Dosing:
@@ -49,8 +52,13 @@ class Dosing:
         return jnp.asarray(function(None, None, values), float)
 
     @property
+    def accumulated(self) -> tuple[str, ...]:
+        """Names of the states that begin again after every visit."""
+        return tuple(self.states[i] for i in self.functions.accumulated)
+
+    @property
     def has_own_jump(self) -> bool:
-        """Whether the user gave a function that returns the state after an event."""
+        """Whether the user gave a function that returns the state after a dose."""
         return self.functions.jump is not None
 
     def jump(
@@ -61,7 +69,25 @@ class Dosing:
         amount: ArrayLike,
         target: ArrayLike,
     ) -> Float[Array, " state"]:
-        """State after an event of a given amount; `target` is the index of the state it enters."""
+        """State after an event: a dose of an amount into the state of index `target`, or a restart.
+
+        A restart, of the target ``RESTART``, sets states to zero that count since the last visit.
+        """
+        dosed = self._dosed(x, t, held, amount, target)
+        if not self.functions.accumulated:
+            return dosed
+        counts = jnp.isin(jnp.arange(len(self.states)), jnp.array(self.functions.accumulated))
+        return jnp.where(jnp.asarray(target) == RESTART, jnp.where(counts, 0.0, x), dosed)
+
+    def _dosed(
+        self,
+        x: Float[Array, " state"],
+        t: ArrayLike,
+        held: Held,
+        amount: ArrayLike,
+        target: ArrayLike,
+    ) -> Float[Array, " state"]:
+        """State after a dose."""
         if self.functions.jump is not None:
             after = self.functions.jump(x, t, {**held.values, "amount": amount})
             return checks.as_vector("events", after, self.states)

@@ -41,7 +41,8 @@ class ODE(Described):
         States that count since the last visit: they are set to zero after every visit, whether or
         not y is missing there, and the datum sees them before that (cases since the last report).
         `initial` has them at zero, and ``t0`` is where the first interval begins. Times that are
-        only asked for do not set them to zero; a forecast counts between its times.
+        only asked for do not set them to zero; a forecast counts between its times. Doses at the
+        time of a visit come after that, and count towards the next datum.
 
     Raises
     ------
@@ -73,7 +74,7 @@ class ODE(Described):
         object.__setattr__(self, "states", check_states(self.states))
         require_initial(self.initial)
         check_events(self.events, self.states)
-        accumulate = check_accumulated(self.accumulate, self.states, self.events)
+        accumulate = check_accumulated(self.accumulate, self.states)
         object.__setattr__(self, "accumulate", accumulate)
 
     def __repr__(self) -> str:

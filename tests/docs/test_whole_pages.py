@@ -16,6 +16,7 @@ PAGES = sorted(page for page in GALLERY.glob("*.md") if page.stem != "index")
 NEED_MORE = {
     "hierarchical_ou": {"ORACLES", "hierarchical_ou"},
     "lgssm_hmc": {"ORACLES", "lgssm_hmc"},
+    "macro_panel": {"statsmodels"},
     "phenobarbital": {"phenobarbital"},
     "quinidine": {"quinidine"},
     "radon": {"DATA", "ORACLES"},

@@ -174,11 +174,6 @@ def test_what_is_refused():
     case = load("E09")
     with pytest.raises(ValueError, match=r"accumulate: 'D' is none of the states \('x', 'C'\)"):
         integral(accumulate=("D",))
-    with pytest.raises(ValueError, match="a system with events of its own is not supported"):
-        integral(events="x")
-    doses = xr.Dataset({"event_time": ("event", [1.0]), "event_amount": ("event", [1.0])})
-    with pytest.raises(ValueError, match="doses beside these are not supported"):
-        model_of(case, events=doses)
     with pm.Model(coords={"time": range(12)}):
         t = pm.Data("t", case.t, dims="time")
         params = {n: getattr(case, n) for n in NAMES}
